@@ -1,1 +1,5 @@
-//! Placeholder.
+//! runner's engine.
+#![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod contract;
