@@ -144,12 +144,18 @@ impl<'a> Backup<'a> {
 
     /// The data of artifacts, verified by the host, in the order asked for.
     pub fn data(&self, names: &[&str]) -> Result<Vec<Vec<u8>>, Problem> {
-        use crate::{Answers, api::artifacts};
-        let digests = names
+        use crate::Answers;
+        use crate::api::artifacts::{self, DataRef};
+        let refs = names
             .iter()
-            .map(|name| Ok(self.artifact(name)?.digest.clone()))
+            .map(|name| {
+                Ok(DataRef {
+                    digest: self.artifact(name)?.digest.clone(),
+                })
+            })
             .collect::<Result<Vec<_>, Problem>>()?;
-        Ok(artifacts::get_data(&digests).all()?)
+        let found = artifacts::get_data(&refs).all()?;
+        Ok(found.into_iter().map(|stored| stored.data).collect())
     }
 
     /// An artifact that is JSON.
