@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Types of runner's files and records: what people write (workflow, inventory, policy, releases, manifest) and what
+//! runner writes (run header, journal, backup set, report, event).
+//!
+//! Reading a file goes through `load`, which names the line, the column and the JSON path of everything that is wrong
+//! with it. Nothing here does input or output except the directory reader of Ansible inventories.
+
+mod backup_set;
+mod digest;
+mod duration;
+mod event;
+mod expression;
+mod inventory;
+mod journal;
+mod manifest;
+mod operation;
+mod policy;
+mod releases;
+mod report;
+mod run;
+mod timestamp;
+mod version;
+mod workflow;
+
+pub use backup_set::*;
+pub use digest::*;
+pub use duration::*;
+pub use event::*;
+pub use expression::*;
+pub use inventory::*;
+pub use journal::*;
+pub use manifest::*;
+pub use operation::*;
+pub use policy::*;
+pub use releases::*;
+pub use report::*;
+pub use run::*;
+pub use timestamp::*;
+pub use version::*;
+pub use workflow::*;
