@@ -1,7 +1,7 @@
 //! Types of runner's files and records: what people write (workflow, inventory, policy, releases, manifest) and what
 //! runner writes (run header, journal, backup set, report, event).
 //!
-//! Reading a file goes through `load`, which names the line, the column and the JSON path of everything that is wrong
+//! Reading a file goes through [`load`], which names the line, the column and the JSON path of everything that is wrong
 //! with it. Nothing here does input or output except the directory reader of Ansible inventories.
 
 mod backup_set;
@@ -11,6 +11,7 @@ mod event;
 mod expression;
 mod inventory;
 mod journal;
+mod load;
 mod manifest;
 mod operation;
 mod policy;
@@ -28,6 +29,7 @@ pub use event::*;
 pub use expression::*;
 pub use inventory::*;
 pub use journal::*;
+pub use load::*;
 pub use manifest::*;
 pub use operation::*;
 pub use policy::*;
