@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         format!(
             "/// Puts every function of the contract into the linker.\n\
              ///\n/// # Errors\n/// When a name is in the linker already.\n\
-             pub fn link<T: Calls>(linker: &mut wasmtime::component::Linker<T>) -> wasmtime::Result<()> {{\n{link}    Ok(())\n}}\n"
+             pub(super) fn link<T: Calls>(linker: &mut wasmtime::component::Linker<T>) -> wasmtime::Result<()> {{\n{link}    Ok(())\n}}\n"
         ),
     )?;
     Ok(())
@@ -114,7 +114,7 @@ impl Generator<'_> {
     fn backend(&self, out: &mut String, interfaces: &[(&String, &InterfaceId)]) -> Result<()> {
         writeln!(
             out,
-            "/// Performs effects at places. A capability that is not overridden is unsupported.\npub trait Backend: Send + Sync {{"
+            "/// Performs effects at places. A capability that is not overridden is unsupported.\npub trait Backend: Send + Sync {{\n    /// Where paths really are once symbolic links are followed; what does not exist stays as it is from its first\n    /// missing part on. Same order and length as `paths`.\n    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<String>> {{ Box::pin(async move {{ paths }}) }}"
         )?;
         for (name, id) in interfaces {
             if self.resolve.interfaces[**id].functions.is_empty()
@@ -372,9 +372,7 @@ impl Generator<'_> {
                 function.name,
                 names.join(", "),
                 if names.is_empty() { "" } else { "," },
-                types
-                    .join(", ")
-                    .replace("types::", "crate::contract::types::"),
+                types.join(", "),
                 if names.is_empty() { "" } else { "," },
             )?;
         }

@@ -1,5 +1,9 @@
-//! runner's engine.
-#![forbid(unsafe_code)]
+//! runner's engine: what carries out a workflow, from its plan to the last journal entry.
+#![deny(unsafe_code)]
 
+pub mod artifacts;
 pub mod capability;
 pub mod contract;
+pub mod gate;
+pub mod journal;
+pub mod plugin;

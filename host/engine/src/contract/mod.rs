@@ -52,8 +52,8 @@ impl From<types::EffectClass> for Class {
 /// What a place answered to the items of one call, in their order.
 ///
 /// # Errors
-/// [`InDoubt`] when a write was begun and nobody knows how it ended: that is no answer but a stop.
-pub type Performed<A> = Result<Vec<Result<A, Failure>>, InDoubt>;
+/// A [`Stop`], which is no answer: [`InDoubt`] when a write was begun and nobody knows how it ended.
+pub type Performed<A> = Result<Vec<Result<A, Failure>>, Stop>;
 
 /// A write whose outcome is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,5 +113,6 @@ impl Unsupported {
 }
 
 pub use crate::capability::Capable;
+pub use crate::gate::Stop;
 
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));

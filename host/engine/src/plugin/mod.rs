@@ -1,0 +1,13 @@
+//! Plugins: sandboxed WebAssembly components, found by directory, one per platform component.
+
+mod catalog;
+mod engine;
+mod instance;
+mod package;
+mod precompiled;
+mod wasi;
+
+pub use catalog::{Catalog, CatalogError, Plugin};
+pub use engine::EngineError;
+pub use instance::{GuestError, PluginInstance};
+pub use package::{MANIFEST_SECTION, Package, PackageError, pack};
