@@ -216,7 +216,7 @@ impl Cluster<'_> {
             let mut next = Vec::new();
             for ((index, mut order), page) in open.into_iter().zip(pages) {
                 for object in page.objects {
-                    lists[index].push(parsed(object)?);
+                    lists[index].push(kinded(parsed(object)?, &order.selection.kind, keep));
                 }
                 if page.token.is_some() {
                     order.token = page.token;
@@ -288,50 +288,6 @@ impl Cluster<'_> {
         any_changed(kubernetes::remove(&orders))
     }
 
-    /// Objects of the selections that are not among the wanted ones: what another release brought and this one lacks.
-    /// Objects that something owns belong to their owner.
-    pub fn surplus(
-        &self,
-        selections: Vec<Selection>,
-        wanted: &[ObjectRef],
-    ) -> Result<Vec<(ObjectRef, String)>, Failure> {
-        let kinds: Vec<ObjectKind> = selections
-            .iter()
-            .map(|selection| selection.kind.clone())
-            .collect();
-        let lists = self.lists(selections, &["/metadata/ownerReferences"])?;
-        let mut surplus = Vec::new();
-        for (kind, objects) in kinds.into_iter().zip(lists) {
-            for object in objects {
-                let found = ObjectRef {
-                    cluster: self.0.to_owned(),
-                    kind: kind.clone(),
-                    namespace: object.id.namespace,
-                    name: object.id.name,
-                };
-                let owned = !object.body.items("/metadata/ownerReferences").is_empty();
-                if !owned && !wanted.iter().any(|wanted| same(wanted, &found)) {
-                    surplus.push((found, object.id.uid));
-                }
-            }
-        }
-        Ok(surplus)
-    }
-
-    /// Removes the [`Cluster::surplus`]; answers what was removed, for people.
-    pub fn prune(
-        &self,
-        selections: Vec<Selection>,
-        wanted: &[ObjectRef],
-    ) -> Result<Vec<String>, Failure> {
-        let surplus = self.surplus(selections, wanted)?;
-        self.remove(&surplus, Propagation::Background)?;
-        Ok(surplus
-            .iter()
-            .map(|(object, _)| describe_ref(object))
-            .collect())
-    }
-
     /// Waits until a condition over one object holds, and gives the object as it then is; none: it is gone.
     pub fn wait_object(
         &self,
@@ -401,6 +357,17 @@ pub(crate) fn parsed(object: kubernetes::Object) -> Result<Object, Failure> {
             ))
         }
     }
+}
+
+/// Items of a list need not say their kind; whole objects of the SDK always do.
+fn kinded(mut object: Object, kind: &ObjectKind, keep: &[&str]) -> Object {
+    if keep.is_empty() && object.body.text("/kind").is_none() {
+        object
+            .body
+            .put("/apiVersion", Value::String(kind.api_version.clone()));
+        object.body.put("/kind", Value::String(kind.name.clone()));
+    }
+    object
 }
 
 fn any_changed(answers: Vec<Result<ObjectChange, Failure>>) -> Result<bool, Failure> {
