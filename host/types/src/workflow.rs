@@ -8,14 +8,19 @@ use serde_json::Value;
 use crate::{Depth, Expr, Operation, Template, TimeSpan};
 
 mod batch;
+mod check;
 mod input;
 mod step;
 mod targets;
+mod texts;
+mod values;
 
 pub use batch::*;
 pub use input::*;
 pub use step::*;
 pub use targets::*;
+pub use texts::*;
+pub use values::*;
 
 /// A procedure of a platform: operations of components in an order, with its questions and its rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -190,3 +195,6 @@ impl ComponentStep {
         self.operation == operation
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -425,7 +425,7 @@ impl<'de, 'a> EnumAccess<'de> for Choice<'a> {
 struct Content<'a>(Option<&'a Member>);
 
 impl Content<'_> {
-    fn read<'de, T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, Inner>) -> Result<T, Inner> {
+    fn read<T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, Inner>) -> Result<T, Inner> {
         let member = self.0.ok_or_else(|| {
             <Inner as de::Error>::custom("expected an object with this name and a value")
         })?;

@@ -73,7 +73,7 @@ fn what_is_right_is_read() {
         sample.value().source,
         Some(Origin::Range { from: 1, to: 2 })
     );
-    assert_eq!(sample.by_mode[&Mode::Slow], true);
+    assert!(sample.by_mode[&Mode::Slow]);
     for (source, wanted) in [
         ("\"nowhere\"", Origin::Nowhere),
         (
