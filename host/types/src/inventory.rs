@@ -6,9 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::fmt;
 
+mod check;
+mod patterns;
 mod resolved;
 
+pub use patterns::*;
 pub use resolved::*;
+
+/// The name that means every host.
+pub const ALL: &str = "all";
 
 /// An inventory file in its native form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -271,3 +277,6 @@ pub enum SecretSource {
     /// Standard output of a command on runner's machine, without its last line break.
     Command(Vec<String>),
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::{ApiVersion, Operation, Request, Scope};
 
+mod check;
+
 /// What a plugin says of itself: the JSON in its custom section `runner:manifest`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod check;
 mod glob;
 mod line;
 mod patterns;
 mod usage;
 
+pub(crate) use check::check_line;
 pub use glob::*;
 pub use line::*;
 pub use patterns::*;
@@ -66,3 +68,6 @@ impl Policy {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

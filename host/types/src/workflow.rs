@@ -22,6 +22,8 @@ pub use targets::*;
 pub use texts::*;
 pub use values::*;
 
+pub(crate) use check::cycle;
+
 /// A procedure of a platform: operations of components in an order, with its questions and its rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
