@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod capability;
+pub mod backend;
 pub mod contract;
 pub mod gate;
 pub mod journal;

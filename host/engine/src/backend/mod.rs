@@ -1,0 +1,5 @@
+//! What performs effects at places.
+
+pub mod expression;
+pub mod failure;
+pub mod simulated;
