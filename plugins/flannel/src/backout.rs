@@ -1,6 +1,8 @@
 //! Backout: the objects and files of the backup set in place of those that are there.
 
 use runner_plugin_sdk::kubernetes::describe;
+use runner_plugin_sdk::objects::Release;
+use runner_plugin_sdk::rollout::Workload;
 use runner_plugin_sdk::{
     Findings, Inputs, Invocation, Problem, Report, ReportBuilder, files, parse, refused,
 };
@@ -9,7 +11,7 @@ use serde_json::Value;
 use crate::backup::{FILES, HostFiles, Notes, OBJECTS};
 use crate::found::{DAEMON_SET, Found};
 use crate::parameters::Backout;
-use crate::update::{Change, wanted_file};
+use crate::update::wanted_file;
 
 pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backout = parse(invocation)?;
@@ -47,16 +49,16 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 
     let mut report = ReportBuilder::new();
     let files = wanted_files(&found.hosts(), &saved, &mut report);
-    let change = Change {
-        namespace: &parameters.namespace,
+    let target = Release {
         objects: &objects,
-        files: &files,
         take_over: &parameters.take_over,
+        workload: (Workload::DaemonSet, &parameters.namespace, DAEMON_SET),
         seconds: parameters.rollout_seconds,
     };
     let surplus = found.objects.surplus(&objects);
     report
-        .changed(change.carry_out(&found, &surplus)?)
+        .changed(files::ensure(&files)?.contains(&true))
+        .changed(target.bring(found.cluster, &surplus)?)
         .output("removed", surplus.names());
     report.cluster_version(invocation.cluster()?, "flannel", version);
     Ok(report.finish(format!(

@@ -2,6 +2,7 @@
 
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::kubernetes::hash_config;
+use runner_plugin_sdk::objects::{keep_fields, keep_named, keep_selector};
 use runner_plugin_sdk::{Problem, refused};
 use serde_json::{Value, json};
 
@@ -219,7 +220,7 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
                         "args": arguments(parameters, running),
                         "resources": {"requests": {"cpu": "100m", "memory": "50Mi"}},
                         "securityContext": {"privileged": false, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}},
-                        "env": environment(parameters, running),
+                        "env": environment(parameters),
                         "volumeMounts": [{"name": "run", "mountPath": "/run/flannel"},
                                          {"name": "flannel-cfg", "mountPath": "/etc/kube-flannel/"},
                                          {"name": "xtables-lock", "mountPath": "/run/xtables.lock"}],
@@ -229,11 +230,13 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
             },
         },
     });
-    for pointer in SITE_FIELDS {
-        if let Some(value) = running.and_then(|running| running.pointer(pointer)) {
-            workload.put(pointer, value.clone());
-        }
-    }
+    keep_selector(&mut workload, running);
+    keep_fields(&mut workload, running, &SITE_FIELDS);
+    keep_named(
+        &mut workload,
+        running,
+        "/spec/template/spec/containers/0/env",
+    );
     workload
 }
 
@@ -247,8 +250,8 @@ fn arguments(parameters: &Update, running: Option<&Value>) -> Value {
     }
 }
 
-/// The variables of flannel's manifests, then those that only the running workload has.
-fn environment(parameters: &Update, running: Option<&Value>) -> Vec<Value> {
+/// The variables of flannel's manifests.
+fn environment(parameters: &Update) -> Vec<Value> {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let mut variables = vec![
         field("POD_NAME", "metadata.name"),
@@ -259,17 +262,6 @@ fn environment(parameters: &Update, running: Option<&Value>) -> Vec<Value> {
         variables.push(json!({"name": "KUBERNETES_SERVICE_HOST", "value": server.host}));
         variables
             .push(json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port.to_string()}));
-    }
-    let site = running.map_or(&[][..], |workload| {
-        workload.items("/spec/template/spec/containers/0/env")
-    });
-    for variable in site {
-        if !variables
-            .iter()
-            .any(|known| known.text("/name") == variable.text("/name"))
-        {
-            variables.push(variable.clone());
-        }
     }
     variables
 }

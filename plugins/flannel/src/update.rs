@@ -1,12 +1,10 @@
 //! Update: the release's objects in place of those that are there, followed until every node runs them.
 
-use runner_plugin_sdk::api::progress;
-use runner_plugin_sdk::objects::Surplus;
+use runner_plugin_sdk::objects::Release;
 use runner_plugin_sdk::rollout::Workload;
 use runner_plugin_sdk::{
-    Failure, Findings, Inputs, Invocation, Problem, Report, ReportBuilder, files, images, parse,
+    Findings, Inputs, Invocation, Problem, Report, ReportBuilder, files, images, parse,
 };
-use serde_json::Value;
 
 use crate::found::{DAEMON_SET, Found};
 use crate::objects::{Config, release};
@@ -33,16 +31,16 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         .iter()
         .map(|host| wanted_file(host, &parameters.cni_config, &config.cni))
         .collect();
-    let change = Change {
-        namespace: &parameters.namespace,
+    let target = Release {
         objects: &wanted,
-        files: &cni,
         take_over: &parameters.take_over,
+        workload: (Workload::DaemonSet, &parameters.namespace, DAEMON_SET),
         seconds: parameters.rollout_seconds,
     };
     let surplus = found.objects.surplus(&wanted);
     report
-        .changed(change.carry_out(&found, &surplus)?)
+        .changed(files::ensure(&cni)?.contains(&true))
+        .changed(target.bring(found.cluster, &surplus)?)
         .output("removed", surplus.names());
     let version = &parameters.versions.flannel;
     report.cluster_version(invocation.cluster()?, "flannel", version);
@@ -80,33 +78,5 @@ pub(crate) fn wanted_file(host: &str, path: &str, text: &str) -> files::Wanted {
         at: files::at(host, path),
         content: text.as_bytes().to_vec(),
         mode: Some(0o644),
-    }
-}
-
-/// One release in place of another.
-pub(crate) struct Change<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) objects: &'a [Value],
-    pub(crate) files: &'a [files::Wanted],
-    pub(crate) take_over: &'a [String],
-    pub(crate) seconds: u32,
-}
-
-impl Change<'_> {
-    /// A surplus workload goes first, since two daemons on one node would undo each other's routes; what it reads goes
-    /// last, so that a change that ends half-way leaves something that works.
-    pub(crate) fn carry_out(&self, found: &Found<'_>, surplus: &Surplus) -> Result<bool, Failure> {
-        let mut changed = files::ensure(self.files)?.contains(&true);
-        changed |= surplus.remove_workloads(found.cluster)?;
-        changed |= found.cluster.apply(self.objects, self.take_over)?;
-        progress::show("waiting until every node runs the new Pod", None, None);
-        found.cluster.rollout(
-            Workload::DaemonSet,
-            self.namespace,
-            DAEMON_SET,
-            self.seconds,
-        )?;
-        changed |= surplus.remove_others(found.cluster)?;
-        Ok(changed)
     }
 }

@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::api::kubernetes::{ObjectRef, Propagation, Selection};
-use crate::json::At;
+use crate::api::progress;
+use crate::json::{At, segment};
 use crate::kubernetes::{Cluster, Object, describe_ref, portable, reference, same};
+use crate::rollout::Workload;
 
 /// Kinds that run Pods.
 const WORKLOADS: [&str; 5] = ["DaemonSet", "Deployment", "StatefulSet", "Job", "CronJob"];
@@ -94,14 +96,99 @@ impl Surplus {
             .collect()
     }
 
-    /// Removes the workloads, with their Pods.
-    pub fn remove_workloads(&self, cluster: Cluster<'_>) -> Result<bool, Failure> {
-        cluster.remove(&self.workloads, Propagation::Foreground)
+    /// Removes the workloads and waits until they and their Pods are gone.
+    pub fn remove_workloads(&self, cluster: Cluster<'_>, seconds: u32) -> Result<bool, Failure> {
+        let changed = cluster.remove(&self.workloads, Propagation::Foreground)?;
+        for (workload, _) in &self.workloads {
+            cluster.wait_object(workload.clone(), "object == null", seconds, None)?;
+        }
+        Ok(changed)
     }
 
     /// Removes the rest.
     pub fn remove_others(&self, cluster: Cluster<'_>) -> Result<bool, Failure> {
         cluster.remove(&self.others, Propagation::Background)
+    }
+}
+
+/// One release of a component in place of another.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    /// All its objects, in the order in which they are applied.
+    pub objects: &'a [Value],
+    /// Field managers whose fields are taken over.
+    pub take_over: &'a [String],
+    /// The workload whose rollout is followed: kind, namespace and name.
+    pub workload: (Workload, &'a str, &'a str),
+    /// How long the rollout may take.
+    pub seconds: u32,
+}
+
+impl Release<'_> {
+    /// Puts the release in place; true where something changed. A surplus workload goes first, since two that do the
+    /// same on one node get in each other's way; what workloads read goes last, so that a change that ends half-way
+    /// leaves something that works.
+    pub fn bring(&self, cluster: Cluster<'_>, surplus: &Surplus) -> Result<bool, Failure> {
+        let (workload, namespace, name) = self.workload;
+        let mut changed = surplus.remove_workloads(cluster, self.seconds)?;
+        changed |= cluster.apply(self.objects, self.take_over)?;
+        progress::show(
+            &format!("{} {namespace}/{name} rolls out", workload.kind()),
+            None,
+            None,
+        );
+        cluster.rollout(workload, namespace, name, self.seconds)?;
+        changed |= surplus.remove_others(cluster)?;
+        Ok(changed)
+    }
+}
+
+/// Gives the wanted object those fields of the running one that belong to the site, and takes them away where the
+/// running one has none. Without a running one nothing happens.
+pub fn keep_fields(wanted: &mut Value, running: Option<&Value>, pointers: &[&str]) {
+    let Some(running) = running else { return };
+    for pointer in pointers {
+        match running.pointer(pointer) {
+            Some(value) => wanted.put(pointer, value.clone()),
+            None => {
+                wanted.cut(pointer);
+            }
+        }
+    }
+}
+
+/// Gives the wanted workload the selector of the running one, which cannot be changed, and all labels of its Pods, by
+/// which others may find them.
+pub fn keep_selector(wanted: &mut Value, running: Option<&Value>) {
+    let Some(running) = running else { return };
+    keep_fields(wanted, Some(running), &["/spec/selector"]);
+    let labels = running
+        .pointer("/spec/template/metadata/labels")
+        .and_then(Value::as_object);
+    for (name, value) in labels.into_iter().flatten() {
+        let pointer = format!("/spec/template/metadata/labels/{}", segment(name));
+        if wanted.pointer(&pointer).is_none() {
+            wanted.put(&pointer, value.clone());
+        }
+    }
+}
+
+/// Adds to a list of things with names those that only the running object has.
+pub fn keep_named(wanted: &mut Value, running: Option<&Value>, pointer: &str) {
+    let extra: Vec<Value> = running
+        .map_or(&[][..], |running| running.items(pointer))
+        .iter()
+        .filter(|kept| {
+            !wanted
+                .items(pointer)
+                .iter()
+                .any(|known| known.text("/name") == kept.text("/name"))
+        })
+        .cloned()
+        .collect();
+    if !extra.is_empty() {
+        let list = [wanted.items(pointer), extra.as_slice()].concat();
+        wanted.put(pointer, Value::Array(list));
     }
 }
 
@@ -153,5 +240,39 @@ mod tests {
         assert_eq!(objects.portable().len(), 3);
         assert!(objects.find("DaemonSet", "new").is_some());
         assert!(objects.find("ConfigMap", "new").is_none());
+    }
+
+    #[test]
+    fn what_belongs_to_the_site_is_kept_as_it_is() {
+        let running = json!({"spec": {"selector": {"a": "b"}, "env": [{"name": "x", "value": "old"}, {"name": "y"}]}});
+        let mut wanted = json!({"spec": {"probe": {}, "env": [{"name": "x", "value": "new"}]}});
+        keep_fields(
+            &mut wanted,
+            Some(&running),
+            &["/spec/selector", "/spec/probe"],
+        );
+        keep_named(&mut wanted, Some(&running), "/spec/env");
+        let expected = json!({"spec": {"env": [{"name": "x", "value": "new"}, {"name": "y"}], "selector": {"a": "b"}}});
+        assert_eq!(wanted, expected);
+        keep_fields(&mut wanted, None, &["/spec/selector"]);
+        assert_eq!(wanted, expected);
+    }
+
+    #[test]
+    fn a_selector_stays_and_its_pods_keep_matching_it() {
+        let running = json!({"spec": {"selector": {"matchLabels": {"app": "x"}},
+                                      "template": {"metadata": {"labels": {"app": "x", "a/b": "c"}}}}});
+        let mut wanted = json!({"spec": {"selector": {"matchLabels": {"name": "x"}},
+                                         "template": {"metadata": {"labels": {"name": "x"}}}}});
+        keep_selector(&mut wanted, Some(&running));
+        assert_eq!(
+            wanted.pointer("/spec/selector/matchLabels"),
+            Some(&json!({"app": "x"}))
+        );
+        let labels = json!({"name": "x", "app": "x", "a/b": "c"});
+        assert_eq!(
+            wanted.pointer("/spec/template/metadata/labels"),
+            Some(&labels)
+        );
     }
 }
