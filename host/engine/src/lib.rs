@@ -2,9 +2,11 @@
 #![deny(unsafe_code)]
 
 pub mod artifacts;
-pub mod capability;
 pub mod backend;
+pub mod capability;
 pub mod contract;
+pub mod expression;
 pub mod gate;
 pub mod journal;
+pub mod planner;
 pub mod plugin;

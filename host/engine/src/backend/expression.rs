@@ -179,14 +179,19 @@ mod tests {
     fn optional_fields_and_string_functions() {
         let object = json!({"a": {"b": "x,y"}});
         assert_eq!(
-            holds("object.?a.?c.orValue('z') == 'z' && object.a.b.split(',').join('-') == 'x-y'", &object, &[]),
+            holds(
+                "object.?a.?c.orValue('z') == 'z' && object.a.b.split(',').join('-') == 'x-y'",
+                &object,
+                &[]
+            ),
             Ok(true)
         );
     }
 
     #[test]
     fn json_comes_back_as_it_was_but_for_the_order_of_keys() {
-        let value = json!({"b": [1, -2, 18446744073709551615u64, 1.5, null, true], "a": {"x": "y"}});
+        let value =
+            json!({"b": [1, -2, 18446744073709551615u64, 1.5, null, true], "a": {"x": "y"}});
         assert_eq!(to_json(&from_json(&value)), Ok(value));
     }
 }

@@ -304,11 +304,7 @@ fn read_state(path: &Path, indexer: Indexer) -> Result<(Header, Memory, u64), St
 }
 
 /// Applies the log's whole lines and opens it for what follows.
-fn read_log(
-    directory: &Path,
-    number: u64,
-    memory: &mut Memory,
-) -> Result<(File, u64), StoreError> {
+fn read_log(directory: &Path, number: u64, memory: &mut Memory) -> Result<(File, u64), StoreError> {
     let path = log_path(directory, number);
     let mut file = OpenOptions::new()
         .create(true)

@@ -54,8 +54,7 @@ fn what_was_committed_is_there_again() {
 #[test]
 fn a_grown_log_is_folded_into_the_state() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut store =
-        Store::create(directory.path(), "seed", Change::new(), plain).expect("created");
+    let mut store = Store::create(directory.path(), "seed", Change::new(), plain).expect("created");
     let long = format!("\"{}\"", "x".repeat(100_000));
     for round in 0..30 {
         let text = format!("\"{round}\"");
@@ -82,8 +81,7 @@ fn a_grown_log_is_folded_into_the_state() {
 #[test]
 fn a_changed_line_is_refused_with_its_place() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut store =
-        Store::create(directory.path(), "seed", Change::new(), plain).expect("created");
+    let mut store = Store::create(directory.path(), "seed", Change::new(), plain).expect("created");
     for key in ["a", "b", "c"] {
         store.commit(change(&[(key, Some("1"))])).expect("written");
     }

@@ -1,0 +1,222 @@
+//! Expressions of workflows: CEL over inputs, inventory and earlier outputs, and strings that hold `${…}`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cel::{Context, Value as Cel};
+use runner_types::{Expr, Segment, Template, segments};
+use serde_json::{Map, Value};
+
+pub use crate::backend::expression::ExpressionError;
+use crate::backend::expression::{ENVIRONMENT, compile, from_json, to_json};
+
+/// Values by name, as expressions see them. Cloning shares the values.
+#[derive(Clone, Default)]
+pub struct Scope {
+    variables: BTreeMap<String, Cel>,
+}
+
+impl Scope {
+    /// Makes a value known under a name.
+    pub fn set(&mut self, name: &str, value: &Value) {
+        self.variables.insert(name.to_owned(), from_json(value));
+    }
+
+    /// The same scope with one more value.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &Value) -> Self {
+        let mut scope = self.clone();
+        scope.set(name, value);
+        scope
+    }
+
+    /// Whether an expression only names what is known here.
+    #[must_use]
+    pub fn knows(&self, text: &str) -> bool {
+        compile(text).is_ok_and(|program| {
+            program
+                .references()
+                .variables()
+                .iter()
+                .all(|name| self.variables.contains_key(*name))
+        })
+    }
+
+    /// Evaluates an expression.
+    ///
+    /// # Errors
+    /// When it is no CEL, or names what does not exist.
+    pub fn evaluate(&self, text: &str) -> Result<Value, ExpressionError> {
+        let error = |reason: String| ExpressionError {
+            text: text.to_owned(),
+            reason,
+        };
+        let program = compile(text)?;
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        for name in program.references().variables() {
+            if let Some(value) = self.variables.get(name) {
+                context.add_variable_from_value(name, value.clone());
+            }
+        }
+        let value = program
+            .execute(&context)
+            .map_err(|failure| error(failure.to_string()))?;
+        to_json(&value).map_err(error)
+    }
+
+    /// Evaluates a condition; none holds.
+    ///
+    /// # Errors
+    /// When it is not true or false.
+    pub fn holds(&self, condition: Option<&Expr>) -> Result<bool, ExpressionError> {
+        let Some(condition) = condition else {
+            return Ok(true);
+        };
+        match self.evaluate(condition.as_str())? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(ExpressionError {
+                text: condition.as_str().to_owned(),
+                reason: format!("is {other}, not true or false"),
+            }),
+        }
+    }
+
+    /// The text of a template.
+    ///
+    /// # Errors
+    /// When an expression in it cannot be evaluated.
+    pub fn render(&self, template: &Template) -> Result<String, ExpressionError> {
+        self.text(template.as_str())
+    }
+
+    /// A value in which every string is taken as a template; one that is exactly one `${…}` takes the value's type.
+    ///
+    /// # Errors
+    /// When an expression in it cannot be evaluated.
+    pub fn resolve(&self, value: &Value) -> Result<Value, ExpressionError> {
+        Ok(match value {
+            Value::String(text) => match Template(text.clone()).single() {
+                Some(expression) => self.evaluate(expression)?,
+                None => Value::String(self.text(text)?),
+            },
+            Value::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .map(|item| self.resolve(item))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Value::Object(fields) => Value::Object(self.resolve_all(fields)?),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        })
+    }
+
+    /// The same for each value of a map.
+    ///
+    /// # Errors
+    /// When an expression in it cannot be evaluated.
+    pub fn resolve_all<'a>(
+        &self,
+        fields: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) -> Result<Map<String, Value>, ExpressionError> {
+        fields
+            .into_iter()
+            .map(|(name, value)| Ok((name.clone(), self.resolve(value)?)))
+            .collect()
+    }
+
+    /// Whether every expression in the value only names what is known here.
+    #[must_use]
+    pub fn knows_all(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => segments(text).is_ok_and(|segments| {
+                segments.iter().all(|segment| match segment {
+                    Segment::Text(_) => true,
+                    Segment::Expr(expression) => self.knows(expression),
+                })
+            }),
+            Value::Array(items) => items.iter().all(|item| self.knows_all(item)),
+            Value::Object(fields) => fields.values().all(|value| self.knows_all(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        }
+    }
+
+    fn text(&self, template: &str) -> Result<String, ExpressionError> {
+        let error = |reason: String| ExpressionError {
+            text: template.to_owned(),
+            reason,
+        };
+        let mut out = String::new();
+        for segment in segments(template).map_err(|wrong| error(wrong.to_string()))? {
+            match segment {
+                Segment::Text(text) => out.push_str(text),
+                Segment::Expr(expression) => match self.evaluate(expression)? {
+                    Value::String(text) => out.push_str(&text),
+                    Value::Null => return Err(error(format!("`{expression}` is null"))),
+                    other => out.push_str(&other.to_string()),
+                },
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn scope() -> Scope {
+        let mut scope = Scope::default();
+        scope.set("inputs", &json!({"release": "2.0", "n": 3}));
+        scope
+    }
+
+    #[test]
+    fn one_expression_keeps_its_type() {
+        let value = scope()
+            .resolve(&json!({"a": "${inputs.n + 1}", "b": ["v${inputs.release}"], "c": 1}))
+            .unwrap();
+        assert_eq!(value, json!({"a": 4, "b": ["v2.0"], "c": 1}));
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_apart() {
+        assert!(scope().knows_all(&json!({"a": "x ${inputs.n} y"})));
+        assert!(!scope().knows_all(&json!(["${steps.backup.changed}"])));
+        assert!(scope().evaluate("steps.backup").is_err());
+    }
+
+    #[test]
+    fn conditions_are_true_or_false() {
+        assert!(
+            scope()
+                .holds(Some(&Expr("inputs.n > 2".to_owned())))
+                .unwrap()
+        );
+        assert!(scope().holds(None).unwrap());
+        assert!(
+            scope()
+                .holds(Some(&Expr("inputs.n".to_owned())))
+                .unwrap_err()
+                .reason
+                .contains("not true or false")
+        );
+    }
+
+    #[test]
+    fn null_never_becomes_text() {
+        let mut scope = scope();
+        scope.set("host", &json!({"internal_ip": null}));
+        assert!(
+            scope
+                .render(&Template("to [${host.internal_ip}]".to_owned()))
+                .is_err()
+        );
+    }
+}

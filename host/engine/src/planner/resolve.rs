@@ -1,0 +1,577 @@
+//! Resolving a workflow: names to plugins, patterns to hosts, expressions that are known beforehand to values.
+
+use indexmap::IndexMap;
+use runner_types::{
+    ComponentStep, Diagnostic, Diagnostics, Expr, JsonPath, Located, Operation, Rolling,
+    Scope as TargetScope, Step, StepAction, SubWorkflow, Targets, Template, Workflow, did_you_mean,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters,
+};
+use crate::expression::{ExpressionError, Scope};
+
+/// Sub-workflows may nest this deep.
+const MAX_DEPTH: usize = 8;
+
+/// Plans a workflow of the world with these inputs, checked and complete.
+///
+/// # Errors
+/// Everything that is wrong, each with its file, line and JSON path.
+pub fn plan(
+    world: &World,
+    workflow: &str,
+    inputs: &IndexMap<String, Value>,
+) -> Result<Plan, Diagnostics> {
+    let mut planner = Planner {
+        world,
+        wrong: Vec::new(),
+    };
+    let planned = planner.workflow(workflow, inputs, "", 0);
+    Diagnostics::check(planner.wrong)?;
+    planned
+        .ok_or_else(|| Diagnostics::one(Diagnostic::of_file(workflow, "the workflow was not read")))
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    wrong: Vec<Diagnostic>,
+}
+
+/// A place in a workflow file.
+struct At<'a> {
+    file: &'a Located<Workflow>,
+    path: JsonPath,
+}
+
+impl<'a> At<'a> {
+    fn key(&self, key: &str) -> Self {
+        Self {
+            file: self.file,
+            path: self.path.key(key),
+        }
+    }
+    fn index(&self, index: usize) -> Self {
+        Self {
+            file: self.file,
+            path: self.path.index(index),
+        }
+    }
+}
+
+impl Planner<'_> {
+    fn wrong(&mut self, at: &At<'_>, message: impl Into<String>, help: Option<String>) {
+        let mut diagnostic = at.file.source().at(&at.path, message);
+        if let Some(help) = help {
+            diagnostic = diagnostic.help(help);
+        }
+        self.wrong.push(diagnostic);
+    }
+
+    fn expression(&mut self, at: &At<'_>, error: &ExpressionError) {
+        self.wrong(at, error.to_string(), None);
+    }
+
+    fn workflow(
+        &mut self,
+        name: &str,
+        inputs: &IndexMap<String, Value>,
+        prefix: &str,
+        depth: usize,
+    ) -> Option<Plan> {
+        let file = self.world.workflows.get(name)?;
+        let root = At {
+            file,
+            path: JsonPath::root(),
+        };
+        if depth > MAX_DEPTH {
+            self.wrong(
+                &root,
+                format!("workflows nest deeper than {MAX_DEPTH}"),
+                None,
+            );
+            return None;
+        }
+        let workflow = file.value();
+        let mut scope = self.world.scope.clone();
+        let given: Map<String, Value> = inputs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        scope.set("inputs", &Value::Object(given));
+        let mut vars = Map::new();
+        for (name, value) in &workflow.vars {
+            // In order: a value may use those before it.
+            scope.set("vars", &Value::Object(vars.clone()));
+            match scope.resolve(value) {
+                Ok(value) => {
+                    vars.insert(name.clone(), value);
+                }
+                Err(error) => self.expression(&root.key("vars").key(name), &error),
+            }
+        }
+        scope.set("vars", &Value::Object(vars.clone()));
+        self.check_answers(&root, workflow);
+        for (index, condition) in workflow.preconditions.iter().enumerate() {
+            let at = root.key("preconditions").index(index);
+            if let Some(component) = condition
+                .component
+                .as_deref()
+                .filter(|component| *component != "*")
+            {
+                self.plugin(&at.key("component"), component, Operation::Verify);
+            }
+            self.compiles(&at.key("check"), condition.check.as_ref());
+            self.compiles(&at.key("when"), condition.when.as_ref());
+        }
+        let steps = self.steps(&root.key("steps"), &workflow.steps, &scope, prefix, depth);
+        Some(Plan {
+            workflow: workflow.name.clone(),
+            description: workflow.description.clone(),
+            inputs: inputs.clone(),
+            vars,
+            lock: workflow.lock,
+            confirm: workflow.confirm.clone(),
+            answers: workflow.answers.clone(),
+            preconditions: workflow.preconditions.clone(),
+            requires: workflow.requires.clone(),
+            steps,
+            scope,
+        })
+    }
+
+    /// An answer in advance to a prompt that no plugin asks would be an option without effect.
+    fn check_answers(&mut self, root: &At<'_>, workflow: &Workflow) {
+        for name in workflow.answers.keys() {
+            let at = root.key("answers").key(name);
+            let Some((component, key)) = name.split_once('/') else {
+                self.wrong(&at, "an answer is named `component/prompt`", None);
+                continue;
+            };
+            let Some((manifest, _)) = self.world.plugins.get(component) else {
+                self.unknown_plugin(&at, component);
+                continue;
+            };
+            if !manifest.prompts.iter().any(|prompt| prompt.key == key) {
+                let keys: Vec<&str> = manifest
+                    .prompts
+                    .iter()
+                    .map(|prompt| prompt.key.as_str())
+                    .collect();
+                let near = did_you_mean(key, keys);
+                self.wrong(
+                    &at,
+                    format!("{component} has no prompt {key:?}{near}"),
+                    None,
+                );
+            }
+        }
+    }
+
+    fn steps(
+        &mut self,
+        at: &At<'_>,
+        steps: &[Step],
+        scope: &Scope,
+        prefix: &str,
+        depth: usize,
+    ) -> Vec<PlannedStep> {
+        let mut planned = Vec::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            let at = at.index(index);
+            let path = if prefix.is_empty() {
+                step.name.clone()
+            } else {
+                format!("{prefix}/{}", step.name)
+            };
+            self.compiles(&at.key("when"), step.when.as_ref());
+            let action = match &step.action {
+                StepAction::Component(component) => self
+                    .component(&at, component, scope, true)
+                    .map(|component| PlannedAction::Component(component)),
+                StepAction::Rolling(rolling) => self
+                    .rolling(&at.key("rolling"), rolling, scope, &path)
+                    .map(|rolling| PlannedAction::Rolling(Box::new(rolling))),
+                StepAction::Workflow(inner) => self
+                    .sub_workflow(&at, inner, scope, &path, depth)
+                    .map(|plan| PlannedAction::Workflow(Box::new(plan))),
+            };
+            let before = index
+                .checked_sub(1)
+                .and_then(|before| steps.get(before))
+                .map(|step| step.name.clone());
+            let needs = step
+                .needs
+                .clone()
+                .unwrap_or_else(|| before.into_iter().collect());
+            if let Some(action) = action {
+                let (name, when, on_failure) =
+                    (step.name.clone(), step.when.clone(), step.on_failure);
+                planned.push(PlannedStep {
+                    name,
+                    path,
+                    needs,
+                    when,
+                    on_failure,
+                    action,
+                });
+            }
+        }
+        planned
+    }
+
+    fn component(
+        &mut self,
+        at: &At<'_>,
+        step: &ComponentStep,
+        scope: &Scope,
+        targeted: bool,
+    ) -> Option<PlannedComponent> {
+        let spec = self.plugin(&at.key("component"), &step.component, step.operation)?;
+        self.check_parameters(at, &step.component, step.operation, &step.with, scope);
+        let hosts = if targeted {
+            self.hosts(&at.key("targets"), &step.component, step.targets.as_ref())?
+        } else {
+            Vec::new()
+        };
+        let cluster = self.cluster(&at.key("cluster"), step.cluster.as_deref())?;
+        Some(PlannedComponent {
+            component: step.component.clone(),
+            operation: step.operation,
+            depth: step.depth.unwrap_or_default(),
+            scope: spec,
+            hosts,
+            cluster,
+            with: step.with.clone(),
+            retry: step.retry.clone(),
+            timeout: step.timeout,
+            forks: step.forks,
+        })
+    }
+
+    /// The operation's scope, when there are such a plugin and operation.
+    fn plugin(
+        &mut self,
+        at: &At<'_>,
+        component: &str,
+        operation: Operation,
+    ) -> Option<TargetScope> {
+        let Some((manifest, _)) = self.world.plugins.get(component) else {
+            self.unknown_plugin(at, component);
+            return None;
+        };
+        let spec = manifest.operations.get(&operation);
+        if spec.is_none() {
+            let known: Vec<String> = manifest
+                .operations
+                .keys()
+                .map(ToString::to_string)
+                .collect();
+            let message = format!(
+                "{component} has no operation `{operation}`; it has {}",
+                known.join(", ")
+            );
+            self.wrong(at, message, None);
+        }
+        spec.map(|spec| spec.scope)
+    }
+
+    fn unknown_plugin(&mut self, at: &At<'_>, component: &str) {
+        let known: Vec<&str> = self.world.plugins.keys().map(String::as_str).collect();
+        let near = did_you_mean(component, known.iter().copied());
+        let help = if known.is_empty() {
+            "no plugin was found; name the directory of the plugins with --plugins".to_owned()
+        } else {
+            format!(
+                "plugins found: {}; name further directories with --plugins",
+                known.join(", ")
+            )
+        };
+        self.wrong(
+            at,
+            format!("there is no plugin for the component {component:?}{near}"),
+            Some(help),
+        );
+    }
+
+    /// Parameters that are known beforehand are checked now; the others when their step begins.
+    fn check_parameters(
+        &mut self,
+        at: &At<'_>,
+        component: &str,
+        operation: Operation,
+        with: &IndexMap<String, Value>,
+        scope: &Scope,
+    ) {
+        let mut known = Map::new();
+        for (name, value) in with {
+            if !scope.knows_all(value) {
+                return;
+            }
+            match scope.resolve(value) {
+                Ok(value) => {
+                    known.insert(name.clone(), value);
+                }
+                Err(error) => {
+                    self.expression(&at.key("with").key(name), &error);
+                    return;
+                }
+            }
+        }
+        if let Some((manifest, _)) = self.world.plugins.get(component)
+            && let Err(error) = parameters(
+                manifest,
+                operation,
+                self.world.components.get(component),
+                &known,
+            )
+        {
+            self.wrong(&at.key("with"), error.to_string(), None);
+        }
+    }
+
+    fn hosts(
+        &mut self,
+        at: &At<'_>,
+        component: &str,
+        targets: Option<&Targets>,
+    ) -> Option<Vec<String>> {
+        let inventory = &self.world.inventory;
+        let own = || {
+            vec![
+                if inventory.groups.contains_key(component) {
+                    component
+                } else {
+                    "all"
+                }
+                .to_owned(),
+            ]
+        };
+        let patterns = targets.map_or_else(own, |targets| targets.0.clone());
+        match inventory.select(&patterns) {
+            Ok(hosts) if hosts.is_empty() => {
+                self.wrong(
+                    at,
+                    format!("no host of the inventory matches {}", patterns.join(", ")),
+                    None,
+                );
+                None
+            }
+            Ok(hosts) => Some(hosts.into_iter().map(str::to_owned).collect()),
+            Err(reason) => {
+                self.wrong(at, reason.to_string(), None);
+                None
+            }
+        }
+    }
+
+    fn cluster(&mut self, at: &At<'_>, named: Option<&str>) -> Option<Option<String>> {
+        match (named, self.world.clusters.as_slice()) {
+            (Some(name), clusters) if clusters.iter().any(|cluster| cluster == name) => {
+                Some(Some(name.to_owned()))
+            }
+            (Some(name), clusters) => {
+                let near = did_you_mean(name, clusters);
+                self.wrong(
+                    at,
+                    format!("the inventory has no cluster {name:?}{near}"),
+                    None,
+                );
+                None
+            }
+            (None, [only]) => Some(Some(only.clone())),
+            (None, []) => Some(None),
+            (None, many) => {
+                let message = format!(
+                    "name the step's cluster: the inventory has {}",
+                    many.join(", ")
+                );
+                self.wrong(
+                    at,
+                    message,
+                    Some("add \"cluster\": NAME to the step".to_owned()),
+                );
+                None
+            }
+        }
+    }
+
+    fn rolling(
+        &mut self,
+        at: &At<'_>,
+        rolling: &Rolling,
+        scope: &Scope,
+        path: &str,
+    ) -> Option<PlannedRolling> {
+        let hosts = self.hosts(&at.key("over"), "all", Some(&rolling.over))?;
+        let cluster = self.cluster(at, None)?;
+        for (index, part) in rolling.maintenance.iter().enumerate() {
+            let at = at.key("maintenance").index(index);
+            let found = self.plugin(&at, &part.component, Operation::Maintenance);
+            if found == Some(TargetScope::Cluster) {
+                let message = format!(
+                    "maintenance of {} works on a whole cluster, not on a host",
+                    part.component
+                );
+                self.wrong(&at, message, None);
+            }
+        }
+        for (index, gate) in rolling.health.iter().enumerate() {
+            let at = at.key("health").index(index);
+            self.plugin(&at.key("component"), &gate.component, Operation::Verify);
+            self.compiles(&at.key("when"), gate.when.as_ref());
+        }
+        let mut steps = Vec::new();
+        for (index, step) in rolling.steps.iter().enumerate() {
+            let at = at.key("steps").index(index);
+            let StepAction::Component(component) = &step.action else {
+                self.wrong(&at, "a rolling block holds component steps only", None);
+                continue;
+            };
+            self.compiles(&at.key("when"), step.when.as_ref());
+            let Some(component) = self.component(&at, component, scope, false) else {
+                continue;
+            };
+            if component.scope == TargetScope::Cluster {
+                let message = format!(
+                    "{} {} works on a whole cluster; put it before or after the rolling block",
+                    component.component, component.operation
+                );
+                self.wrong(&at, message, None);
+            }
+            let before = index
+                .checked_sub(1)
+                .and_then(|before| rolling.steps.get(before));
+            steps.push(PlannedStep {
+                name: step.name.clone(),
+                path: format!("{path}/{}", step.name),
+                needs: step
+                    .needs
+                    .clone()
+                    .unwrap_or_else(|| before.map(|step| step.name.clone()).into_iter().collect()),
+                when: step.when.clone(),
+                on_failure: step.on_failure,
+                action: PlannedAction::Component(component),
+            });
+        }
+        let (batches, canaries) = batches(&hosts, rolling);
+        Some(PlannedRolling {
+            batches,
+            canaries,
+            max_failures: rolling.max_failures.of(hosts.len()),
+            soak: rolling.soak,
+            maintenance: rolling.maintenance.clone(),
+            pause: rolling.pause.clone(),
+            health: rolling.health.clone(),
+            vars: rolling.vars.clone(),
+            cluster,
+            steps,
+        })
+    }
+
+    fn sub_workflow(
+        &mut self,
+        at: &At<'_>,
+        step: &SubWorkflow,
+        scope: &Scope,
+        path: &str,
+        depth: usize,
+    ) -> Option<Plan> {
+        let Some(file) = self.world.workflows.get(&step.workflow) else {
+            self.wrong(
+                &at.key("workflow"),
+                format!("the workflow {:?} was not read", step.workflow),
+                None,
+            );
+            return None;
+        };
+        let inner = file.value();
+        let mut inputs = IndexMap::new();
+        for name in step
+            .inputs
+            .keys()
+            .filter(|name| !inner.inputs.contains_key(*name))
+        {
+            let near = did_you_mean(name, inner.inputs.keys());
+            self.wrong(
+                &at.key("inputs").key(name),
+                format!("{} has no input {name:?}{near}", step.workflow),
+                None,
+            );
+        }
+        for (name, spec) in &inner.inputs {
+            let value = match step.inputs.get(name) {
+                Some(value) => match scope.resolve(value) {
+                    Ok(value) => value,
+                    Err(error) => {
+                        self.expression(&at.key("inputs").key(name), &error);
+                        continue;
+                    }
+                },
+                None => match &spec.default {
+                    Some(value) => value.clone(),
+                    None if spec.optional => Value::Null,
+                    None => {
+                        self.wrong(
+                            &at.key("inputs"),
+                            format!("{} needs the input {name:?}", step.workflow),
+                            None,
+                        );
+                        continue;
+                    }
+                },
+            };
+            match spec.accept(&value) {
+                Ok(value) => {
+                    inputs.insert(name.clone(), value);
+                }
+                Err(reason) => self.wrong(&at.key("inputs").key(name), reason, None),
+            }
+        }
+        let mut plan = self.workflow(&step.workflow, &inputs, path, depth + 1)?;
+        if !step.confirm {
+            plan.confirm = None;
+        }
+        Some(plan)
+    }
+
+    fn compiles(&mut self, at: &At<'_>, expression: Option<&Expr>) {
+        if let Some(expression) = expression
+            && let Err(error) = crate::backend::expression::compile(expression.as_str())
+        {
+            self.expression(at, &error);
+        }
+    }
+}
+
+/// Cuts hosts into batches: canaries alone first, then the batches.
+fn batches(hosts: &[String], rolling: &Rolling) -> (Vec<Vec<String>>, usize) {
+    let canaries = (rolling.canaries as usize).min(hosts.len());
+    let (first, mut rest) = hosts.split_at(canaries);
+    let mut batches: Vec<Vec<String>> = first.iter().map(|host| vec![host.clone()]).collect();
+    for size in rolling.batch.sizes(rest.len()) {
+        let (batch, later) = rest.split_at(size.min(rest.len()));
+        batches.push(batch.to_vec());
+        rest = later;
+    }
+    (batches, canaries)
+}
+
+/// What a host is in expressions.
+#[must_use]
+pub(crate) fn host_value(host: &runner_types::ResolvedHost, internal_ip: Option<&str>) -> Value {
+    serde_json::json!({
+        "name": host.name,
+        "address": host.address,
+        "node": host.node,
+        "internal_ip": internal_ip,
+        "groups": host.groups,
+        "variables": host.published(),
+    })
+}
+
+/// A template's text when all of it is known beforehand.
+pub(super) fn known_text(scope: &Scope, template: &Template) -> Option<String> {
+    scope.render(template).ok()
+}
