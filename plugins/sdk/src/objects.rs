@@ -57,16 +57,19 @@ impl<'a> Objects<'a> {
         self.free().map(|object| portable(&object.body)).collect()
     }
 
-    /// What is there and not among the wanted ones. Objects that something owns belong to their owner.
+    /// What is there and not among the wanted ones. Objects that something owns belong to their owner, and what a wanted
+    /// workload still reads stays.
     pub fn surplus(&self, wanted: &[Value]) -> Surplus {
-        let wanted: Vec<ObjectRef> = wanted
+        let references: Vec<ObjectRef> = wanted
             .iter()
             .map(|body| reference(self.cluster.0, body))
             .collect();
+        let configs: Vec<String> = wanted.iter().flat_map(configs).collect();
         let mut surplus = Surplus::default();
         for object in self.free() {
             let found = reference(self.cluster.0, &object.body);
-            if wanted.iter().any(|wanted| same(wanted, &found)) {
+            let read = found.kind.name == "ConfigMap" && configs.contains(&found.name);
+            if read || references.iter().any(|wanted| same(wanted, &found)) {
                 continue;
             }
             let list = if WORKLOADS.contains(&found.kind.name.as_str()) {
@@ -84,6 +87,37 @@ impl<'a> Objects<'a> {
             .iter()
             .filter(|object| object.body.items("/metadata/ownerReferences").is_empty())
     }
+}
+
+/// ConfigMaps that a workload's Pods read.
+fn configs(workload: &Value) -> Vec<String> {
+    let spec = workload
+        .pointer("/spec/template/spec")
+        .unwrap_or(&Value::Null);
+    let volumes = spec.items("/volumes").iter().flat_map(|volume| {
+        let projected = volume
+            .items("/projected/sources")
+            .iter()
+            .filter_map(|source| source.text("/configMap/name"));
+        volume.text("/configMap/name").into_iter().chain(projected)
+    });
+    let containers = spec
+        .items("/initContainers")
+        .iter()
+        .chain(spec.items("/containers"));
+    let variables = containers.flat_map(|container| {
+        let each = container
+            .items("/env")
+            .iter()
+            .filter_map(|env| env.text("/valueFrom/configMapKeyRef/name"));
+        each.chain(
+            container
+                .items("/envFrom")
+                .iter()
+                .filter_map(|from| from.text("/configMapRef/name")),
+        )
+    });
+    volumes.chain(variables).map(Into::into).collect()
 }
 
 impl Surplus {
@@ -226,18 +260,20 @@ mod tests {
                 object("DaemonSet", "old", false),
                 object("ConfigMap", "old-config", false),
                 object("ConfigMap", "made", true),
+                object("ConfigMap", "site", false),
             ],
         };
-        let wanted = [
-            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "new", "namespace": "n"}}),
-        ];
+        let wanted = [json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "new", "namespace": "n"},
+            "spec": {"template": {"spec": {"volumes": [{"configMap": {"name": "site"}}]}}},
+        })];
         let surplus = objects.surplus(&wanted);
         assert_eq!(
             surplus.names(),
             ["DaemonSet n/old", "ConfigMap n/old-config"]
         );
         assert_eq!(surplus.workloads[0].1, "uid-old");
-        assert_eq!(objects.portable().len(), 3);
+        assert_eq!(objects.portable().len(), 4);
         assert!(objects.find("DaemonSet", "new").is_some());
         assert!(objects.find("ConfigMap", "new").is_none());
     }
