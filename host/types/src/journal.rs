@@ -7,8 +7,10 @@ use std::fmt;
 
 use crate::{Digest, EffectClass, Operation, Operator, Recap, Report, Target, Timestamp};
 
+mod fold;
 mod outcome;
 
+pub use fold::*;
 pub use outcome::*;
 
 /// A line of the journal.
@@ -140,6 +142,8 @@ pub struct Start {
     /// Whether data may be lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destructive: bool,
+    /// How many items it has.
+    pub count: u32,
     /// What was asked, a list.
     pub items: Payload,
     /// For a write: what was there before, item by item; `null` where that is not known.
