@@ -329,6 +329,7 @@ impl<F: Function> Call<F> {
             function: F::NAME.to_owned(),
             class: self.class,
             destructive: F::DESTRUCTIVE || self.items.iter().any(Capable::destroys),
+            count: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
             items: gate.payload(asked).await?,
             before,
         };
