@@ -13,7 +13,7 @@ use crate::configuration::{Configuration, Content, DropInName, drop_in_names};
 use crate::engine::UNITS;
 use crate::parameters::Backout;
 
-pub(crate) fn backout(invocation: &Invocation) -> Result<Report, Problem> {
+pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backout = parse(invocation)?;
     let host = invocation.host()?.name.as_str();
     let set = invocation.backup_set()?;

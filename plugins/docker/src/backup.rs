@@ -36,7 +36,7 @@ pub(crate) fn drop_in_prefix(host: &str, unit: &str) -> String {
     format!("{host}/drop-ins/{unit}/")
 }
 
-pub(crate) fn backup(invocation: &Invocation) -> Result<Report, Problem> {
+pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backup = parse(invocation)?;
     let hosts = invocation.host_names();
     let names: Vec<&str> = parameters.packages.iter().map(String::as_str).collect();

@@ -14,7 +14,7 @@ mod configuration;
 mod containers;
 mod engine;
 mod owed;
-mod parameters;
+pub mod parameters;
 mod removal;
 mod update;
 mod verify;
@@ -25,19 +25,19 @@ pub struct Docker;
 
 impl Operations for Docker {
     fn backup(invocation: Invocation) -> Result<Report, Problem> {
-        backup::backup(&invocation)
+        backup::run(&invocation)
     }
 
     fn update(invocation: Invocation) -> Result<Report, Problem> {
-        update::update(&invocation)
+        update::run(&invocation)
     }
 
     fn backout(invocation: Invocation) -> Result<Report, Problem> {
-        backout::backout(&invocation)
+        backout::run(&invocation)
     }
 
     fn verify(invocation: Invocation, depth: Depth) -> Result<Verification, Problem> {
-        verify::verify(&invocation, depth)
+        verify::run(&invocation, depth)
     }
 }
 

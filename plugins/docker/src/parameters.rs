@@ -1,4 +1,4 @@
-//! What the operations take.
+//! Parameters of the operations; `manifest.json` holds their schemas.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,23 @@ macro_rules! parameters {
         $(#[$about])*
         #[derive(Debug, Clone, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-        pub(crate) struct $name {
+        pub struct $name {
             /// Packages that make up Docker and containerd.
             #[serde(default = "packages")]
-            pub(crate) packages: Vec<String>,
+            pub packages: Vec<String>,
             /// Configuration of Docker.
             #[serde(default = "daemon_file")]
-            pub(crate) daemon_file: String,
+            pub daemon_file: String,
             /// Configuration of containerd.
             #[serde(default = "containerd_file")]
-            pub(crate) containerd_file: String,
+            pub containerd_file: String,
             /// Further files that hold settings of either, such as /etc/default/docker or /etc/sysconfig/docker-storage.
             #[serde(default)]
-            pub(crate) more_files: Vec<String>,
+            pub more_files: Vec<String>,
             /// File on the host in which an update notes what it still owes while it is under way.
             #[serde(default = "owed_file")]
-            pub(crate) owed_file: String,
-            $($(#[$doc])* pub(crate) $field: $type,)*
+            pub owed_file: String,
+            $($(#[$doc])* pub $field: $type,)*
         }
 
         impl $name {
@@ -66,7 +66,7 @@ impl Layout<'_> {
 }
 
 /// Text of drop-ins by unit and file name; null removes one.
-pub(crate) type DropIns = BTreeMap<String, BTreeMap<String, Option<String>>>;
+pub type DropIns = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
 parameters! {
     /// Parameters of backup.

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use runner_plugin_sdk::api::packages::PackageStatus;
 use runner_plugin_sdk::api::systemd::UnitStatus;
-use runner_plugin_sdk::testing::Manifest;
 use serde_json::{Map, Value, json};
 
 use crate::configuration::{Configuration, Content, differing, drop_in_names, merged, reader_of};
@@ -13,20 +12,6 @@ use crate::engine::{
 };
 use crate::owed::Owed;
 use crate::{backup, parameters, update};
-
-#[test]
-fn the_manifest_says_what_the_plugin_is() {
-    let mut manifest = Manifest::of(env!("CARGO_MANIFEST_DIR"));
-    manifest.assert_parameters::<parameters::Backup>("backup");
-    manifest.assert_parameters::<parameters::Update>("update");
-    manifest.assert_parameters::<parameters::Backout>("backout");
-    manifest.assert_parameters::<parameters::Verify>("verify");
-    manifest.assert_identity(
-        "docker",
-        env!("CARGO_PKG_VERSION"),
-        &["backup", "update", "backout", "verify"],
-    );
-}
 
 #[test]
 fn backout_takes_no_version() {

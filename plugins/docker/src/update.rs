@@ -10,7 +10,7 @@ use crate::configuration::{self, Configuration, Content};
 use crate::engine::UNITS;
 use crate::parameters::Update;
 
-pub(crate) fn update(invocation: &Invocation) -> Result<Report, Problem> {
+pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Update = parse(invocation)?;
     let host = invocation.host()?.name.as_str();
     let mut change = Change {

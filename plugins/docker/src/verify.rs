@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::engine::{self, CONTAINERD, DOCKER, UNITS};
 use crate::parameters::Verify;
 
-pub(crate) fn verify(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
+pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
     let parameters: Verify = parse(invocation)?;
     let hosts = invocation.host_names();
     let mut checks = Checks::new();
