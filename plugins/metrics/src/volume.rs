@@ -15,8 +15,6 @@ const PROMPT: &str = "delete-volume-files";
 const ASKS: u32 = 3;
 /// How many of the files left are named.
 const NAMED: usize = 10;
-/// Lines around the prompt, as the original has them.
-const BAR: &str = "======================================================";
 /// Names by which Prometheus keeps its database, besides the blocks.
 const DATABASE: [&str; 6] = [
     "chunks_head",
@@ -161,8 +159,7 @@ fn question(place: Place<'_>, component: &str, left: &[String]) -> Question {
 /// The original's message, and what is still there when it is asked again.
 pub(crate) fn message(place: Place<'_>, component: &str, left: &[String]) -> String {
     let mut message = format!(
-        "{BAR}\n[WARNING] Please delete the files in Persistent Volume used by {component}. Press enter key after \
-         deleting data.\n{BAR}"
+        "[WARNING] Please delete the files in Persistent Volume used by {component}. Press enter key after deleting data."
     );
     if !left.is_empty() {
         message.push_str(&format!(
@@ -246,9 +243,7 @@ mod tests {
     #[test]
     fn the_message_is_the_original_s() {
         let parameters = backout();
-        let expected = "======================================================\n\
-             [WARNING] Please delete the files in Persistent Volume used by metrics. Press enter key after deleting data.\n\
-             ======================================================";
+        let expected = "[WARNING] Please delete the files in Persistent Volume used by metrics. Press enter key after deleting data.";
         assert_eq!(message(parameters.place(), "metrics", &[]), expected);
         let again = message(parameters.place(), "metrics", &list(&[".hidden", "wal"]));
         assert_eq!(
