@@ -66,7 +66,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     progress::show("waiting until the old Prometheus is ready", None, None);
     found.follow()?;
     let surplus = found.objects.surplus(&set.objects);
-    report.changed(surplus.remove_workloads(found.cluster)?);
+    report.changed(surplus.remove_workloads(found.cluster, place.rollout_seconds)?);
     report.changed(surplus.remove_others(found.cluster)?);
     found.settle()?;
     expect(place, set.version)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     found.follow()?;
     if !parameters.objects.is_empty() {
         let surplus = found.objects.surplus(&wanted);
-        report.changed(surplus.remove_workloads(found.cluster)?);
+        report.changed(surplus.remove_workloads(found.cluster, place.rollout_seconds)?);
         report.changed(surplus.remove_others(found.cluster)?);
         report.output("removed", surplus.names());
     }
