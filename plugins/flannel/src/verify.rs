@@ -1,15 +1,16 @@
 //! Verify: a ready Pod on every node, the subnet file and the routes on every host, and Pods reached from node to node.
 
-use runner_plugin_sdk::api::exec;
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::kubernetes::Object;
 use runner_plugin_sdk::nodes::Node;
 use runner_plugin_sdk::rollout::is_ready;
 use runner_plugin_sdk::{
-    Checks, Command, Depth, Failure, Inputs, Invocation, Place, Problem, Verification, files, parse,
+    Answers, Checks, Command, Depth, Failure, Inputs, Invocation, Place, Problem, Verification,
+    exec, files, parse,
 };
+use serde_json::Value;
 
-use crate::found::{DAEMON_SET, Found, version};
+use crate::found::{self, DAEMON_SET, Found, version};
 use crate::parameters::Verify;
 use crate::reach::{self, Answer, Asked};
 use crate::routes::{self, Routes};
@@ -17,9 +18,9 @@ use crate::routes::{self, Routes};
 pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
     let parameters: Verify = parse(invocation)?;
     let cluster = Place::Cluster(invocation.cluster()?.to_owned());
-    let found = Found::read(invocation, &parameters.namespace)?;
     let mut checks = Checks::new();
-    let running = found.daemon_set().and_then(version);
+    let workload = found::daemon_set(invocation, &parameters.namespace)?;
+    let running = workload.as_ref().and_then(version);
     if let Some(version) = running {
         checks.version(cluster.clone(), "flannel", version);
     }
@@ -34,10 +35,11 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
     if depth == Depth::Versions {
         return Ok(checks.finish());
     }
-    if found.daemon_set().is_none() {
+    let Some(workload) = workload else {
         checks.check("installed", cluster, "flannel", "not installed", false);
         return Ok(checks.finish());
-    }
+    };
+    let found = Found::read(invocation, &parameters.namespace)?;
     let keep = [
         "/metadata/ownerReferences",
         "/spec/nodeName",
@@ -48,7 +50,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
     let pods = found
         .cluster
         .list(found.cluster.select("v1", "Pod", None, ""), &keep)?;
-    rollout(&mut checks, &cluster, &found);
+    rollout(&mut checks, &cluster, &workload);
     ready_pods(&mut checks, &cluster, &found, &pods);
     for stranger in found.strangers() {
         checks.unknown(
@@ -58,14 +60,14 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
             stranger.message,
         );
     }
-    hosts(&mut checks, &parameters, &found.nodes, &pods)?;
+    let cni = found
+        .config()
+        .and_then(|config| config.pointer("/data")?.get("cni-conf.json")?.as_str());
+    hosts(&mut checks, &parameters, &found.nodes, &pods, cni)?;
     Ok(checks.finish())
 }
 
-fn rollout(checks: &mut Checks, cluster: &Place, found: &Found<'_>) {
-    let Some(workload) = found.daemon_set() else {
-        return;
-    };
+fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
     let count = |field: &str| workload.number(&format!("/status/{field}")).unwrap_or(0);
     let seen = count("observedGeneration") >= workload.number("/metadata/generation").unwrap_or(0);
     let desired = count("desiredNumberScheduled");
@@ -121,36 +123,41 @@ struct Seen<'a> {
     host: &'a str,
 }
 
+impl<'a> Seen<'a> {
+    fn of(node: &'a Node) -> Option<Self> {
+        let host = node.host.as_deref()?;
+        Some(Self { node, host })
+    }
+}
+
 fn hosts(
     checks: &mut Checks,
     parameters: &Verify,
     nodes: &[Node],
     pods: &[Object],
+    cni: Option<&str>,
 ) -> Result<(), Problem> {
-    let seen: Vec<Seen<'_>> = nodes
+    let seen: Vec<Seen<'_>> = nodes.iter().filter_map(Seen::of).collect();
+    let paths = [&parameters.subnet_file, &parameters.cni_config];
+    let refs: Vec<_> = paths
         .iter()
-        .filter_map(|node| {
-            Some(Seen {
-                node,
-                host: node.host.as_deref()?,
-            })
-        })
+        .flat_map(|path| seen.iter().map(|seen| files::at(seen.host, path)))
         .collect();
-    let subnets: Vec<_> = seen
-        .iter()
-        .map(|seen| files::at(seen.host, &parameters.subnet_file))
-        .collect();
-    for (seen, text) in seen.iter().zip(files::read_text(&subnets)?) {
-        subnet(checks, seen, text.as_deref());
+    let texts = files::read_text_each(&refs).unless_denied()?;
+    let (subnets, configs) = texts.split_at(seen.len());
+    for ((seen, subnet), config) in seen.iter().zip(subnets).zip(configs) {
+        subnet_file(checks, seen, subnet.as_ref().map(Option::as_deref));
+        cni_config(checks, seen, config.as_ref().map(Option::as_deref), cni);
     }
-    let tables = runner_plugin_sdk::exec::run(seen.iter().map(|seen| {
+    let tables = exec::run(seen.iter().map(|seen| {
         Command::read(seen.host, routes::COMMAND)
             .reads(["routes"])
             .output_limit(1024 * 1024)
-    }));
+    }))
+    .unless_denied()?;
     let tables: Vec<Result<String, Failure>> = tables
         .into_iter()
-        .map(|table| table.and_then(|output| runner_plugin_sdk::exec::stdout(&output)))
+        .map(|table| exec::stdout(&table?))
         .collect();
     for (seen, table) in seen.iter().zip(&tables) {
         let others: Vec<&Node> = nodes
@@ -159,26 +166,54 @@ fn hosts(
             .collect();
         routes_of(checks, seen, &others, table.as_deref());
     }
-    reached(checks, parameters, nodes, &seen, &tables, pods);
-    Ok(())
+    reached(checks, parameters, nodes, &seen, &tables, pods)
 }
 
-fn subnet(checks: &mut Checks, seen: &Seen<'_>, text: Option<&str>) {
+fn subnet_file(checks: &mut Checks, seen: &Seen<'_>, text: Result<Option<&str>, &Failure>) {
+    let place = Place::Host(seen.host.to_owned());
     let expected = seen.node.pod_cidr.as_deref().unwrap_or("a subnet");
-    let found = text.and_then(|text| {
-        text.lines()
-            .find_map(|line| line.strip_prefix("FLANNEL_SUBNET="))
-    });
-    // The file names the first address of the subnet, not the subnet.
-    let same = found.is_some_and(|found| within(found.trim(), expected));
-    let observed = found.map_or("no subnet file", str::trim);
-    checks.check(
-        "subnet-file",
-        Place::Host(seen.host.to_owned()),
-        expected,
-        observed,
-        same,
-    );
+    match text {
+        Ok(text) => {
+            let line = |line: &'_ str| {
+                line.strip_prefix("FLANNEL_SUBNET=")
+                    .map(|found| found.trim().to_owned())
+            };
+            let found = text.and_then(|text| text.lines().find_map(line));
+            // The file names the first address of the subnet, not the subnet.
+            let same = found
+                .as_deref()
+                .is_some_and(|found| within(found, expected));
+            checks.check(
+                "subnet-file",
+                place,
+                expected,
+                found.unwrap_or("no subnet file".into()),
+                same,
+            )
+        }
+        Err(failure) => checks.unknown("subnet-file", place, expected, failure.message.as_str()),
+    };
+}
+
+fn cni_config(
+    checks: &mut Checks,
+    seen: &Seen<'_>,
+    text: Result<Option<&str>, &Failure>,
+    wanted: Option<&str>,
+) {
+    let place = Place::Host(seen.host.to_owned());
+    let expected = "as in the ConfigMap";
+    match text {
+        Ok(text) => {
+            let observed = match text {
+                Some(text) if Some(text) == wanted => expected,
+                Some(_) => "another text",
+                None => "no file",
+            };
+            checks.equal("cni-config", place, expected, observed)
+        }
+        Err(failure) => checks.unknown("cni-config", place, expected, failure.message.as_str()),
+    };
 }
 
 /// Whether an address with prefix length is the first of that subnet.
@@ -229,10 +264,10 @@ fn reached(
     seen: &[Seen<'_>],
     tables: &[Result<String, Failure>],
     pods: &[Object],
-) {
+) -> Result<(), Problem> {
     let targets = reach::addresses(nodes, pods);
     let mut questions: Vec<(usize, &Asked)> = Vec::new();
-    let mut commands: Vec<exec::Command> = Vec::new();
+    let mut commands: Vec<Command> = Vec::new();
     for (index, (seen, table)) in seen.iter().zip(tables).enumerate() {
         let own = seen
             .node
@@ -251,15 +286,11 @@ fn reached(
                 .find(|asked| asked.node == nodes[partner].name)
             {
                 questions.push((index, asked));
-                commands.push(reach::question(seen.host, from, &asked.address).order());
+                commands.push(reach::question(seen.host, from, &asked.address));
             }
         }
     }
-    let answers = if commands.is_empty() {
-        Vec::new()
-    } else {
-        exec::run(&commands)
-    };
+    let answers = exec::run(commands).unless_denied()?;
     for ((index, asked), answer) in questions.into_iter().zip(&answers) {
         let what = if asked.pod {
             "a Pod"
@@ -289,6 +320,7 @@ fn reached(
             ),
         };
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -313,7 +345,8 @@ mod tests {
             host: "node-1",
         };
         let mut checks = Checks::new();
-        subnet(&mut checks, &seen, None);
+        subnet_file(&mut checks, &seen, Ok(None));
+        cni_config(&mut checks, &seen, Ok(Some("{}")), Some("{ }"));
         routes_of(
             &mut checks,
             &seen,
@@ -335,6 +368,7 @@ mod tests {
             seen,
             [
                 ("no subnet file", Verdict::Fail),
+                ("another text", Verdict::Fail),
                 ("none to node-2", Verdict::Fail),
                 ("routes to the Pods of 1 other nodes", Verdict::Pass)
             ]

@@ -102,6 +102,16 @@ impl<'a> Found<'a> {
     }
 }
 
+/// The workload alone, where nothing else is asked.
+pub(crate) fn daemon_set(
+    invocation: &Invocation,
+    namespace: &str,
+) -> Result<Option<Value>, Problem> {
+    let cluster = Cluster(invocation.cluster()?);
+    let found = cluster.get(&[cluster.namespaced("apps/v1", "DaemonSet", namespace, NAME)])?;
+    Ok(found.into_iter().flatten().next().map(|object| object.body))
+}
+
 /// Version of a workload: the tag of Traefik's image.
 pub(crate) fn version(daemon_set: &Value) -> Option<&str> {
     daemon_set

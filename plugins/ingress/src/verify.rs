@@ -5,19 +5,20 @@ use runner_plugin_sdk::http::{Get, get};
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::nodes::Node;
 use runner_plugin_sdk::{
-    Checks, Depth, Failure, HostInfo, Inputs, Invocation, Place, Problem, Verification, parse,
+    Answers, Checks, Depth, Failure, HostInfo, Inputs, Invocation, Place, Problem, Verification,
+    parse,
 };
 use serde_json::Value;
 
-use crate::found::{Found, version};
+use crate::found::{self, Found, version};
 use crate::parameters::{Address, From, Request, Verify};
 
 pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
     let parameters: Verify = parse(invocation)?;
     let cluster = Place::Cluster(invocation.cluster()?.to_owned());
-    let found = Found::read(invocation, &parameters.namespace, &parameters.ingress_class)?;
     let mut checks = Checks::new();
-    let running = found.daemon_set().and_then(version);
+    let workload = found::daemon_set(invocation, &parameters.namespace)?;
+    let running = workload.as_ref().and_then(version);
     if let Some(version) = running {
         checks.version(cluster.clone(), "traefik", version);
     }
@@ -32,10 +33,11 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
     if depth == Depth::Versions {
         return Ok(checks.finish());
     }
-    let Some(workload) = found.daemon_set() else {
+    let Some(workload) = workload else {
         checks.check("installed", cluster, "Traefik", "not installed", false);
         return Ok(checks.finish());
     };
+    let found = Found::read(invocation, &parameters.namespace, &parameters.ingress_class)?;
     let class = found
         .objects
         .find("IngressClass", &parameters.ingress_class);
@@ -50,7 +52,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         parameters.ingress_class.as_str(),
         observed,
     );
-    rollout(&mut checks, &cluster, workload);
+    rollout(&mut checks, &cluster, &workload);
     let serving = found.serving();
     for (node, ready) in &serving {
         let observed = if *ready { "ready" } else { "no ready Pod" };
@@ -69,7 +71,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         &cluster,
         &nodes,
         &invocation.target.hosts,
-    );
+    )?;
     Ok(checks.finish())
 }
 
@@ -104,7 +106,7 @@ fn requests(
     cluster: &Place,
     nodes: &[&Node],
     hosts: &[HostInfo],
-) {
+) -> Result<(), Problem> {
     let mut asked: Vec<(&Node, &Request)> = Vec::new();
     let mut gets: Vec<Get> = Vec::new();
     for node in nodes {
@@ -132,11 +134,7 @@ fn requests(
             asked.push((node, request));
         }
     }
-    let answers = if gets.is_empty() {
-        Vec::new()
-    } else {
-        get(gets)
-    };
+    let answers = get(gets).unless_denied()?;
     for ((node, request), answer) in asked.into_iter().zip(answers) {
         let (observed, good) = judge(request, answer.as_ref());
         checks.check(
@@ -147,6 +145,7 @@ fn requests(
             good,
         );
     }
+    Ok(())
 }
 
 fn address<'a>(node: &'a Node, address: Address, hosts: &'a [HostInfo]) -> Option<&'a str> {

@@ -9,6 +9,8 @@ pub trait Answers<T> {
     fn all(self) -> Result<Vec<T>, Failure>;
     /// The answer of a call with one item.
     fn one(self) -> Result<T, Failure>;
+    /// The answers as they are, to judge each alone; a denial is a failure of the whole, since only a grant mends it.
+    fn unless_denied(self) -> Result<Vec<Result<T, Failure>>, Failure>;
     /// What was answered, and the failures apart.
     fn split(self) -> (Vec<T>, Vec<Failure>);
 }
@@ -32,6 +34,19 @@ impl<T> Answers<T> for Vec<Result<T, Failure>> {
                 "a call with one item was not answered by one answer",
             )),
         }
+    }
+
+    fn unless_denied(self) -> Result<Vec<Result<T, Failure>>, Failure> {
+        let mut answers = Vec::with_capacity(self.len());
+        for answer in self {
+            match answer {
+                Err(failure) if matches!(failure.kind, FailureKind::Denied(_)) => {
+                    return Err(failure);
+                }
+                other => answers.push(other),
+            }
+        }
+        Ok(answers)
     }
 
     fn split(self) -> (Vec<T>, Vec<Failure>) {
@@ -73,6 +88,7 @@ impl<T> Presence<T> for Result<T, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Denial;
 
     fn failed(kind: FailureKind) -> Result<u8, Failure> {
         Err(failure(kind, "x", "y"))
@@ -90,6 +106,19 @@ mod tests {
             Err(FailureKind::Unreachable)
         );
         assert_eq!(vec![Ok(1), Ok(2)].all().ok(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_denial_fails_the_whole_and_nothing_else_does() {
+        let denial = Denial {
+            capability: "files.read".into(),
+            grant: "{}".into(),
+            requested: true,
+        };
+        let mixed = vec![Ok(1), failed(FailureKind::Unreachable)];
+        assert_eq!(mixed.unless_denied().map(|all| all.len()).ok(), Some(2));
+        let denied = vec![Ok(1), failed(FailureKind::Denied(denial))];
+        assert!(denied.unless_denied().is_err());
     }
 
     #[test]

@@ -163,7 +163,11 @@ impl Command {
 /// Runs commands in one call.
 pub fn run(commands: impl IntoIterator<Item = Command>) -> Vec<Result<Output, Failure>> {
     let commands: Vec<exec::Command> = commands.into_iter().map(Command::order).collect();
-    exec::run(&commands)
+    if commands.is_empty() {
+        Vec::new()
+    } else {
+        exec::run(&commands)
+    }
 }
 
 /// Standard output as text. What was cut off is a failure: half an answer must not be taken for a whole one.

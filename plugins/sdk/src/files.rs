@@ -1,6 +1,6 @@
 //! Files on hosts.
 
-use crate::api::files::{self, Attributes, FileRef, Precondition, ReadOrder, WriteOrder};
+use crate::api::files::{self, Attributes, FileData, FileRef, Precondition, ReadOrder, WriteOrder};
 use crate::api::types::Part;
 use crate::{Answers, Failure, FailureKind, Presence, json::sha256, problems::failure};
 
@@ -17,6 +17,16 @@ pub fn at(host: &str, path: &str) -> FileRef {
 
 /// Whole files, in one call; none where there is none.
 pub fn read(files: &[FileRef]) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    read_each(files).all()
+}
+
+/// Whole files as text.
+pub fn read_text(files: &[FileRef]) -> Result<Vec<Option<String>>, Failure> {
+    read_text_each(files).all()
+}
+
+/// Whole files, each with its own failure: for checks that go on without a host that does not answer.
+pub fn read_each(files: &[FileRef]) -> Vec<Result<Option<Vec<u8>>, Failure>> {
     let orders: Vec<ReadOrder> = files
         .iter()
         .map(|file| ReadOrder {
@@ -27,33 +37,32 @@ pub fn read(files: &[FileRef]) -> Result<Vec<Option<Vec<u8>>>, Failure> {
             sensitive: false,
         })
         .collect();
-    let found = files::read(&orders)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
-    files
-        .iter()
-        .zip(found)
-        .map(|(file, data)| match data {
-            Some(data) if (data.data.len() as u64) < data.size => Err(failure(
-                FailureKind::TooLarge,
-                file.path.as_str(),
-                format!("{} bytes", data.size),
-            )),
-            Some(data) => Ok(Some(data.data)),
-            None => Ok(None),
-        })
+    let answers = files::read(&orders).into_iter().zip(files);
+    answers
+        .map(|(answer, file)| whole(answer.present()?, file))
         .collect()
 }
 
-/// Whole files as text.
-pub fn read_text(files: &[FileRef]) -> Result<Vec<Option<String>>, Failure> {
-    let found = read(files)?;
-    Ok(found
+/// Whole files as text, each with its own failure.
+pub fn read_text_each(files: &[FileRef]) -> Vec<Result<Option<String>, Failure>> {
+    let text = |data: Vec<u8>| String::from_utf8_lossy(&data).into_owned();
+    read_each(files)
         .into_iter()
-        .map(|data| data.map(|data| String::from_utf8_lossy(&data).into_owned()))
-        .collect())
+        .map(|answer| Ok(answer?.map(text)))
+        .collect()
+}
+
+/// Part of a file must not be taken for all of it.
+fn whole(data: Option<FileData>, file: &FileRef) -> Result<Option<Vec<u8>>, Failure> {
+    match data {
+        Some(data) if (data.data.len() as u64) < data.size => Err(failure(
+            FailureKind::TooLarge,
+            file.path.as_str(),
+            format!("{} bytes", data.size),
+        )),
+        Some(data) => Ok(Some(data.data)),
+        None => Ok(None),
+    }
 }
 
 /// Hashes of files; none where there is none.

@@ -80,7 +80,11 @@ impl Get {
 /// Sends requests in one call.
 pub fn get(requests: impl IntoIterator<Item = Get>) -> Vec<Result<Response, Failure>> {
     let requests: Vec<Request> = requests.into_iter().map(Get::request).collect();
-    http::get(&requests)
+    if requests.is_empty() {
+        Vec::new()
+    } else {
+        http::get(&requests)
+    }
 }
 
 /// The JSON body of a response with a 2xx status.
