@@ -240,6 +240,9 @@ impl Generator<'_> {
         writeln!(out, "        const NAME: &'static str = \"{name}\";")?;
         writeln!(out, "        const CLASS: Class = Class::{class};")?;
         writeln!(out, "        const DESTRUCTIVE: bool = {destructive};")?;
+        if answer == "crate::contract::types::Artifact" {
+            writeln!(out, "        const STORES: bool = true;")?;
+        }
         let place = match item_id.map(|ty| self.place(&ty, "item", 0)) {
             Some(Ok(Some(expression))) => expression,
             Some(Err(error)) => return Err(error),

@@ -30,6 +30,18 @@ impl Scope {
         scope
     }
 
+    /// The same scope with what `below` knows beside it; what both know is taken from here.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        let mut scope = below.clone();
+        scope.variables.extend(
+            self.variables
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        scope
+    }
+
     /// Whether an expression only names what is known here.
     #[must_use]
     pub fn knows(&self, text: &str) -> bool {

@@ -2,10 +2,11 @@
 #![deny(unsafe_code)]
 
 pub mod artifacts;
-pub mod backups;
 pub mod backend;
+pub mod backups;
 pub mod capability;
 pub mod contract;
+pub mod executor;
 pub mod expression;
 pub mod gate;
 pub mod journal;

@@ -78,6 +78,9 @@ pub trait Function: Send + Sync + 'static {
     /// Data may be lost.
     const DESTRUCTIVE: bool;
 
+    /// Answers with an artifact that is now in the store.
+    const STORES: bool = false;
+
     /// Where the item takes effect.
     fn place(item: &Self::Item) -> Place;
     /// Effect class of this item.

@@ -63,6 +63,7 @@ pub struct Attempt {
     lines: AtomicU32,
     shown: AtomicU32,
     changed: AtomicBool,
+    stored: Mutex<Vec<runner_types::Artifact>>,
     last_time: AtomicU64,
     random: Mutex<StdRng>,
     pub(super) begun: Instant,
@@ -83,6 +84,7 @@ impl Attempt {
             lines: AtomicU32::new(0),
             shown: AtomicU32::new(0),
             changed: AtomicBool::new(false),
+            stored: Mutex::default(),
             last_time: AtomicU64::new(unix_millis()),
             random: Mutex::new(StdRng::from_seed(seed.into())),
             begun: Instant::now(),
@@ -99,6 +101,15 @@ impl Attempt {
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Artifacts that this attempt put into the store.
+    #[must_use]
+    pub fn stored(&self) -> Vec<runner_types::Artifact> {
+        self.stored
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The last journalled time, in milliseconds since 1970.
@@ -485,6 +496,16 @@ impl<F: Function> Call<F> {
                     serde_json::to_value(failure).map_err(|error| unwritable(&error))?,
                 ),
             };
+            if F::STORES
+                && let Ok((_, value)) = &answer
+                && let Ok(artifact) = serde_json::from_value(value.clone())
+            {
+                self.attempt
+                    .stored
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(artifact);
+            }
             if changed {
                 self.attempt.changed.store(true, Ordering::Relaxed);
             }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use parameters::{ParameterError, parameters};
 pub use prompts::PossiblePrompt;
+pub(crate) use resolve::host_value;
 pub use resolve::plan;
 
 use crate::expression::Scope;

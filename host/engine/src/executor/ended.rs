@@ -1,0 +1,215 @@
+//! How a unit of work ended, from what the plugin answered.
+
+use runner_types::{Artifact, Finding, Report, StepOutcome};
+use serde_json::Value;
+
+use crate::capability::place_name;
+use crate::contract::operations::{Verdict, Verification};
+use crate::contract::types::{self, Problem};
+use crate::contract::{Failure, FailureKind};
+use crate::gate::Stop;
+
+/// How a unit of work ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: StepOutcome,
+    pub(super) report: Option<Report>,
+    pub(super) findings: Vec<Finding>,
+    /// The run must stop.
+    pub(super) stop: Option<Stop>,
+    /// Host that caused a failure, when it was one.
+    pub(super) culprit: Option<String>,
+    /// Artifacts of the report, in its order.
+    pub(super) artifacts: Vec<Artifact>,
+    /// What the plugin passed on.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Ended {
+    pub(super) fn nothing(outcome: StepOutcome) -> Self {
+        Self {
+            outcome,
+            report: None,
+            findings: Vec::new(),
+            stop: None,
+            culprit: None,
+            artifacts: Vec::new(),
+            failure: None,
+        }
+    }
+
+    pub(super) fn with(outcome: StepOutcome, code: &str, subject: &str, message: String) -> Self {
+        let finding = Finding {
+            code: code.to_owned(),
+            subject: subject.to_owned(),
+            message,
+        };
+        Self {
+            findings: vec![finding],
+            ..Self::nothing(outcome)
+        }
+    }
+
+    pub(super) fn failed(code: &str, subject: &str, message: String) -> Self {
+        Self::with(StepOutcome::Failed, code, subject, message)
+    }
+
+    pub(super) fn stopped(stop: Stop) -> Self {
+        let (outcome, code) = match &stop {
+            Stop::Cancelled => (StepOutcome::Cancelled, "cancelled"),
+            Stop::Unanswerable { .. } => (StepOutcome::Cancelled, "unanswerable"),
+            Stop::InDoubt(_) => (StepOutcome::InDoubt, "in-doubt"),
+            Stop::Journal(_) => (StepOutcome::Failed, "journal"),
+        };
+        let message = stop.to_string();
+        Self {
+            stop: Some(stop),
+            ..Self::with(outcome, code, "", message)
+        }
+    }
+
+    pub(super) fn problem(problem: Problem, hosts: &[String]) -> Self {
+        let failure = match problem {
+            Problem::Refused(findings) => {
+                let findings = findings
+                    .into_iter()
+                    .map(|finding| Finding {
+                        code: finding.code,
+                        subject: finding.subject,
+                        message: finding.message,
+                    })
+                    .collect();
+                return Self {
+                    findings,
+                    ..Self::nothing(StepOutcome::Refused)
+                };
+            }
+            Problem::Failed(failure) => failure,
+        };
+        let (outcome, code) = match &failure.kind {
+            FailureKind::Denied(_) => (StepOutcome::Denied, "denied"),
+            FailureKind::Unreachable => (StepOutcome::Unreachable, "unreachable"),
+            FailureKind::NotFound => (StepOutcome::Failed, "not-found"),
+            FailureKind::Conflict(_) => (StepOutcome::Failed, "conflict"),
+            FailureKind::TimedOut => (StepOutcome::Failed, "timed-out"),
+            FailureKind::Invalid => (StepOutcome::Failed, "invalid"),
+            FailureKind::Failed(_) => (StepOutcome::Failed, "failed"),
+            FailureKind::TooLarge => (StepOutcome::Failed, "too-large"),
+            FailureKind::Unsupported => (StepOutcome::Failed, "unsupported"),
+            FailureKind::NotAttempted => (StepOutcome::Failed, "not-attempted"),
+            FailureKind::Other(kind) => (StepOutcome::Failed, kind.as_str()),
+        };
+        let mut message = failure.message.clone();
+        if let FailureKind::Failed(exit) = &failure.kind
+            && !exit.tail.trim().is_empty()
+        {
+            message = format!("{message}: {}", exit.tail.trim());
+        }
+        let culprit = hosts.iter().find(|host| **host == failure.subject).cloned();
+        let ended = Self::with(outcome, code, &failure.subject, message);
+        Self {
+            culprit,
+            failure: Some(failure.clone()),
+            ..ended
+        }
+    }
+
+    pub(super) fn verified(verification: Verification) -> Self {
+        let findings: Vec<Finding> = verification
+            .checks
+            .iter()
+            .filter(|check| check.verdict != Verdict::Pass)
+            .map(|check| {
+                let place = place_name(&check.place);
+                let message = format!(
+                    "{} on {place}: expected {}, found {}",
+                    check.name, check.expected, check.observed
+                );
+                Finding {
+                    code: check.name.clone(),
+                    subject: place.to_owned(),
+                    message,
+                }
+            })
+            .collect();
+        let summary = match findings.len() {
+            0 => format!("{} checks passed", verification.checks.len()),
+            failed => format!("{failed} of {} checks failed", verification.checks.len()),
+        };
+        let read = || -> Result<Report, serde_json::Error> {
+            let checks = serde_json::from_value(serde_json::to_value(&verification.checks)?)?;
+            let versions = serde_json::from_value(serde_json::to_value(&verification.versions)?)?;
+            Ok(Report {
+                summary,
+                checks,
+                versions,
+                ..Report::default()
+            })
+        };
+        match read() {
+            Err(error) => Self::failed("report", "", format!("its verification is wrong: {error}")),
+            Ok(report) => {
+                let outcome = if findings.is_empty() {
+                    StepOutcome::Ok
+                } else {
+                    StepOutcome::Failed
+                };
+                Self {
+                    findings,
+                    report: Some(report),
+                    ..Self::nothing(outcome)
+                }
+            }
+        }
+    }
+
+    /// A report of an operation that ended well.
+    pub(super) fn reported(
+        report: types::Report,
+        stored: &[Artifact],
+        host_saw_change: bool,
+    ) -> Self {
+        let report = match report_of(report) {
+            Ok(report) => report,
+            Err(reason) => return Self::failed("report", "", reason),
+        };
+        let mut artifacts = Vec::with_capacity(report.artifacts.len());
+        for digest in &report.artifacts {
+            match stored.iter().find(|artifact| artifact.digest == *digest) {
+                Some(artifact) => artifacts.push(artifact.clone()),
+                None => {
+                    let message =
+                        format!("its report names the artifact {digest}, which it did not store");
+                    return Self::failed("report", digest.as_str(), message);
+                }
+            }
+        }
+        // The plugin can only add to what the host saw change.
+        let changed = report.changed || host_saw_change;
+        let outcome = if changed {
+            StepOutcome::Changed
+        } else {
+            StepOutcome::Ok
+        };
+        Self {
+            report: Some(Report { changed, ..report }),
+            artifacts,
+            ..Self::nothing(outcome)
+        }
+    }
+}
+
+/// A report of the contract as the journal holds it.
+fn report_of(report: types::Report) -> Result<Report, String> {
+    let outputs: Value = if report.outputs.trim().is_empty() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        serde_json::from_str(&report.outputs)
+            .map_err(|error| format!("the outputs of its report are no JSON: {error}"))?
+    };
+    let mut value = serde_json::to_value(&report).map_err(|error| error.to_string())?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("outputs".to_owned(), outputs);
+    }
+    serde_json::from_value(value).map_err(|error| format!("its report is wrong: {error}"))
+}

@@ -1,0 +1,308 @@
+//! Carrying out a plan.
+//!
+//! The executor obeys the plan: it begins what may begin, keeps what it decides in the journal, and leaves effects to
+//! the plugins and their gate.
+
+mod component;
+mod ended;
+mod preconditions;
+mod record;
+mod rolling;
+mod sets;
+mod steps;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use indexmap::IndexMap;
+use runner_types::{
+    BackupSet, Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome,
+    Timestamp,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use component::{Component, Done, Job};
+pub use record::{HostState, Reported, StepFailure};
+use steps::StepEnd;
+
+use crate::artifacts::Store;
+use crate::backups::{BackupError, Backups};
+use crate::expression::Scope;
+use crate::gate::{Gate, Reply, Stop, Wanted};
+use crate::journal::{Durability, JournalError};
+use crate::planner::{Plan, World};
+
+/// What a run is carried out with.
+pub struct Parts {
+    /// What was planned on.
+    pub world: Arc<World>,
+    /// Plugins by component.
+    pub components: BTreeMap<String, Arc<dyn Component>>,
+    /// The path of effects.
+    pub gate: Arc<Gate>,
+    /// Backup sets.
+    pub backups: Backups,
+    /// Their data.
+    pub store: Arc<dyn Store>,
+    /// Releases of the platform.
+    pub releases: Releases,
+    /// Name of the platform.
+    pub platform: String,
+    /// Name of the run.
+    pub run: String,
+    /// The moment that stands for the run.
+    pub stamp: Timestamp,
+}
+
+/// How a run ended, with everything that an operator wants to know then.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunSummary {
+    /// Name of the run.
+    pub run: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Name of the workflow.
+    pub workflow: String,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Counts per host.
+    pub recap: Recap,
+    /// Why it did not end well.
+    pub message: Option<String>,
+    /// Everything that did not end well.
+    pub failures: Vec<StepFailure>,
+    /// What is known of each host.
+    pub hosts: IndexMap<String, HostState>,
+    /// What should be looked at.
+    pub warnings: Vec<Finding>,
+    /// What the operations reported.
+    pub reports: Vec<Reported>,
+}
+
+/// Carries out one plan.
+pub(crate) struct Executor {
+    world: Arc<World>,
+    components: BTreeMap<String, Arc<dyn Component>>,
+    gate: Arc<Gate>,
+    backups: Backups,
+    store: Arc<dyn Store>,
+    releases: Releases,
+    platform: String,
+    run: String,
+    stamp: Timestamp,
+    record: Mutex<record::Record>,
+    sets: tokio::sync::Mutex<BTreeMap<String, Arc<BackupSet>>>,
+    terminal: tokio::sync::Mutex<()>,
+    /// `components`, as the preconditions found them.
+    found: Mutex<Scope>,
+}
+
+/// Carries out a plan to its end, whatever that is.
+///
+/// # Errors
+/// When the journal cannot even say how the run ended.
+pub async fn execute(parts: Parts, plan: &Plan) -> Result<RunSummary, JournalError> {
+    let executor = Arc::new(Executor {
+        world: parts.world,
+        components: parts.components,
+        gate: parts.gate,
+        backups: parts.backups,
+        store: parts.store,
+        releases: parts.releases,
+        platform: parts.platform,
+        run: parts.run,
+        stamp: parts.stamp,
+        record: Mutex::default(),
+        sets: tokio::sync::Mutex::default(),
+        terminal: tokio::sync::Mutex::default(),
+        found: Mutex::default(),
+    });
+    let end = executor.whole(plan).await;
+    executor.gate.settled().await;
+    executor.conclude(plan, end).await
+}
+
+impl Executor {
+    fn record(&self) -> MutexGuard<'_, record::Record> {
+        // Counts stay usable whatever panicked beside them.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Preconditions, backup sets, the question, the steps.
+    async fn whole(self: &Arc<Self>, plan: &Plan) -> Ending {
+        let mut scope = match self.scope(plan) {
+            Ok(scope) => scope,
+            Err(error) => {
+                return Ending::Step(self.fail(
+                    "",
+                    StepOutcome::Failed,
+                    "backup-set",
+                    error.to_string(),
+                ));
+            }
+        };
+        if let Some(end) = self.preconditions(plan, &mut scope).await {
+            return Ending::Step(end);
+        }
+        if let Some(end) = self.choose_sets(plan).await.into_iter().next() {
+            return Ending::Step(end);
+        }
+        // An update has just been bound to its set.
+        match self.backups_value() {
+            Ok(backups) => scope.set("backups", &backups),
+            Err(error) => {
+                return Ending::Step(self.fail(
+                    "",
+                    StepOutcome::Failed,
+                    "backup-set",
+                    error.to_string(),
+                ));
+            }
+        }
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = scope.clone();
+        if let Some(confirm) = &plan.confirm {
+            let wanted = Wanted::Confirm {
+                destroys: String::new(),
+            };
+            match self
+                .asked(plan, "", "confirm", confirm, &scope, wanted)
+                .await
+            {
+                Ok(None | Some(Reply::Yes)) => {}
+                Ok(Some(Reply::No | Reply::Entered | Reply::Chosen(_))) => return Ending::Declined,
+                Err(end) => return Ending::Step(end),
+            }
+        }
+        Ending::Step(self.list(plan, &plan.steps, &scope).await)
+    }
+
+    fn scope(&self, plan: &Plan) -> Result<Scope, BackupError> {
+        let mut scope = plan.scope.clone();
+        scope.set("backups", &self.backups_value()?);
+        scope.set("components", &Value::Object(serde_json::Map::new()));
+        scope.set("steps", &Value::Object(serde_json::Map::new()));
+        Ok(scope)
+    }
+
+    /// The scope of a sub-workflow: its own inputs and vars, and what the run has found.
+    fn scope_of(&self, plan: &Plan) -> Scope {
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        plan.scope.over(&found)
+    }
+
+    fn only_cluster(&self) -> Option<String> {
+        match self.world.clusters.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    fn hosts_of_component(&self, component: &str) -> Vec<String> {
+        let inventory = &self.world.inventory;
+        match inventory.groups.get(component) {
+            Some(hosts) => hosts.clone(),
+            None => inventory.hosts.keys().cloned().collect(),
+        }
+    }
+
+    async fn conclude(&self, plan: &Plan, end: Ending) -> Result<RunSummary, JournalError> {
+        let (outcome, mut message) = match &end {
+            Ending::Declined => (
+                RunOutcome::Declined,
+                Some("the operator answered no; nothing was changed".to_owned()),
+            ),
+            Ending::Step(end) => outcome_of(end),
+        };
+        if outcome == RunOutcome::Succeeded
+            && let Err(error) = self.release_sets(plan).await
+        {
+            message = Some(error.to_string());
+        }
+        let (recap, failures, hosts, warnings, reports) = {
+            let mut record = self.record();
+            let recap = record.recap(self.world.inventory.hosts.keys());
+            (
+                recap,
+                std::mem::take(&mut record.failures),
+                std::mem::take(&mut record.hosts),
+                std::mem::take(&mut record.warnings),
+                std::mem::take(&mut record.reports),
+            )
+        };
+        if message.is_none() && outcome != RunOutcome::Succeeded {
+            message = failures
+                .first()
+                .and_then(|failure| failure.findings.first())
+                .map(|finding| finding.message.clone());
+        }
+        let ended = RunEnded {
+            outcome,
+            recap: recap.clone(),
+            message: message.clone(),
+        };
+        self.gate
+            .journal
+            .append(Entry::RunEnded(ended), Durability::Flushed)
+            .await?;
+        self.gate.observer.observe(EventKind::RunEnded {
+            outcome,
+            recap: recap.clone(),
+            message: message.clone(),
+        });
+        Ok(RunSummary {
+            run: self.run.clone(),
+            directory: self.gate.journal.directory().to_owned(),
+            workflow: plan.workflow.clone(),
+            outcome,
+            recap,
+            message,
+            failures,
+            hosts,
+            warnings,
+            reports,
+        })
+    }
+}
+
+/// How the whole came to its end.
+enum Ending {
+    Declined,
+    Step(StepEnd),
+}
+
+fn outcome_of(end: &StepEnd) -> (RunOutcome, Option<String>) {
+    if let Some(stop) = &end.stop {
+        let outcome = match stop {
+            Stop::Cancelled => RunOutcome::Cancelled,
+            Stop::InDoubt(_) => RunOutcome::InDoubt,
+            Stop::Unanswerable { .. } => RunOutcome::Unanswerable,
+            Stop::Journal(_) => RunOutcome::Failed,
+        };
+        let message = match stop {
+            Stop::Unanswerable {
+                option: Some(option),
+                ..
+            } => format!("{stop}; {option} answers it in advance"),
+            _ => stop.to_string(),
+        };
+        return (outcome, Some(message));
+    }
+    let outcome = match end.outcome {
+        StepOutcome::Ok | StepOutcome::Changed | StepOutcome::Skipped => RunOutcome::Succeeded,
+        StepOutcome::Refused => RunOutcome::Refused,
+        StepOutcome::Denied => RunOutcome::Denied,
+        StepOutcome::Unreachable => RunOutcome::Unreachable,
+        StepOutcome::Failed | StepOutcome::TimedOut => RunOutcome::Failed,
+        StepOutcome::Cancelled => RunOutcome::Cancelled,
+        StepOutcome::InDoubt => RunOutcome::InDoubt,
+    };
+    (outcome, None)
+}

@@ -1,0 +1,163 @@
+//! What a run has come to: counts per host, what failed, what was reported.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use runner_types::{Finding, HostRecap, Operation, Recap, Report, StepOutcome, Target};
+use serde::Serialize;
+
+/// Something that did not end well.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepFailure {
+    /// Path of the step.
+    pub step: String,
+    /// Target; none: the step as a whole.
+    pub target: Option<Target>,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// Why.
+    pub findings: Vec<Finding>,
+}
+
+/// What is known of a host at the end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostState {
+    /// Last step that worked on it.
+    pub step: String,
+    /// How that ended.
+    pub outcome: StepOutcome,
+    /// It was taken out of service and not brought back.
+    pub out_of_service: bool,
+}
+
+/// A report with where it came from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reported {
+    /// Path of the step.
+    pub step: String,
+    /// Component.
+    pub component: String,
+    /// Operation.
+    pub operation: Operation,
+    /// Target.
+    pub target: Target,
+    /// The report.
+    pub report: Report,
+}
+
+/// What a run has come to.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) recap: IndexMap<String, HostRecap>,
+    pub(super) failures: Vec<StepFailure>,
+    pub(super) hosts: IndexMap<String, HostState>,
+    pub(super) reports: Vec<Reported>,
+    pub(super) warnings: Vec<Finding>,
+    /// Outcome of each step, by path.
+    pub(super) steps: BTreeMap<String, StepOutcome>,
+}
+
+impl Record {
+    /// Counts the end of a step over these hosts. What is unreachable counts for the host that did not answer.
+    pub(super) fn count(
+        &mut self,
+        step: &str,
+        hosts: &[String],
+        outcome: StepOutcome,
+        culprit: Option<&str>,
+    ) {
+        for host in hosts {
+            let blamed = culprit.is_none_or(|culprit| culprit == host);
+            let recap = self.recap.entry(host.clone()).or_default();
+            match outcome {
+                StepOutcome::Ok => recap.ok += 1,
+                StepOutcome::Changed => {
+                    recap.ok += 1;
+                    recap.changed += 1;
+                }
+                StepOutcome::Skipped => recap.skipped += 1,
+                StepOutcome::Unreachable if blamed => recap.unreachable += 1,
+                StepOutcome::Refused
+                | StepOutcome::Denied
+                | StepOutcome::Failed
+                | StepOutcome::TimedOut
+                | StepOutcome::InDoubt
+                    if blamed =>
+                {
+                    recap.failed += 1;
+                }
+                StepOutcome::Unreachable
+                | StepOutcome::Refused
+                | StepOutcome::Denied
+                | StepOutcome::Failed
+                | StepOutcome::TimedOut
+                | StepOutcome::InDoubt
+                | StepOutcome::Cancelled => {}
+            }
+            if outcome == StepOutcome::Skipped {
+                continue;
+            }
+            let out_of_service = self
+                .hosts
+                .get(host)
+                .is_some_and(|state| state.out_of_service);
+            self.hosts.insert(
+                host.clone(),
+                HostState {
+                    step: step.to_owned(),
+                    outcome,
+                    out_of_service,
+                },
+            );
+        }
+    }
+
+    pub(super) fn out_of_service(&mut self, host: &str, out: bool) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.out_of_service = out;
+        }
+    }
+
+    /// Counts per host, in inventory order.
+    pub(super) fn recap<'a>(&self, order: impl Iterator<Item = &'a String>) -> Recap {
+        Recap(
+            order
+                .filter_map(|host| Some((host.clone(), *self.recap.get(host)?)))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_that_did_not_answer_is_unreachable() {
+        let mut record = Record::default();
+        let hosts = ["a".to_owned(), "b".to_owned()];
+        record.count("s", &hosts, StepOutcome::Changed, None);
+        record.count("s", &hosts, StepOutcome::Unreachable, Some("b"));
+        let recap = record.recap(hosts.iter());
+        assert_eq!(
+            recap.0["a"],
+            HostRecap {
+                ok: 1,
+                changed: 1,
+                ..HostRecap::default()
+            }
+        );
+        assert_eq!(
+            recap.0["b"],
+            HostRecap {
+                ok: 1,
+                changed: 1,
+                unreachable: 1,
+                ..HostRecap::default()
+            }
+        );
+    }
+}

@@ -1,0 +1,523 @@
+//! Rolling blocks: hosts in batches, each taken out of service, worked on and brought back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use runner_types::{Decision, HealthGate, Operation, Prompt, StepOutcome, Target};
+use serde_json::{Map, Value, json};
+
+use super::ended::Ended;
+use super::steps::{StepEnd, worse};
+use super::unit::Unit;
+use super::{Executor, Job};
+use crate::contract::Place;
+use crate::contract::kubernetes::{ObjectKind, ObjectRef};
+use crate::expression::Scope;
+use crate::gate::{Asked, Reply, Stop, Wanted, ask};
+use crate::planner::{Plan, PlannedAction, PlannedComponent, PlannedRolling, host_value};
+
+impl Executor {
+    /// Works through the batches of a rolling block.
+    pub(super) async fn rolling(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        scope: &Scope,
+    ) -> StepEnd {
+        let windows = match self.windows(path, rolling, scope).await {
+            Ok(windows) => windows,
+            Err(end) => return end,
+        };
+        if windows.values().all(|window| window.steps.is_empty()) {
+            let hosts: Vec<String> = windows.into_keys().collect();
+            return self
+                .skip(path, &hosts, "nothing is to be done on any host".to_owned())
+                .await;
+        }
+        if let Some(end) = self.gates(path, rolling, scope).await {
+            return end;
+        }
+        let mut end = StepEnd::of(StepOutcome::Skipped);
+        let mut failures = 0;
+        for (number, hosts) in rolling.batches.iter().enumerate() {
+            let batch: Vec<&Window> = hosts
+                .iter()
+                .filter_map(|host| windows.get(host))
+                .filter(|window| !window.steps.is_empty())
+                .collect();
+            if batch.is_empty() {
+                continue;
+            }
+            let what = Decision::Batch {
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                hosts: hosts.clone(),
+            };
+            if let Err(stop) = self.decide(Some(path), None, what).await {
+                return StepEnd::stopped(stop);
+            }
+            let done = self.batch(plan, path, rolling, &batch).await;
+            failures += done.failures;
+            end.outcome = worse(end.outcome, done.outcome);
+            if let Some(stop) = done.stop {
+                end.stop = Some(stop);
+                return end;
+            }
+            let is_canary = number < rolling.canaries;
+            if failures > rolling.max_failures || (is_canary && done.failures > 0) {
+                let limit = if is_canary { 0 } else { rolling.max_failures };
+                let what = Decision::Threshold {
+                    failures: u32::try_from(failures).unwrap_or(u32::MAX),
+                    limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                };
+                if let Err(stop) = self.decide(Some(path), None, what).await {
+                    end.stop = Some(stop);
+                }
+                return end;
+            }
+            if let Some(stop) = self.soak(rolling).await {
+                end.stop = Some(stop);
+                return end;
+            }
+            if let Some(gate) = self.gates(path, rolling, scope).await {
+                end.outcome = worse(end.outcome, gate.outcome);
+                end.stop = gate.stop;
+                return end;
+            }
+        }
+        // Failures within the tolerated number do not fail the block.
+        if failures > 0 && failures <= rolling.max_failures {
+            end.outcome = StepOutcome::Changed;
+        }
+        end
+    }
+
+    /// What is to be done on each host, decided before the first is touched.
+    async fn windows(
+        &self,
+        path: &str,
+        rolling: &PlannedRolling,
+        scope: &Scope,
+    ) -> Result<BTreeMap<String, Window>, StepEnd> {
+        let hosts: Vec<&String> = rolling.batches.iter().flatten().collect();
+        let addresses = self.internal_addresses(path, rolling, &hosts).await?;
+        let mut windows = BTreeMap::new();
+        for name in hosts {
+            let Some(host) = self.world.inventory.host(name) else {
+                continue;
+            };
+            let address = match (&host.node, addresses.get(name)) {
+                (Some(_), Some(found)) => Some(found.clone()),
+                (Some(_), None) => None,
+                (None, _) => Some(host.address.clone()),
+            };
+            let mut scope = scope.with("host", &host_value(host, address.as_deref()));
+            let values = scope
+                .resolve_all(&rolling.vars)
+                .map_err(|error| self.wrong(path, "vars", format!("{name}: {error}")))?;
+            if !values.is_empty() {
+                let mut vars = scope
+                    .evaluate("vars")
+                    .ok()
+                    .and_then(|vars| vars.as_object().cloned())
+                    .unwrap_or_default();
+                vars.extend(values);
+                scope.set("vars", &Value::Object(vars));
+            }
+            let mut steps = Vec::new();
+            for (index, step) in rolling.steps.iter().enumerate() {
+                let wanted = scope.holds(step.when.as_ref()).map_err(|error| {
+                    self.wrong(&step.path, "condition", format!("{name}: {error}"))
+                })?;
+                if wanted {
+                    steps.push(index);
+                }
+            }
+            windows.insert(
+                name.clone(),
+                Window {
+                    host: name.clone(),
+                    scope,
+                    steps,
+                },
+            );
+        }
+        Ok(windows)
+    }
+
+    /// The InternalIP of each host's node, by which people know it at the load balancer. A read of the host's own.
+    async fn internal_addresses(
+        &self,
+        path: &str,
+        rolling: &PlannedRolling,
+        hosts: &[&String],
+    ) -> Result<BTreeMap<String, String>, StepEnd> {
+        let Some(cluster) = &rolling.cluster else {
+            return Ok(BTreeMap::new());
+        };
+        if rolling.pause.before.is_none() && rolling.pause.after.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let nodes: Vec<(String, String)> = hosts
+            .iter()
+            .filter_map(|name| {
+                Some((
+                    (*name).clone(),
+                    self.world.inventory.host(name)?.node.clone()?,
+                ))
+            })
+            .collect();
+        let place = Place::Cluster(cluster.clone());
+        let Some(backend) = self.gate.platform.backend(&place) else {
+            return Ok(BTreeMap::new());
+        };
+        let asked = nodes.iter().map(|(_, node)| ObjectRef {
+            cluster: cluster.clone(),
+            kind: ObjectKind {
+                api_version: "v1".to_owned(),
+                name: "Node".to_owned(),
+            },
+            namespace: None,
+            name: node.clone(),
+        });
+        let answers = backend
+            .kubernetes()
+            .get(&place, asked.collect())
+            .await
+            .map_err(StepEnd::stopped)?;
+        let mut found = BTreeMap::new();
+        for ((host, node), answer) in nodes.into_iter().zip(answers) {
+            let object = answer.map_err(|failure| {
+                let message = format!(
+                    "the address of node {node} is not known: {}",
+                    failure.message
+                );
+                self.fail(path, StepOutcome::Failed, "node-address", message)
+            })?;
+            let body: Value = serde_json::from_str(&object.body).unwrap_or_default();
+            let addresses = body.pointer("/status/addresses").and_then(Value::as_array);
+            let internal = addresses
+                .into_iter()
+                .flatten()
+                .find(|address| address.get("type").and_then(Value::as_str) == Some("InternalIP"))
+                .and_then(|address| address.get("address").and_then(Value::as_str));
+            if let Some(internal) = internal {
+                found.insert(host, internal.to_owned());
+            }
+        }
+        let values: Map<String, Value> = found
+            .iter()
+            .map(|(host, address)| (host.clone(), json!({ "internal_ip": address })))
+            .collect();
+        self.decide(Some(path), None, Decision::Fixed { values })
+            .await
+            .map_err(StepEnd::stopped)?;
+        Ok(found)
+    }
+
+    async fn batch(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        batch: &[&Window],
+    ) -> BatchEnd {
+        let windows = batch
+            .iter()
+            .map(|window| self.window(plan, path, rolling, window));
+        let mut running: FuturesUnordered<_> = windows.collect();
+        let mut end = BatchEnd {
+            outcome: StepOutcome::Skipped,
+            failures: 0,
+            stop: None,
+        };
+        while let Some(one) = running.next().await {
+            end.outcome = worse(end.outcome, one.outcome);
+            if !one.outcome.is_success() {
+                end.failures += 1;
+            }
+            end.stop = end.stop.or(one.stop);
+        }
+        end
+    }
+
+    /// One host: pause, out of service, its steps, back into service, pause. After a failure it stays as it is.
+    async fn window(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        window: &Window,
+    ) -> StepEnd {
+        let path = format!("{path}/{}", window.host);
+        if let Some(end) = self
+            .pause(
+                plan,
+                &path,
+                "pause-before",
+                rolling.pause.before.as_ref(),
+                window,
+            )
+            .await
+        {
+            return end;
+        }
+        let mut entered = Vec::new();
+        for part in &rolling.maintenance {
+            let unit = match self.window_unit(
+                rolling,
+                &path,
+                window,
+                &part.component,
+                &part.with,
+                Job::Enter,
+            ) {
+                Ok(unit) => unit,
+                Err(end) => return end,
+            };
+            let ended = self.unit(&unit).await;
+            // Also when it failed half-way: the operator is to look at the host.
+            self.record().out_of_service(&window.host, true);
+            if !ended.outcome.is_success() {
+                return StepEnd::of_unit(ended);
+            }
+            let outputs = ended
+                .report
+                .map(|report| Value::Object(report.outputs).to_string());
+            entered.push((part, outputs));
+        }
+        let mut end = StepEnd::of(StepOutcome::Ok);
+        for index in &window.steps {
+            let Some(step) = rolling.steps.get(*index) else {
+                continue;
+            };
+            let PlannedAction::Component(component) = &step.action else {
+                continue;
+            };
+            let component = PlannedComponent {
+                hosts: vec![window.host.clone()],
+                ..component.clone()
+            };
+            let one = self
+                .component(
+                    plan,
+                    &format!("{path}/{}", step.name),
+                    &component,
+                    &window.scope,
+                )
+                .await;
+            end.outcome = worse(end.outcome, one.outcome);
+            if one.stop.is_some() || !one.outcome.is_success() {
+                end.stop = one.stop;
+                return end;
+            }
+        }
+        for (part, outputs) in entered.into_iter().rev() {
+            let job = Job::Leave(outputs);
+            let unit =
+                match self.window_unit(rolling, &path, window, &part.component, &part.with, job) {
+                    Ok(unit) => unit,
+                    Err(end) => return end,
+                };
+            let ended = self.unit(&unit).await;
+            if !ended.outcome.is_success() {
+                return StepEnd::of_unit(ended);
+            }
+            end.outcome = worse(end.outcome, ended.outcome);
+        }
+        self.record().out_of_service(&window.host, false);
+        if let Some(end) = self
+            .pause(
+                plan,
+                &path,
+                "pause-after",
+                rolling.pause.after.as_ref(),
+                window,
+            )
+            .await
+        {
+            return end;
+        }
+        end
+    }
+
+    fn window_unit(
+        &self,
+        rolling: &PlannedRolling,
+        path: &str,
+        window: &Window,
+        component: &str,
+        with: &indexmap::IndexMap<String, Value>,
+        job: Job,
+    ) -> Result<Unit, StepEnd> {
+        let mode = job.mode().unwrap_or_default();
+        let path = format!("{path}/{component}-{mode}");
+        let with = window
+            .scope
+            .resolve_all(with)
+            .map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
+        let parameters = self.parameters_of(component, Operation::Maintenance, &with, &path)?;
+        Ok(Unit {
+            step: path,
+            component: component.to_owned(),
+            job,
+            target: Target::Host(window.host.clone()),
+            hosts: vec![window.host.clone()],
+            cluster: rolling.cluster.clone(),
+            parameters,
+            backup: None,
+            retry: None,
+            timeout: None,
+        })
+    }
+
+    /// Waits for the operator; `Some` when the window ends here.
+    async fn pause(
+        &self,
+        plan: &Plan,
+        path: &str,
+        key: &str,
+        prompt: Option<&Prompt>,
+        window: &Window,
+    ) -> Option<StepEnd> {
+        let prompt = prompt?;
+        match self
+            .asked(plan, path, key, prompt, &window.scope, Wanted::Pause)
+            .await
+        {
+            Ok(None | Some(Reply::Entered | Reply::Yes)) => None,
+            Ok(Some(Reply::No | Reply::Chosen(_))) => Some(StepEnd::stopped(Stop::Cancelled)),
+            Err(end) => Some(end),
+        }
+    }
+
+    /// Asks a question of the workflow; none when it does not apply or an input makes it unnecessary.
+    pub(super) async fn asked(
+        &self,
+        plan: &Plan,
+        path: &str,
+        key: &str,
+        prompt: &Prompt,
+        scope: &Scope,
+        wanted: Wanted,
+    ) -> Result<Option<Reply>, StepEnd> {
+        let wrong =
+            |error: crate::expression::ExpressionError| self.wrong(path, key, error.to_string());
+        if !scope.holds(prompt.when.as_ref()).map_err(wrong)? {
+            return Ok(None);
+        }
+        let message = scope.render(&prompt.message).map_err(wrong)?;
+        if let Some(skip) = prompt.skip_when.as_ref().filter(|_| plan.skips(prompt)) {
+            let what = Decision::Answered {
+                prompt: key.to_owned(),
+                message,
+                answer: skip.equals.clone(),
+                by: runner_types::AnsweredBy::Input {
+                    name: skip.input.clone(),
+                },
+            };
+            self.decide(Some(path).filter(|path| !path.is_empty()), None, what)
+                .await
+                .map_err(StepEnd::stopped)?;
+            return Ok(None);
+        }
+        let heading = prompt
+            .heading
+            .as_ref()
+            .map(|heading| scope.render(heading))
+            .transpose()
+            .map_err(wrong)?;
+        let asked = Asked {
+            component: None,
+            key: key.to_owned(),
+            heading,
+            message,
+            why: String::new(),
+            wanted,
+        };
+        // One question at a time: hosts of a batch would talk over each other.
+        let _turn = self.terminal.lock().await;
+        ask(&self.gate, None, asked)
+            .await
+            .map(Some)
+            .map_err(StepEnd::stopped)
+    }
+
+    async fn soak(&self, rolling: &PlannedRolling) -> Option<Stop> {
+        let soak = rolling.soak?;
+        tokio::select! {
+            () = tokio::time::sleep(soak.get()) => None,
+            () = self.gate.cancelled() => Some(Stop::Cancelled),
+        }
+    }
+
+    /// The health gates of a block; `Some` when one does not pass.
+    async fn gates(
+        self: &Arc<Self>,
+        path: &str,
+        rolling: &PlannedRolling,
+        scope: &Scope,
+    ) -> Option<StepEnd> {
+        for gate in &rolling.health {
+            match scope.holds(gate.when.as_ref()) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => return Some(self.wrong(path, "condition", error.to_string())),
+            }
+            match self.gate_unit(path, rolling, gate, scope) {
+                Err(end) => return Some(end),
+                Ok(unit) => {
+                    let ended: Ended = self.unit(&unit).await;
+                    if !ended.outcome.is_success() || ended.stop.is_some() {
+                        return Some(StepEnd::of_unit(ended));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn gate_unit(
+        &self,
+        path: &str,
+        rolling: &PlannedRolling,
+        gate: &HealthGate,
+        scope: &Scope,
+    ) -> Result<Unit, StepEnd> {
+        let path = format!("{path}/{}-gate", gate.component);
+        let with = scope
+            .resolve_all(&gate.with)
+            .map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
+        Ok(Unit {
+            parameters: self.parameters_of(&gate.component, Operation::Verify, &with, &path)?,
+            step: path,
+            component: gate.component.clone(),
+            job: Job::Verify(gate.depth),
+            target: rolling
+                .cluster
+                .clone()
+                .map_or(Target::Hosts, Target::Cluster),
+            hosts: self.hosts_of_component(&gate.component),
+            cluster: rolling.cluster.clone(),
+            backup: None,
+            retry: gate.retry.clone(),
+            timeout: gate.timeout,
+        })
+    }
+}
+
+/// One host's turn: which of the block's steps are to be done on it.
+#[derive(Debug, Clone)]
+struct Window {
+    host: String,
+    scope: Scope,
+    steps: Vec<usize>,
+}
+
+struct BatchEnd {
+    outcome: StepOutcome,
+    failures: usize,
+    stop: Option<Stop>,
+}

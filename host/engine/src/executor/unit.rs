@@ -1,0 +1,333 @@
+//! A unit of work: one job of one component over one target, with its attempts.
+
+use std::sync::Arc;
+
+use runner_types::{
+    BackupSet, Decision, DecisionEntry, Entry, EventKind, Place as TypesPlace, Retry, StepBegun,
+    StepEnded, StepOutcome, Target, TimeSpan,
+};
+use serde_json::Value;
+
+use super::ended::Ended;
+use super::{Done, Executor, Job};
+use crate::contract::types::{self, Invocation};
+use crate::gate::{Attempt, AttemptSpec, Stop};
+use crate::journal::Durability;
+use crate::plugin::GuestError;
+
+/// One job of one component over one target.
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    /// Path of the step.
+    pub(super) step: String,
+    pub(super) component: String,
+    pub(super) job: Job,
+    pub(super) target: Target,
+    pub(super) hosts: Vec<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) parameters: Value,
+    pub(super) backup: Option<Arc<BackupSet>>,
+    pub(super) retry: Option<Retry>,
+    pub(super) timeout: Option<TimeSpan>,
+}
+
+impl Executor {
+    /// Does a unit of work: attempts until one ends well or no further one can help. Counts it in the recap.
+    pub(super) async fn unit(self: &Arc<Self>, unit: &Unit) -> Ended {
+        let mut number = 1;
+        let ended = loop {
+            let ended = self.attempt(unit, number).await;
+            let delay = unit
+                .retry
+                .as_ref()
+                .and_then(|retry| retry.delay_after(number));
+            let Some(delay) =
+                delay.filter(|_| ended.stop.is_none() && ended.outcome.retries_by_itself())
+            else {
+                break ended;
+            };
+            number += 1;
+            let what = Decision::Retry {
+                attempt: number,
+                delay,
+            };
+            if let Err(stop) = self
+                .decide(Some(&unit.step), Some(&unit.target), what)
+                .await
+            {
+                break Ended {
+                    stop: Some(stop),
+                    ..ended
+                };
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delay.get()) => {}
+                () = self.gate.cancelled() => break Ended { stop: Some(Stop::Cancelled), ..ended },
+            }
+        };
+        self.note(unit, &ended);
+        ended
+    }
+
+    fn note(&self, unit: &Unit, ended: &Ended) {
+        let mut record = self.record();
+        record.count(
+            &unit.step,
+            &unit.hosts,
+            ended.outcome,
+            ended.culprit.as_deref(),
+        );
+        if let Some(report) = &ended.report {
+            record.warnings.extend(report.warnings.iter().cloned());
+            record.reports.push(super::Reported {
+                step: unit.step.clone(),
+                component: unit.component.clone(),
+                operation: unit.job.operation(),
+                target: unit.target.clone(),
+                report: report.clone(),
+            });
+        }
+        if !ended.outcome.is_success() {
+            record.failures.push(super::StepFailure {
+                step: unit.step.clone(),
+                target: Some(unit.target.clone()),
+                outcome: ended.outcome,
+                findings: ended.findings.clone(),
+            });
+        }
+    }
+
+    async fn attempt(self: &Arc<Self>, unit: &Unit, number: u32) -> Ended {
+        let Some(component) = self.components.get(&unit.component).cloned() else {
+            return Ended::failed(
+                "no-plugin",
+                &unit.component,
+                "the plugin is not loaded".to_owned(),
+            );
+        };
+        let manifest = component.manifest();
+        let operation = unit.job.operation();
+        let requests: Result<Vec<_>, _> = manifest
+            .capabilities
+            .iter()
+            .map(|request| request.to_grant(&manifest.name, &unit.parameters))
+            .collect();
+        let requests = match requests {
+            Ok(requests) => requests,
+            Err(error) => return Ended::failed("manifest", &unit.component, error.to_string()),
+        };
+        let id = runner_types::Attempt {
+            step: unit.step.clone(),
+            target: unit.target.clone(),
+            attempt: number,
+        };
+        let spec = AttemptSpec {
+            id: id.clone(),
+            plugin: manifest.name.clone(),
+            operation,
+            reads_only: unit.job.reads_only(),
+            hosts: unit.hosts.clone(),
+            cluster: unit.cluster.clone(),
+            requests,
+            prompts: manifest
+                .prompts_of(operation, &unit.parameters)
+                .cloned()
+                .collect(),
+        };
+        let begun = StepBegun {
+            attempt: id.clone(),
+            component: unit.component.clone(),
+            operation,
+            mode: unit.job.mode().map(str::to_owned),
+            plugin: component.digest().clone(),
+            parameters: unit.parameters.clone(),
+            hosts: unit.hosts.clone(),
+            backup: unit.backup.as_ref().map(|set| set.id.clone()),
+        };
+        if let Err(error) = self
+            .gate
+            .journal
+            .append(Entry::StepBegun(begun), Durability::Lazy)
+            .await
+        {
+            return Ended::stopped(error.into());
+        }
+        self.gate.observer.observe(EventKind::StepBegun {
+            attempt: id.clone(),
+            component: unit.component.clone(),
+            operation,
+            hosts: unit.hosts.clone(),
+        });
+        let attempt = Attempt::new(Arc::clone(&self.gate), spec);
+        let invocation = self.invocation(unit, number);
+        let work = component.run(Arc::clone(&attempt), &unit.job, &invocation);
+        let done = match unit.timeout {
+            None => work.await,
+            Some(limit) => match tokio::time::timeout(limit.get(), work).await {
+                Ok(done) => done,
+                Err(_) => return self.timed_out(unit, id, limit).await,
+            },
+        };
+        let ended = match done {
+            Err(GuestError::Stopped(stop)) => Ended::stopped(stop),
+            Err(GuestError::Trapped(reason)) => Ended::failed(
+                "plugin-broke-down",
+                &unit.component,
+                format!("the plugin broke down: {reason}"),
+            ),
+            Ok(Done::Report(Err(problem)) | Done::Verification(Err(problem))) => {
+                Ended::problem(problem, &unit.hosts)
+            }
+            // A backup's own temporary files are no change of the platform.
+            Ok(Done::Report(Ok(report))) => Ended::reported(
+                report,
+                &attempt.stored(),
+                attempt.has_changed() && unit.job != Job::Backup,
+            ),
+            Ok(Done::Verification(Ok(verification))) => Ended::verified(verification),
+        };
+        self.close(id, ended).await
+    }
+
+    async fn timed_out(&self, unit: &Unit, id: runner_types::Attempt, limit: TimeSpan) -> Ended {
+        if let Err(stop) = self
+            .decide(
+                Some(&unit.step),
+                Some(&unit.target),
+                Decision::TimedOut { after: limit },
+            )
+            .await
+        {
+            return Ended::stopped(stop);
+        }
+        let message =
+            format!("it took longer than {limit}; effects that had begun went on to their end");
+        let ended = Ended::with(StepOutcome::TimedOut, "timed-out", &unit.component, message);
+        self.close(id, ended).await
+    }
+
+    async fn close(&self, id: runner_types::Attempt, ended: Ended) -> Ended {
+        // An attempt that a stop ended has no end: a resume goes on inside it.
+        if ended.stop.is_none() {
+            let entry = StepEnded {
+                attempt: id.clone(),
+                outcome: ended.outcome,
+                report: ended.report.clone(),
+                findings: ended.findings.clone(),
+                failure: ended
+                    .failure
+                    .as_ref()
+                    .and_then(|failure| serde_json::to_value(failure).ok()),
+            };
+            if let Err(error) = self
+                .gate
+                .journal
+                .append(Entry::StepEnded(entry), Durability::Lazy)
+                .await
+            {
+                return Ended::stopped(error.into());
+            }
+        }
+        self.gate.observer.observe(EventKind::StepEnded {
+            attempt: id,
+            outcome: ended.outcome,
+            report: ended.report.clone(),
+            findings: ended.findings.clone(),
+        });
+        ended
+    }
+
+    /// Journals a decision of the executor.
+    pub(super) async fn decide(
+        &self,
+        step: Option<&str>,
+        target: Option<&Target>,
+        what: Decision,
+    ) -> Result<(), Stop> {
+        let decision = DecisionEntry {
+            step: step.map(str::to_owned),
+            target: target.cloned(),
+            what,
+        };
+        Ok(self.gate.decide(decision, Durability::Lazy).await?)
+    }
+
+    fn invocation(&self, unit: &Unit, attempt: u32) -> Invocation {
+        let hosts = unit
+            .hosts
+            .iter()
+            .filter_map(|name| self.world.inventory.host(name))
+            .map(|host| types::HostInfo {
+                name: host.name.clone(),
+                address: host.address.clone(),
+                node: host.node.clone(),
+                groups: host.groups.clone(),
+                variables: Value::Object(host.published()).to_string(),
+            });
+        Invocation {
+            run: self.run.clone(),
+            step: unit.step.clone(),
+            attempt,
+            stamp: self.stamp.to_string(),
+            target: types::Target {
+                scope: match unit.target {
+                    Target::Host(_) => types::Scope::Host,
+                    Target::Cluster(_) | Target::Hosts => types::Scope::Cluster,
+                },
+                cluster: unit.cluster.clone(),
+                hosts: hosts.collect(),
+            },
+            parameters: unit.parameters.to_string(),
+            backup: unit.backup.as_ref().map(|set| part_of(set, &unit.target)),
+        }
+    }
+}
+
+/// The part of a set that belongs to a target: all of it for cluster scope.
+fn part_of(set: &BackupSet, target: &Target) -> types::BackupSet {
+    let belongs = |place: &TypesPlace| match (target, place) {
+        (Target::Host(host), TypesPlace::Host(origin)) => host == origin,
+        _ => true,
+    };
+    let place = |place: &TypesPlace| match place {
+        TypesPlace::Host(name) => types::Place::Host(name.clone()),
+        TypesPlace::Cluster(name) => types::Place::Cluster(name.clone()),
+        TypesPlace::Runner => types::Place::Runner,
+    };
+    let mut notes = serde_json::Map::new();
+    for part in &set.parts {
+        notes.extend(part.notes.clone());
+    }
+    types::BackupSet {
+        id: set.id.clone(),
+        created: set.created.to_string(),
+        versions: set
+            .versions()
+            .filter(|version| belongs(&version.place))
+            .map(|version| types::ComponentVersion {
+                part: version.part.clone(),
+                version: version.version.clone(),
+                place: place(&version.place),
+            })
+            .collect(),
+        artifacts: set
+            .artifacts()
+            .filter(|artifact| belongs(&artifact.origin))
+            .map(|artifact| types::Artifact {
+                digest: artifact.digest.to_string(),
+                size: artifact.size,
+                name: artifact.name.clone(),
+                origin: place(&artifact.origin),
+                labels: artifact
+                    .labels
+                    .iter()
+                    .map(|label| types::Label {
+                        name: label.name.clone(),
+                        value: label.value.clone(),
+                    })
+                    .collect(),
+            })
+            .collect(),
+        notes: Value::Object(notes).to_string(),
+    }
+}
