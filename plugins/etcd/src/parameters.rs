@@ -212,18 +212,6 @@ mod default {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runner_plugin_sdk::testing::Manifest;
-
-    #[test]
-    fn the_manifest_says_what_the_types_say() {
-        let mut manifest = Manifest::of(env!("CARGO_MANIFEST_DIR"));
-        manifest.assert_parameters::<Backup>("backup");
-        manifest.assert_parameters::<Update>("update");
-        manifest.assert_parameters::<Backout>("backout");
-        manifest.assert_parameters::<Verify>("verify");
-        let operations = ["backup", "update", "backout", "verify"];
-        manifest.assert_identity("etcd", env!("CARGO_PKG_VERSION"), &operations);
-    }
 
     #[test]
     fn a_slash_at_the_end_of_the_data_directory_does_not_matter() {

@@ -200,7 +200,7 @@ fn bring(
     }
     let revision = before.revision().unwrap_or(0);
 
-    site.stop(&[goal.host.clone()])?;
+    site.stop(std::slice::from_ref(&goal.host))?;
     put_back(host, &lacking.files)?;
     let how = Installation {
         allow_downgrade: manner.downgrade,
@@ -215,7 +215,7 @@ fn bring(
             report.warn("edited-configuration", host, message);
         }
     }
-    site.start(&[goal.host.clone()])?;
+    site.start(std::slice::from_ref(&goal.host))?;
 
     let wanted = goal.server(&settings.server_package);
     let expected = match wanted {
