@@ -1,0 +1,276 @@
+//! What hosts look like, each asked once for everything: one call a question for many hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sdk::api::files::{FileRef, ReadOrder, Room, read, space};
+use sdk::api::host::{HostFacts, facts};
+use sdk::api::packages::{self, PackageRef, PackageStatus};
+use sdk::api::systemd::{self, UnitStatus};
+use sdk::files::at;
+use sdk::{Answers, Failure, HostInfo, Presence, units};
+
+use crate::configuration::{self, Found, Whose};
+use crate::parameters::Layout;
+use crate::parts::{self, PACKAGES};
+use crate::record::{self, Record};
+use crate::resolv::RESOLV_CONF;
+
+/// Hosts in one call, so that no call carries more than the contract allows.
+const TOGETHER: usize = 100;
+/// File systems that packages write to.
+pub(crate) const ROOM: [&str; 2] = ["/usr", "/var"];
+
+/// Packages and units of a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Software {
+    pub(crate) packages: BTreeMap<String, PackageStatus>,
+    pub(crate) units: BTreeMap<String, UnitStatus>,
+}
+
+impl Software {
+    /// Names of the packages that are installed.
+    pub(crate) fn installed(&self) -> BTreeSet<&str> {
+        self.packages
+            .iter()
+            .filter(|(_, status)| status.version.is_some())
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    /// Installed version of a package.
+    pub(crate) fn version(&self, package: &str) -> Option<&str> {
+        self.packages
+            .get(package)
+            .and_then(|status| status.version.as_deref())
+    }
+
+    /// Where the host's configuration may be.
+    pub(crate) fn whose<'a>(&'a self, host: &'a str) -> Whose<'a> {
+        let drop_ins = self
+            .units
+            .values()
+            .flat_map(|unit| unit.drop_ins.iter().map(String::as_str))
+            .collect();
+        Whose {
+            host,
+            installed: self.installed(),
+            drop_ins,
+        }
+    }
+}
+
+/// What else a change of a host depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Details {
+    pub(crate) facts: HostFacts,
+    pub(crate) room: Vec<(String, Room)>,
+    pub(crate) resolv_conf: Option<String>,
+    pub(crate) kubelet: Option<String>,
+    pub(crate) record: Option<Record>,
+    pub(crate) configuration: Found,
+}
+
+/// A host with what was found on it.
+#[derive(Debug)]
+pub(crate) struct Host<'a, T> {
+    pub(crate) info: &'a HostInfo,
+    pub(crate) found: Result<T, Failure>,
+}
+
+/// Packages and units of hosts.
+pub(crate) fn software(hosts: &[HostInfo]) -> Vec<Host<'_, Software>> {
+    let mut found = Vec::with_capacity(hosts.len());
+    for hosts in hosts.chunks(TOGETHER) {
+        let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+        let refs: Vec<PackageRef> = names
+            .iter()
+            .flat_map(|host| {
+                PACKAGES.map(|name| PackageRef {
+                    host: host.clone(),
+                    name: name.to_owned(),
+                })
+            })
+            .collect();
+        let packages = each(packages::status(&refs), PACKAGES.len());
+        let all = parts::units();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let units = each(systemd::status(&units::refs(&names, &all)), all.len());
+        for ((info, packages), units) in hosts.iter().zip(packages).zip(units) {
+            found.push(Host {
+                info,
+                found: packages.and_then(|packages| Ok(Software::of(packages, units?))),
+            });
+        }
+    }
+    found
+}
+
+impl Software {
+    fn of(packages: Vec<PackageStatus>, units: Vec<UnitStatus>) -> Self {
+        Self {
+            packages: packages
+                .into_iter()
+                .map(|status| (status.name.clone(), status))
+                .collect(),
+            units: units
+                .into_iter()
+                .map(|status| (status.unit.clone(), status))
+                .collect(),
+        }
+    }
+}
+
+/// Packages, units, configuration and everything that requirements are held against.
+pub(crate) fn everything<'a>(
+    hosts: &'a [HostInfo],
+    layout: Layout<'_>,
+) -> Vec<Host<'a, (Software, Details)>> {
+    let software = software(hosts);
+    let mut all = Vec::with_capacity(hosts.len());
+    for hosts in software.chunks(TOGETHER) {
+        let known: Vec<(&str, &Software)> = hosts
+            .iter()
+            .filter_map(|host| Some((host.info.name.as_str(), host.found.as_ref().ok()?)))
+            .collect();
+        let mut details = details(&known, layout).into_iter();
+        for host in hosts {
+            let found = match &host.found {
+                Ok(software) => details
+                    .next()
+                    .map(|details| Ok((software.clone(), details?))),
+                Err(failure) => Some(Err(failure.clone())),
+            };
+            all.extend(found.map(|found| Host {
+                info: host.info,
+                found,
+            }));
+        }
+    }
+    all
+}
+
+fn details(hosts: &[(&str, &Software)], layout: Layout<'_>) -> Vec<Result<Details, Failure>> {
+    let names: Vec<String> = hosts.iter().map(|(host, _)| (*host).to_owned()).collect();
+    let facts = facts(&names);
+    let record = record::path(layout.directory);
+    let texts = [RESOLV_CONF, layout.kubelet, record.as_str()];
+    let texts_of = each(read_optional(&product(&names, &texts)), texts.len());
+    let room = space(&product(&names, &ROOM))
+        .into_iter()
+        .map(Presence::present)
+        .collect();
+    let room = each(room, ROOM.len());
+    let whose: Vec<Whose<'_>> = hosts
+        .iter()
+        .map(|(host, software)| software.whose(host))
+        .collect();
+    let configuration = configuration::look(&whose, layout);
+    facts
+        .into_iter()
+        .zip(texts_of)
+        .zip(room)
+        .zip(configuration)
+        .map(|(((facts, texts), room), configuration)| {
+            let mut texts = texts?.into_iter();
+            let mut text = || texts.next().flatten();
+            Ok(Details {
+                facts: facts?,
+                room: ROOM
+                    .iter()
+                    .zip(room?)
+                    .filter_map(|(path, room)| Some(((*path).to_owned(), room?)))
+                    .collect(),
+                resolv_conf: text(),
+                kubelet: text(),
+                record: text().and_then(|text| Record::read(&text)),
+                configuration: configuration?,
+            })
+        })
+        .collect()
+}
+
+fn product(hosts: &[String], paths: &[&str]) -> Vec<FileRef> {
+    hosts
+        .iter()
+        .flat_map(|host| paths.iter().map(|path| at(host, path)))
+        .collect()
+}
+
+/// Small text files; none where there is none.
+fn read_optional(files: &[FileRef]) -> Vec<Result<Option<String>, Failure>> {
+    let orders: Vec<ReadOrder> = files
+        .iter()
+        .map(|file| ReadOrder {
+            host: file.host.clone(),
+            path: file.path.clone(),
+            offset: 0,
+            limit: 256 * 1024,
+            sensitive: false,
+        })
+        .collect();
+    read(&orders)
+        .into_iter()
+        .map(|answer| {
+            Ok(answer
+                .present()?
+                .map(|file| String::from_utf8_lossy(&file.data).into_owned()))
+        })
+        .collect()
+}
+
+/// Answers put together again by host, of which each had so many items.
+fn each<T>(answers: Vec<Result<T, Failure>>, items: usize) -> Vec<Result<Vec<T>, Failure>> {
+    let mut hosts = Vec::with_capacity(answers.len() / items.max(1));
+    let mut answers = answers.into_iter();
+    loop {
+        let of_host: Vec<Result<T, Failure>> = answers.by_ref().take(items.max(1)).collect();
+        if of_host.is_empty() {
+            return hosts;
+        }
+        hosts.push(of_host.all());
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use sdk::{FailureKind, failure};
+
+    /// Packages of a host that are installed and, after the slash, offered: `kubelet=1.33.13-1/1.34.4-1`.
+    pub(crate) fn software_of(packages: &[&str]) -> Software {
+        let packages = packages
+            .iter()
+            .map(|text| {
+                let (installed, offered) = text.split_once('/').unwrap_or((text, ""));
+                let (name, version) = installed.split_once('=').unwrap_or((installed, ""));
+                let status = PackageStatus {
+                    name: name.to_owned(),
+                    version: (!version.is_empty()).then(|| version.to_owned()),
+                    broken: false,
+                    held: false,
+                    available: offered
+                        .split(',')
+                        .filter(|v| !v.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                };
+                (name.to_owned(), status)
+            })
+            .collect();
+        Software {
+            packages,
+            units: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn answers_are_put_together_by_host() {
+        let lost = || Err(failure(FailureKind::Unreachable, "h2", "no answer"));
+        let hosts = each(vec![Ok(1), Ok(2), lost(), lost(), Ok(5), Ok(6)], 2);
+        assert_eq!(hosts.len(), 3);
+        assert_eq!(hosts[0].as_ref().ok(), Some(&vec![1, 2]));
+        assert!(hosts[1].is_err());
+        assert_eq!(hosts[2].as_ref().ok(), Some(&vec![5, 6]));
+        assert!(each(Vec::<Result<u8, Failure>>::new(), 2).is_empty());
+    }
+}

@@ -1,0 +1,223 @@
+//! Maintenance: a node is cordoned and drained, and comes back as it was before.
+
+use sdk::api::kubernetes::{Subject, WaitOrder, wait_for};
+use sdk::api::log;
+use sdk::api::progress;
+use sdk::json::At;
+use sdk::kubernetes::{Cluster, Object};
+use sdk::{
+    Answers, Failure, FailureKind, Inputs, Invocation, Problem, Report, ReportBuilder, refused,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cluster::{self, View};
+use crate::cordon::Mark;
+use crate::drain::drain;
+use crate::nodes;
+use crate::parameters::{self, Maintenance};
+use crate::preflight::{self, Rules};
+use crate::update::accepted;
+use crate::workloads::{self, Workload, ready_condition};
+
+/// What leaving takes from the outputs of entering.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entered {
+    #[serde(default)]
+    not_ready_before: Vec<String>,
+}
+
+pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
+    let parameters: Maintenance = parameters::of(invocation)?;
+    let cluster = Cluster(invocation.cluster()?);
+    let (name, node) = node_of(cluster, invocation)?;
+    let rules = Rules {
+        managers: &parameters.managed_by,
+        delete_emptydir_data: Some(parameters.delete_emptydir_data),
+    };
+    let found = preflight::of_pods(&View::of_node(cluster, &name)?, rules);
+    let mut report = ReportBuilder::new();
+    report.warnings(accepted(found)?);
+
+    let workloads = cluster::workloads(cluster)?;
+    let not_ready = workloads
+        .iter()
+        .filter(|workload| !workload.is_ready())
+        .map(Workload::title)
+        .collect();
+    let mark = Mark::entering(&node.body, &invocation.run, &invocation.step, not_ready);
+    if !nodes::is_ready(&node.body) {
+        let message = format!("node {name} is not ready: its Pods may not end in order");
+        report.warn("node-not-ready", name.as_str(), message);
+    }
+    if !mark.is_set(&node.body) {
+        progress::show(&format!("cordoning node {name}"), None, None);
+        let at = cluster.global("v1", "Node", &name);
+        report.changed(cluster.patch(at, &mark.patch(), None)?);
+    }
+    let evicted = drain(cluster, &name, &parameters)?;
+    report
+        .output("node", &name)
+        .output("internal-ip", nodes::internal_ip(&node.body))
+        .output("unschedulable-before", mark.unschedulable_before)
+        .output("not-ready-before", &mark.not_ready_before)
+        .output("evicted", &evicted);
+    Ok(report.finish(format!(
+        "node {name} is cordoned and drained: {} Pods evicted",
+        evicted.len()
+    )))
+}
+
+pub(crate) fn leave(invocation: &Invocation, entered: Option<&str>) -> Result<Report, Problem> {
+    let parameters: Maintenance = parameters::of(invocation)?;
+    let cluster = Cluster(invocation.cluster()?);
+    let (name, node) = node_of(cluster, invocation)?;
+    let entered: Option<Entered> = entered.and_then(|text| serde_json::from_str(text).ok());
+    let mut report = ReportBuilder::new();
+    report.output("node", &name);
+    let entered = entered.unwrap_or_default();
+    let Some(mark) = Mark::on(&node.body) else {
+        if node.body.is_true("/spec/unschedulable") {
+            return Ok(not_ours(&name, &mut report));
+        }
+        // An earlier attempt uncordoned it and was stopped while it waited.
+        let ready = await_workloads(
+            cluster,
+            &entered.not_ready_before,
+            parameters.workload_timeout.0,
+        )?;
+        return Ok(report.finish(in_service(&name, ready)));
+    };
+    let at = || cluster.global("v1", "Node", &name);
+    progress::show(&format!("waiting for node {name} to be ready"), None, None);
+    let forecast = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    cluster
+        .wait_object(
+            at(),
+            nodes::READY,
+            parameters.node_timeout.0,
+            Some(forecast),
+        )
+        .map_err(|mut failure| {
+            failure.message = format!(
+                "node {name} stays cordoned, because it is not ready: {}",
+                failure.message
+            );
+            failure
+        })?;
+    report.changed(cluster.patch(at(), &mark.undoing(), None)?);
+    if mark.unschedulable_before {
+        return Ok(report.finish(format!("node {name} was cordoned before and stays so")));
+    }
+    let ready = await_workloads(
+        cluster,
+        &mark.not_ready_before,
+        parameters.workload_timeout.0,
+    )?;
+    Ok(report.finish(in_service(&name, ready)))
+}
+
+fn in_service(node: &str, ready: usize) -> String {
+    format!("node {node} takes Pods; {ready} workloads have their ready count")
+}
+
+/// A cordon without our mark is somebody else's to undo.
+fn not_ours(node: &str, report: &mut ReportBuilder) -> Report {
+    let message = format!(
+        "node {node} is cordoned, not by a run of ours, and stays so: uncordon it when it may take Pods"
+    );
+    report.warn("foreign-cordon", node, message.as_str());
+    report.finish(message)
+}
+
+/// The Node of the host, as it is now.
+fn node_of(cluster: Cluster<'_>, invocation: &Invocation) -> Result<(String, Object), Problem> {
+    let host = invocation.host()?;
+    let Some(name) = host.node.clone() else {
+        let message = format!(
+            "the inventory gives no node for host {}, so there is nothing to drain",
+            host.name
+        );
+        return Err(refused("no-node", host.name.as_str(), message));
+    };
+    let found = cluster
+        .get(&[cluster.global("v1", "Node", &name)])?
+        .into_iter()
+        .flatten()
+        .next();
+    match found {
+        Some(node) => Ok((name, node)),
+        None => Err(refused(
+            "no-such-node",
+            name.as_str(),
+            format!(
+                "host {} is node {name} by the inventory, and the cluster has no such node",
+                host.name
+            ),
+        )),
+    }
+}
+
+/// Waits until the workloads have their ready count, those aside that had not before; answers how many are followed.
+fn await_workloads(
+    cluster: Cluster<'_>,
+    not_ready_before: &[String],
+    seconds: u32,
+) -> Result<usize, Problem> {
+    let all = cluster::workloads(cluster)?;
+    let left_out: Vec<&Workload> = all
+        .iter()
+        .filter(|workload| not_ready_before.contains(&workload.title()))
+        .collect();
+    let followed = all.len() - left_out.len();
+    if let Some(first) = all
+        .iter()
+        .find(|workload| !workload.is_ready() && !not_ready_before.contains(&workload.title()))
+    {
+        progress::show(
+            &format!(
+                "waiting for workloads: {} has {}",
+                first.title(),
+                first.count()
+            ),
+            None,
+            None,
+        );
+        let orders = workloads::KINDS.map(|kind| WaitOrder {
+            subject: Subject::Selection(cluster.select("apps/v1", kind, None, "")),
+            condition: ready_condition(kind, &left_out),
+            keep: vec!["/metadata/name".to_owned()],
+            time_out: seconds.saturating_mul(1000),
+            forecast: None,
+        });
+        wait_for(&orders)
+            .all()
+            .map_err(|failure| named(cluster, failure, not_ready_before))?;
+    }
+    for workload in left_out {
+        let message = format!(
+            "{} had not its ready count before, and is not waited for",
+            workload.title()
+        );
+        log::write(log::Level::Info, &message, &[]);
+    }
+    Ok(followed)
+}
+
+/// A time-out that says which workloads are short of Pods.
+fn named(cluster: Cluster<'_>, mut failure: Failure, not_ready_before: &[String]) -> Failure {
+    if failure.kind != FailureKind::TimedOut {
+        return failure;
+    }
+    let short: Vec<String> = cluster::workloads(cluster)
+        .unwrap_or_default()
+        .iter()
+        .filter(|workload| !workload.is_ready() && !not_ready_before.contains(&workload.title()))
+        .map(|workload| format!("{} ({})", workload.title(), workload.count()))
+        .collect();
+    if !short.is_empty() {
+        failure.message = format!("workloads have not their ready count: {}", short.join(", "));
+    }
+    failure
+}
