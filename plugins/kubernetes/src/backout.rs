@@ -2,7 +2,7 @@
 
 use sdk::kubernetes::Cluster;
 use sdk::packages::Versions;
-use sdk::{Backup, Inputs, Invocation, Problem, Report, ReportBuilder, refused};
+use sdk::{Backup, HostInfo, Inputs, Invocation, Problem, Report, ReportBuilder, refused};
 
 use crate::change::{Change, is_silence};
 use crate::cluster;
@@ -41,6 +41,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let mut found = preflight::of_host(&host.name, &software, &details, &wanted, demands);
     found.add(of_cluster(
         cluster,
+        host,
         &parameters,
         set,
         &software,
@@ -101,6 +102,7 @@ pub(crate) fn discovery_of(set: Backup<'_>) -> Result<Discovery, Problem> {
 /// What the cluster has against it. An API server that does not answer cannot say what is stored.
 fn of_cluster(
     cluster: Cluster<'_>,
+    host: &HostInfo,
     parameters: &Backout,
     set: Backup<'_>,
     software: &Software,
@@ -138,6 +140,9 @@ fn of_cluster(
             .and_then(|version| Version::parse(version)),
         Part::Controllers | Part::Node => Version::parse(&server.version),
     };
+    if parameters.part == Part::Node {
+        cluster::node_of(cluster, host)?;
+    }
     if let Some(target) = target {
         let parts = match parameters.part {
             Part::KubeApiserver => around(software, &cluster::nodes(cluster)?),

@@ -123,16 +123,8 @@ impl Change<'_> {
                 Err(failure) => return Err(failure.into()),
             },
             Part::Controllers => None,
-            Part::Node => match &self.host.node {
-                Some(node) => self
-                    .cluster
-                    .get(&[self.cluster.global("v1", "Node", node)])?
-                    .into_iter()
-                    .flatten()
-                    .next()
-                    .map(|node| ("kubelet", nodes::Node::of(&node).kubelet)),
-                None => None,
-            },
+            Part::Node => cluster::node(self.cluster, cluster::node_name(self.host))?
+                .map(|node| ("kubelet", nodes::Node::of(&node).kubelet)),
         };
         Ok(runs
             .filter(|(package, version)| {
@@ -225,7 +217,7 @@ impl Change<'_> {
             Part::KubeApiserver => self.await_api_server(report)?,
             Part::Controllers if restarted => clock::sleep(SETTLE),
             Part::Controllers => {}
-            Part::Node => self.await_node(report)?,
+            Part::Node => self.await_node()?,
         }
         let all = self.units();
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -298,20 +290,13 @@ impl Change<'_> {
         }
     }
 
-    fn await_node(&self, report: &mut ReportBuilder) -> Result<(), Problem> {
-        let host = self.host.name.as_str();
-        let version = self
+    fn await_node(&self) -> Result<(), Problem> {
+        let node = cluster::node_name(self.host);
+        let Some(version) = self
             .wanted
             .get("kubelet")
-            .and_then(|version| Version::parse(version));
-        let (Some(node), Some(version)) = (&self.host.node, version) else {
-            report.warn(
-                "no-node",
-                host,
-                format!(
-                    "the inventory gives no node for host {host}: only its units were looked at"
-                ),
-            );
+            .and_then(|version| Version::parse(version))
+        else {
             return Ok(());
         };
         progress::show(&format!("waiting for node {node}"), None, None);

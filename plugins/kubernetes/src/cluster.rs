@@ -1,8 +1,10 @@
 //! What the cluster holds, read in one go.
 
 use sdk::api::kubernetes::{Selection, Server, servers};
+use sdk::json::At;
 use sdk::kubernetes::{Cluster, Object};
-use sdk::{Answers, Failure};
+use sdk::{Answers, Failure, HostInfo, Problem, refused};
+use serde_json::Value;
 
 use crate::budgets::{self, Budget};
 use crate::nodes::{self, Node, Volumes};
@@ -123,12 +125,31 @@ pub(crate) fn coredns(cluster: Cluster<'_>) -> Result<Option<Object>, Failure> {
 }
 
 /// The tag of the image of a workload's first container.
-pub(crate) fn image_version(body: &serde_json::Value) -> Option<&str> {
-    use sdk::json::At;
-    let image = body.text("/spec/template/spec/containers/0/image")?;
-    let name = image.split('@').next().unwrap_or(image);
-    let (_, tag) = name.rsplit_once(':')?;
-    (!tag.contains('/')).then_some(tag)
+pub(crate) fn image_version(body: &Value) -> Option<&str> {
+    sdk::images::tag(body.text("/spec/template/spec/containers/0/image")?)
+}
+
+/// Name of the Node that a host is: as the inventory says, else that of the host.
+pub(crate) fn node_name(host: &HostInfo) -> &str {
+    host.node.as_deref().unwrap_or(&host.name)
+}
+
+/// A Node as it is now.
+pub(crate) fn node(cluster: Cluster<'_>, name: &str) -> Result<Option<Object>, Failure> {
+    let found = cluster.get(&[cluster.global("v1", "Node", name)])?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// The Node of a host; refused where the cluster has none.
+pub(crate) fn node_of(cluster: Cluster<'_>, host: &HostInfo) -> Result<Object, Problem> {
+    let name = node_name(host);
+    node(cluster, name)?.ok_or_else(|| {
+        let message = format!(
+            "host {} should be node {name}, and the cluster has no such node: the inventory says by `node` which it is",
+            host.name
+        );
+        refused("no-such-node", name, message)
+    })
 }
 
 fn fields() -> Vec<&'static str> {

@@ -86,7 +86,7 @@ fn is_built_in(group: &str) -> bool {
     ];
     PLAIN.contains(&group)
         || (group.ends_with(".k8s.io")
-            && !FOREIGN.iter().any(|foreign| group == *foreign)
+            && !FOREIGN.contains(&group)
             && !group.ends_with(".metrics.k8s.io")
             && !group.ends_with(".x-k8s.io"))
 }

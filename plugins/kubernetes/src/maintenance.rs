@@ -4,10 +4,8 @@ use sdk::api::kubernetes::{Subject, WaitOrder, wait_for};
 use sdk::api::log;
 use sdk::api::progress;
 use sdk::json::At;
-use sdk::kubernetes::{Cluster, Object};
-use sdk::{
-    Answers, Failure, FailureKind, Inputs, Invocation, Problem, Report, ReportBuilder, refused,
-};
+use sdk::kubernetes::Cluster;
+use sdk::{Answers, Failure, FailureKind, Inputs, Invocation, Problem, Report, ReportBuilder};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -31,7 +29,8 @@ struct Entered {
 pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Maintenance = parameters::of(invocation)?;
     let cluster = Cluster(invocation.cluster()?);
-    let (name, node) = node_of(cluster, invocation)?;
+    let node = cluster::node_of(cluster, invocation.host()?)?;
+    let name = node.id.name.clone();
     let rules = Rules {
         managers: &parameters.managed_by,
         delete_emptydir_data: Some(parameters.delete_emptydir_data),
@@ -47,7 +46,7 @@ pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
         .map(Workload::title)
         .collect();
     let mark = Mark::entering(&node.body, &invocation.run, &invocation.step, not_ready);
-    if !nodes::is_ready(&node.body) {
+    if !sdk::rollout::is_ready(&node.body) {
         let message = format!("node {name} is not ready: its Pods may not end in order");
         report.warn("node-not-ready", name.as_str(), message);
     }
@@ -72,7 +71,8 @@ pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
 pub(crate) fn leave(invocation: &Invocation, entered: Option<&str>) -> Result<Report, Problem> {
     let parameters: Maintenance = parameters::of(invocation)?;
     let cluster = Cluster(invocation.cluster()?);
-    let (name, node) = node_of(cluster, invocation)?;
+    let node = cluster::node_of(cluster, invocation.host()?)?;
+    let name = node.id.name.clone();
     let entered: Option<Entered> = entered.and_then(|text| serde_json::from_str(text).ok());
     let mut report = ReportBuilder::new();
     report.output("node", &name);
@@ -129,34 +129,6 @@ fn not_ours(node: &str, report: &mut ReportBuilder) -> Report {
     );
     report.warn("foreign-cordon", node, message.as_str());
     report.finish(message)
-}
-
-/// The Node of the host, as it is now.
-fn node_of(cluster: Cluster<'_>, invocation: &Invocation) -> Result<(String, Object), Problem> {
-    let host = invocation.host()?;
-    let Some(name) = host.node.clone() else {
-        let message = format!(
-            "the inventory gives no node for host {}, so there is nothing to drain",
-            host.name
-        );
-        return Err(refused("no-node", host.name.as_str(), message));
-    };
-    let found = cluster
-        .get(&[cluster.global("v1", "Node", &name)])?
-        .into_iter()
-        .flatten()
-        .next();
-    match found {
-        Some(node) => Ok((name, node)),
-        None => Err(refused(
-            "no-such-node",
-            name.as_str(),
-            format!(
-                "host {} is node {name} by the inventory, and the cluster has no such node",
-                host.name
-            ),
-        )),
-    }
 }
 
 /// Waits until the workloads have their ready count, those aside that had not before; answers how many are followed.

@@ -40,7 +40,7 @@ impl Node {
         let body = &object.body;
         Self {
             name: object.id.name.clone(),
-            ready: is_ready(body),
+            ready: sdk::rollout::is_ready(body),
             unschedulable: body.is_true("/spec/unschedulable"),
             kubelet: body
                 .text("/status/nodeInfo/kubeletVersion")
@@ -87,13 +87,6 @@ const DEFAULT_PODS: u64 = 110;
 /// CEL over a Node: it is there and ready.
 pub(crate) const READY: &str = "object != null && has(object.status.conditions) && \
      object.status.conditions.exists(c, c.type == \"Ready\" && c.status == \"True\")";
-
-/// Whether the Node's condition says that it is ready.
-pub(crate) fn is_ready(body: &Value) -> bool {
-    body.items("/status/conditions").iter().any(|condition| {
-        condition.text("/type") == Some("Ready") && condition.text("/status") == Some("True")
-    })
-}
 
 /// The address by which people know a node.
 pub(crate) fn internal_ip(body: &Value) -> Option<&str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sdk::kubernetes::Cluster;
 use sdk::packages::Versions;
-use sdk::{Answers, Inputs, Invocation, Problem, Report, ReportBuilder, refused};
+use sdk::{Answers, HostInfo, Inputs, Invocation, Problem, Report, ReportBuilder, refused};
 
 use crate::change::{Change, is_silence};
 use crate::cluster::{self, View};
@@ -42,8 +42,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     };
     found.add(of_cluster(
         cluster,
+        host,
         parameters.part,
-        host.node.as_deref(),
         &software,
         &details,
         &wanted,
@@ -90,8 +90,8 @@ pub(crate) fn accepted(found: Assessment) -> Result<Vec<sdk::Finding>, Problem> 
 /// What the cluster has against it. An API server whose own update was cut short cannot be asked.
 fn of_cluster(
     cluster: Cluster<'_>,
+    host: &HostInfo,
     part: Part,
-    node: Option<&str>,
     software: &Software,
     details: &Details,
     wanted: &Versions,
@@ -138,9 +138,11 @@ fn of_cluster(
         }
         Part::Node => {
             refuse_skew(&mut found, running, &of_versions(wanted));
-            if let Some(node) = node {
-                found.add(preflight::of_pods(&View::of_node(cluster, node)?, rules));
-            }
+            let node = cluster::node_of(cluster, host)?;
+            found.add(preflight::of_pods(
+                &View::of_node(cluster, &node.id.name)?,
+                rules,
+            ));
         }
     }
     Ok(found)

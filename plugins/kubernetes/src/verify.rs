@@ -275,7 +275,7 @@ fn nodes(hosts: &[Host<'_, Software>], view: &View, place: &Place, checks: &mut 
         let observed = if node.ready { "ready" } else { "not ready" };
         let at = hosts
             .iter()
-            .find(|host| host.info.node.as_deref() == Some(&node.name))
+            .find(|host| cluster::node_name(host.info) == node.name)
             .map_or_else(|| place.clone(), |host| on(host.info));
         checks.check(
             "node-ready",
@@ -286,9 +286,7 @@ fn nodes(hosts: &[Host<'_, Software>], view: &View, place: &Place, checks: &mut 
         );
     }
     for host in hosts {
-        let Some(name) = &host.info.node else {
-            continue;
-        };
+        let name = cluster::node_name(host.info);
         let Some(installed) = host
             .found
             .as_ref()
@@ -297,7 +295,7 @@ fn nodes(hosts: &[Host<'_, Software>], view: &View, place: &Place, checks: &mut 
         else {
             continue;
         };
-        match view.nodes.iter().find(|node| node.name == *name) {
+        match view.nodes.iter().find(|node| node.name == name) {
             Some(node) => {
                 let good = Version::parse(&node.kubelet) == Version::parse(installed);
                 checks.check(
