@@ -62,12 +62,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         set.bring_data_back(&parameters, &found, workload, stage, &mut report)?;
     }
 
-    report.changed(found.cluster.apply(&set.objects, &parameters.take_over)?);
-    progress::show("waiting until the old Prometheus is ready", None, None);
-    found.follow()?;
     let surplus = found.objects.surplus(&set.objects);
-    report.changed(surplus.remove_workloads(found.cluster, place.rollout_seconds)?);
-    report.changed(surplus.remove_others(found.cluster)?);
+    report.changed(found.bring(&set.objects, &parameters.take_over, &surplus)?);
     found.settle()?;
     expect(place, set.version)?;
     report.output("removed", surplus.names()).cluster_version(

@@ -3,7 +3,8 @@
 use runner_plugin_sdk::api::kubernetes::{ObjectRef, Selection};
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::kubernetes::{Cluster, Object};
-use runner_plugin_sdk::objects::Objects;
+use runner_plugin_sdk::objects::{Objects, Release, Surplus};
+use runner_plugin_sdk::rollout::Workload;
 use runner_plugin_sdk::{
     Failure, Finding, Findings, Inputs, Invocation, Problem, finding, images, nodes, refused,
 };
@@ -73,6 +74,22 @@ impl<'a> Found<'a> {
         ];
         let pods = self.cluster.list(selection, &keep)?;
         Ok(foreign(self.place, &pods))
+    }
+
+    /// Puts objects in place of those that are there, and follows the rollout to its end.
+    pub(crate) fn bring(
+        &self,
+        objects: &[Value],
+        take_over: &[String],
+        surplus: &Surplus,
+    ) -> Result<bool, Failure> {
+        let release = Release {
+            objects,
+            take_over,
+            workload: (Workload::StatefulSet, self.place.namespace, self.place.name),
+            seconds: self.place.rollout_seconds,
+        };
+        release.bring(self.cluster, surplus)
     }
 
     /// What of images no node has is a finding; what only some have not is a warning.

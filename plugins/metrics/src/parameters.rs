@@ -115,9 +115,12 @@ parameters! {
         /// Images to run; left out: the running image with the version as its tag.
         #[serde(default)]
         images: Option<Images>,
-        /// Objects of the release, where it brings more than an image; left out: those that are there.
+        /// Objects of the release, where it brings more than an image: in place of those of the same kind and name.
         #[serde(default)]
         objects: Vec<Value>,
+        /// Remove the component's other objects: `objects` are all that the release has.
+        #[serde(default)]
+        remove_others: bool,
         /// Field managers whose fields are taken over.
         #[serde(default = "take_over")]
         take_over: Vec<String>,

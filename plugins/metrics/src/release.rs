@@ -24,10 +24,10 @@ fn build(parameters: &Update, running: &Value, there: Vec<Value>) -> Result<Vec<
     let is_workload = |body: &Value| {
         body.text("/kind") == Some("StatefulSet") && body.text("/metadata/name") == Some(name)
     };
-    let mut objects = if parameters.objects.is_empty() {
-        there.clone()
-    } else {
+    let mut objects = if parameters.remove_others {
         parameters.objects.clone()
+    } else {
+        overlaid(there.clone(), &parameters.objects)
     };
     for object in &objects {
         check(object)?;
@@ -53,6 +53,24 @@ fn build(parameters: &Update, running: &Value, there: Vec<Value>) -> Result<Vec<
     hash_config(&mut workload, &config.iter().collect::<Vec<_>>());
     objects.push(workload);
     Ok(objects)
+}
+
+/// Objects with others in place of those of the same kind and name, or beside them.
+fn overlaid(mut objects: Vec<Value>, others: &[Value]) -> Vec<Value> {
+    let name = |object: &Value| {
+        let text = |pointer: &str| object.text(pointer).map(str::to_owned);
+        (text("/kind"), text("/metadata/name"))
+    };
+    for other in others {
+        match objects
+            .iter()
+            .position(|object| name(object) == name(other))
+        {
+            Some(at) => objects[at] = other.clone(),
+            None => objects.push(other.clone()),
+        }
+    }
+    objects
 }
 
 fn check(object: &Value) -> Result<(), Problem> {
@@ -177,6 +195,30 @@ mod tests {
         );
         assert_eq!(image(&objects[1], "reloader"), Some("r:1"));
         assert_eq!(objects[0], config("a"));
+    }
+
+    #[test]
+    fn others_are_given_up_only_where_that_is_asked_for() {
+        let names = |remove: bool| {
+            let new =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}});
+            let wanted =
+                parameters(json!({"objects": [config("b"), new], "remove-others": remove}));
+            let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "prometheus"}});
+            let there = vec![account, config("a"), workload()];
+            build(&wanted, &workload(), there)
+                .unwrap()
+                .iter()
+                .map(describe)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let kept = "ServiceAccount prometheus, ConfigMap monitoring/prometheus-config, ConfigMap rules, StatefulSet monitoring/prometheus";
+        assert_eq!(names(false), kept);
+        assert_eq!(
+            names(true),
+            kept.trim_start_matches("ServiceAccount prometheus, ")
+        );
     }
 
     #[test]

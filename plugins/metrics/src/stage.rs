@@ -65,12 +65,23 @@ pub(crate) fn backout_under_way(workload: &Value) -> Option<&str> {
     noted(workload)
 }
 
+/// Whether an operation left notes.
+pub(crate) fn has_notes(workload: &Value) -> bool {
+    [REPLICAS, BACKOUT]
+        .iter()
+        .any(|annotation| workload.text(&pointer(annotation)).is_some())
+}
+
 /// Replicas that the StatefulSet has, or had before it was stopped.
 pub(crate) fn replicas(workload: &Value) -> i64 {
-    let noted = workload
-        .text(&pointer(REPLICAS))
-        .and_then(|text| text.parse().ok());
-    noted.unwrap_or_else(|| workload.number("/spec/replicas").unwrap_or(1))
+    match workload.number("/spec/replicas") {
+        Some(0) => {
+            let noted = workload.text(&pointer(REPLICAS));
+            noted.and_then(|text| text.parse().ok()).unwrap_or(0)
+        }
+        Some(replicas) => replicas,
+        None => 1,
+    }
 }
 
 /// A workload without the notes of an operation under way.

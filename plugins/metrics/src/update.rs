@@ -1,7 +1,7 @@
 //! Update: the objects of the release in place of those that are there.
 
-use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::images;
+use runner_plugin_sdk::objects::Surplus;
 use runner_plugin_sdk::{
     Failure, FailureKind, Findings, Invocation, Problem, Report, ReportBuilder, failure, parse,
 };
@@ -10,7 +10,7 @@ use crate::found::{Found, check_layout};
 use crate::parameters::{Place, Update};
 use crate::prometheus::{ready_version, same_version};
 use crate::release;
-use crate::stage::backout_under_way;
+use crate::stage::{backout_under_way, has_notes};
 
 pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Update = parse(invocation)?;
@@ -37,14 +37,15 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     report
         .warnings(available.nowhere)
         .warnings(available.partly);
-    report.changed(found.cluster.apply(&wanted, &parameters.take_over)?);
-    progress::show("waiting until the new Prometheus is ready", None, None);
-    found.follow()?;
-    if !parameters.objects.is_empty() {
-        let surplus = found.objects.surplus(&wanted);
-        report.changed(surplus.remove_workloads(found.cluster, place.rollout_seconds)?);
-        report.changed(surplus.remove_others(found.cluster)?);
-        report.output("removed", surplus.names());
+    let surplus = if parameters.remove_others {
+        found.objects.surplus(&wanted)
+    } else {
+        Surplus::default()
+    };
+    report.changed(found.bring(&wanted, &parameters.take_over, &surplus)?);
+    report.output("removed", surplus.names());
+    if has_notes(running) {
+        found.settle()?;
     }
     let version = parameters.versions.prometheus.as_str();
     expect(place, version)?;
