@@ -13,3 +13,4 @@ pub mod journal;
 pub mod lock;
 pub mod planner;
 pub mod plugin;
+pub mod project;

@@ -107,15 +107,12 @@ impl Executor {
         };
         let manifest = component.manifest();
         let operation = unit.job.operation();
-        let requests: Result<Vec<_>, _> = manifest
+        // A line that names a parameter which this operation does not have is not requested for it.
+        let requests = manifest
             .capabilities
             .iter()
-            .map(|request| request.to_grant(&manifest.name, &unit.parameters))
+            .filter_map(|request| request.to_grant(&manifest.name, &unit.parameters).ok())
             .collect();
-        let requests = match requests {
-            Ok(requests) => requests,
-            Err(error) => return Ended::failed("manifest", &unit.component, error.to_string()),
-        };
         let id = runner_types::Attempt {
             step: unit.step.clone(),
             target: unit.target.clone(),

@@ -169,6 +169,20 @@ impl Plan {
         names
     }
 
+    /// This plan and those of its sub-workflows, at any depth.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        let mut plans = vec![self];
+        let mut next = 0;
+        while let Some(plan) = plans.get(next).copied() {
+            plans.extend(plan.steps.iter().filter_map(|step| match &step.action {
+                PlannedAction::Workflow(inner) => Some(&**inner),
+                PlannedAction::Component(_) | PlannedAction::Rolling(_) => None,
+            }));
+            next += 1;
+        }
+        plans.into_iter()
+    }
+
     /// Whether any step may change the platform.
     #[must_use]
     pub fn changes_platform(&self) -> bool {
