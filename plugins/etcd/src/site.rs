@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use runner_plugin_sdk::api::{clock, exec::Output};
+use runner_plugin_sdk::api::exec::Output;
+use runner_plugin_sdk::api::files::{self as file_api, ReadOrder};
+use runner_plugin_sdk::api::{clock, systemd};
 use runner_plugin_sdk::{
-    Answers, Failure, FailureKind, HostInfo, Invocation, Problem, exec, files, refused, units,
+    Answers, Failure, FailureKind, Finding, HostInfo, Invocation, Presence, Problem, exec, finding,
+    refused, units,
 };
 
 use crate::config::Config;
@@ -15,6 +18,36 @@ use crate::view::{Seen, View};
 
 /// Milliseconds between two looks at a cluster that is to become healthy. etcd offers nothing to watch for that.
 const INTERVAL: u32 = 1000;
+
+/// Bytes read of a configuration file: etcd's own commented example has 6 KiB.
+const CONFIGURATION_LIMIT: u32 = 1 << 20;
+
+/// A host whose configuration is not known.
+#[derive(Debug)]
+pub enum Missing {
+    /// It has none that can be used.
+    Unusable(Finding),
+    /// It does not say.
+    Silent(String, Failure),
+}
+
+impl Missing {
+    /// The host, and why its configuration is not known.
+    pub fn parts(&self) -> (&str, &str) {
+        match self {
+            Self::Unusable(finding) => (&finding.subject, &finding.message),
+            Self::Silent(host, failure) => (host, &failure.message),
+        }
+    }
+}
+
+/// Whether a failure is about what was asked and not about whom: it would be the same everywhere and later.
+pub fn is_about_the_question(failure: &Failure) -> bool {
+    matches!(
+        failure.kind,
+        FailureKind::Denied(_) | FailureKind::Invalid | FailureKind::Unsupported
+    )
+}
 
 /// A host of the step with the member on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,40 +70,63 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads the configuration on every host.
+    /// Reads the configuration on every host. A host that does not answer, or has none that can be used, ends it.
     pub fn read(invocation: &Invocation, settings: Settings) -> Result<Self, Problem> {
-        let hosts = &invocation.target.hosts;
-        if hosts.is_empty() {
+        if invocation.target.hosts.is_empty() {
             return Err(refused(
                 "no-members",
                 "target",
                 "the step names no host, so there is no member of etcd to work on",
             ));
         }
-        let refs: Vec<_> = hosts
-            .iter()
-            .map(|host| files::at(&host.name, &settings.config))
-            .collect();
-        let texts = files::read_text(&refs)?;
-        let seats = hosts
-            .iter()
-            .zip(texts)
-            .map(|(host, text)| Seat::new(host, text.as_deref(), &settings));
-        let (seats, findings) = seats.fold(
-            (Vec::new(), Vec::new()),
-            |(mut seats, mut findings), seat| {
-                match seat {
-                    Ok(seat) => seats.push(seat),
-                    Err(finding) => findings.push(finding),
-                }
-                (seats, findings)
-            },
-        );
+        let (site, missing) = Self::read_where_possible(invocation, settings)?;
+        let mut findings = Vec::new();
+        for missing in missing {
+            match missing {
+                Missing::Unusable(finding) => findings.push(finding),
+                Missing::Silent(_, failure) => return Err(failure.into()),
+            }
+        }
         if findings.is_empty() {
-            Ok(Self { seats, settings })
+            Ok(site)
         } else {
             Err(Problem::Refused(findings))
         }
+    }
+
+    /// Reads the configuration wherever that is possible, and says where it is not. Only a denial ends it.
+    pub fn read_where_possible(
+        invocation: &Invocation,
+        settings: Settings,
+    ) -> Result<(Self, Vec<Missing>), Failure> {
+        let mut seats = Vec::new();
+        let mut missing = Vec::new();
+        let hosts = &invocation.target.hosts;
+        let orders: Vec<_> = hosts
+            .iter()
+            .map(|host| ReadOrder {
+                host: host.name.clone(),
+                path: settings.config.clone(),
+                offset: 0,
+                limit: CONFIGURATION_LIMIT,
+                sensitive: false,
+            })
+            .collect();
+        for (host, answer) in hosts.iter().zip(file_api::read(&orders)) {
+            let text = match answer.present() {
+                Ok(data) => data.map(|data| String::from_utf8_lossy(&data.data).into_owned()),
+                Err(failure) if is_about_the_question(&failure) => return Err(failure),
+                Err(failure) => {
+                    missing.push(Missing::Silent(host.name.clone(), failure));
+                    continue;
+                }
+            };
+            match Seat::new(host, text.as_deref(), &settings) {
+                Ok(seat) => seats.push(seat),
+                Err(finding) => missing.push(Missing::Unusable(finding)),
+            }
+        }
+        Ok((Self { seats, settings }, missing))
     }
 
     /// Names of the hosts.
@@ -179,23 +235,19 @@ impl Site {
     /// Starts the unit on hosts, side by side: several members may need each other to become ready.
     pub fn start(&self, hosts: &[String]) -> Result<(), Failure> {
         let orders = self.orders(hosts);
-        runner_plugin_sdk::api::systemd::start(&orders)
-            .all()
-            .map(|_| ())
+        systemd::start(&orders).all().map(|_| ())
     }
 
     /// Stops the unit on hosts, side by side.
     pub fn stop(&self, hosts: &[String]) -> Result<(), Failure> {
         let orders = self.orders(hosts);
-        runner_plugin_sdk::api::systemd::stop(&orders)
-            .all()
-            .map(|_| ())
+        systemd::stop(&orders).all().map(|_| ())
     }
 
-    fn orders(&self, hosts: &[String]) -> Vec<runner_plugin_sdk::api::systemd::UnitOrder> {
+    fn orders(&self, hosts: &[String]) -> Vec<systemd::UnitOrder> {
         hosts
             .iter()
-            .map(|host| runner_plugin_sdk::api::systemd::UnitOrder {
+            .map(|host| systemd::UnitOrder {
                 host: host.clone(),
                 unit: self.settings.unit.clone(),
                 time_out: self.settings.health_timeout.saturating_mul(1000),
@@ -205,23 +257,17 @@ impl Site {
 }
 
 impl Seat {
-    fn new(
-        host: &HostInfo,
-        text: Option<&str>,
-        settings: &Settings,
-    ) -> Result<Self, runner_plugin_sdk::Finding> {
-        let finding = |code: &str, message: String| {
-            runner_plugin_sdk::finding(code, host.name.as_str(), message)
-        };
+    fn new(host: &HostInfo, text: Option<&str>, settings: &Settings) -> Result<Self, Finding> {
+        let wrong = |code: &str, message: String| finding(code, host.name.as_str(), message);
         let path = &settings.config;
         let Some(text) = text else {
-            return Err(finding(
+            return Err(wrong(
                 "no-configuration",
                 format!("host {} has no {path} (parameter config)", host.name),
             ));
         };
         let config = Config::parse(text).map_err(|why| {
-            finding(
+            wrong(
                 "unreadable-configuration",
                 format!("{path} on host {} cannot be read: {why}", host.name),
             )
@@ -232,7 +278,7 @@ impl Seat {
             .map(|path| path.trim_end_matches('/'))
             && named != settings.data_dir
         {
-            return Err(finding(
+            return Err(wrong(
                 "other-data-directory",
                 format!(
                     "{path} on host {} names the data directory {named}, parameter data-dir {}",
@@ -309,8 +355,8 @@ fn said<T>(
             let text = exec::stdout(&output)?;
             Ok(read(&text).map_err(|why| last_line(&output.stderr.data).unwrap_or(why)))
         }
+        Some(Err(failure)) if is_about_the_question(&failure) => Err(failure),
         Some(Err(failure)) => match failure.kind {
-            FailureKind::Denied(_) | FailureKind::Invalid => Err(failure),
             FailureKind::Failed(ref exit) => Ok(Err(
                 last_line(exit.tail.as_bytes()).unwrap_or(failure.message)
             )),

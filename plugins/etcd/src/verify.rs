@@ -3,12 +3,11 @@
 use runner_plugin_sdk::api::systemd;
 use runner_plugin_sdk::api::{clock, packages as package_api};
 use runner_plugin_sdk::{
-    Checks, Depth, Failure, FailureKind, Inputs, Invocation, Place, Problem, Verification, parse,
-    units,
+    Checks, Depth, Inputs, Invocation, Place, Problem, Verification, parse, units,
 };
 
 use crate::parameters::{Settings, Verify, Versions};
-use crate::site::{Expected, Site};
+use crate::site::{Expected, Site, is_about_the_question};
 use crate::version::{Minor, Version};
 use crate::view::{Seen, View};
 
@@ -25,28 +24,24 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         return Ok(checks.finish());
     }
     units(&mut checks, &hosts, &settings.unit)?;
-    let site = match Site::read(invocation, settings) {
-        Ok(site) => site,
-        Err(Problem::Failed(failure)) if is_denial(&failure) => return Err(failure.into()),
-        Err(problem) => {
-            checks.unknown(
-                "configuration",
-                everywhere(invocation),
-                "readable on every host",
-                said(&problem),
-            );
-            return Ok(checks.finish());
-        }
-    };
+    let (site, missing) = Site::read_where_possible(invocation, settings)?;
+    for missing in &missing {
+        let (host, why) = missing.parts();
+        let place = Place::Host(host.to_owned());
+        checks.unknown("member-health", place, "healthy", why);
+    }
     let view = site.look(&Expected::default())?;
     for seen in &view.seen {
         member(&mut checks, seen, installed.get(&seen.host).copied());
     }
     let place = everywhere(invocation);
+    // A member on a host that does not answer is not elsewhere.
+    let shown_already =
+        |code: &str| is_of_member(code) || (code == "member-elsewhere" && !missing.is_empty());
     let findings: Vec<_> = view
         .findings(None)
         .into_iter()
-        .filter(|finding| !is_of_member(&finding.code))
+        .filter(|finding| !shown_already(&finding.code))
         .collect();
     let observed: Vec<&str> = findings
         .iter()
@@ -83,23 +78,6 @@ fn everywhere(invocation: &Invocation) -> Place {
     }
 }
 
-fn is_denial(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Denied(_) | FailureKind::Invalid)
-}
-
-fn said(problem: &Problem) -> String {
-    match problem {
-        Problem::Refused(findings) => {
-            let messages: Vec<&str> = findings
-                .iter()
-                .map(|finding| finding.message.as_str())
-                .collect();
-            messages.join("; ")
-        }
-        Problem::Failed(failure) => failure.message.clone(),
-    }
-}
-
 /// Versions of the packages, and the server's by host.
 fn installed(
     checks: &mut Checks,
@@ -130,7 +108,7 @@ fn installed(
         );
         let status = match answer {
             Ok(status) => status,
-            Err(failure) if is_denial(&failure) => return Err(failure.into()),
+            Err(failure) if is_about_the_question(&failure) => return Err(failure.into()),
             Err(failure) => {
                 checks.unknown("version", place, expected, failure.message);
                 continue;
@@ -179,7 +157,7 @@ fn units(checks: &mut Checks, hosts: &[String], unit: &str) -> Result<(), Proble
                 format!("{unit} active"),
                 format!("{unit} {}", status.active_state),
             ),
-            Err(failure) if is_denial(&failure) => return Err(failure.into()),
+            Err(failure) if is_about_the_question(&failure) => return Err(failure.into()),
             Err(failure) => {
                 checks.unknown("unit", place, format!("{unit} active"), failure.message)
             }

@@ -115,6 +115,9 @@ impl View {
 
     /// All that keeps the cluster from being healthy. The member on `except` may be down: it is being worked on.
     pub fn findings(&self, except: Option<&str>) -> Vec<Finding> {
+        if except.is_some_and(|host| self.is_lost_without(host)) {
+            return Vec::new();
+        }
         let mut findings = Vec::new();
         for seen in self
             .seen
@@ -145,6 +148,12 @@ impl View {
         findings.extend(self.member_findings(except));
         findings.extend(self.leader_finding());
         findings
+    }
+
+    /// Whether a member is down whose lack alone stops the cluster: one or two members have no majority without it, so
+    /// nothing can be asked of the others before it is back.
+    fn is_lost_without(&self, host: &str) -> bool {
+        self.seen.len() <= 2 && self.on(host).is_some_and(|seen| seen.health.is_err())
     }
 
     fn alarm_findings(&self) -> Vec<Finding> {
@@ -413,6 +422,17 @@ pub(crate) mod tests {
         let mut view = three();
         status_of(&mut view, 2).is_learner = true;
         assert_eq!(codes(&view, None), ["member-learner"]);
+    }
+
+    #[test]
+    fn one_or_two_members_cannot_be_asked_while_one_is_down() {
+        let mut two = cluster((1..=2).map(|n| member(n, "3.5.35", "")).collect());
+        two.alarms = Err("no leader".into());
+        assert_eq!(codes(&two, Some("h2")), ["alarms-unknown"]);
+        two.seen[1].health = Err("down".into());
+        assert_eq!(codes(&two, Some("h2")), Vec::<String>::new());
+        assert!(!codes(&two, Some("h1")).is_empty());
+        assert!(!codes(&two, None).is_empty());
     }
 
     #[test]
