@@ -128,7 +128,7 @@ fn of_cluster(
         Err(failure) => return Err(failure.into()),
     };
     if parameters.unserved_objects == Unserved::Refuse {
-        found.add(preflight::unserved(
+        found.add(discovery::unserved(
             cluster,
             &Discovery::of(&server),
             &discovery_of(set)?,

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sdk::api::kubernetes::Server;
+use sdk::api::kubernetes::{ObjectKind, PageOrder, Selection, Server, pages};
+use sdk::kubernetes::Cluster;
+use sdk::{Failure, FailureKind, Finding, finding};
 use serde::{Deserialize, Serialize};
+
+use crate::preflight::Assessment;
 
 /// Name of the artifact that holds the discovery of a backup set.
 pub(crate) const ARTIFACT: &str = "discovery.json";
@@ -91,6 +95,86 @@ fn is_built_in(group: &str) -> bool {
             && !group.ends_with(".x-k8s.io"))
 }
 
+/// Objects named in one refusal; more are counted.
+const NAMED: usize = 5;
+
+/// Refuses stored objects of kinds that an older API server does not serve: it could neither show nor remove them.
+pub(crate) fn unserved(
+    cluster: Cluster<'_>,
+    now: &Discovery,
+    older: &Discovery,
+) -> Result<Assessment, Failure> {
+    let lost = now.lost_in(older);
+    let orders: Vec<PageOrder> = lost
+        .iter()
+        .map(|kind| PageOrder {
+            selection: Selection {
+                cluster: cluster.0.to_owned(),
+                kind: ObjectKind {
+                    api_version: kind.api_version.clone(),
+                    name: kind.name.clone(),
+                },
+                namespace: None,
+                labels: String::new(),
+                fields: String::new(),
+            },
+            keep: vec!["/metadata/name".to_owned()],
+            limit: 100,
+            token: None,
+        })
+        .collect();
+    let mut found = Assessment::default();
+    for (kind, page) in lost.into_iter().zip(pages(&orders)) {
+        // Reviews and the like are served, and cannot be listed: nothing of them is stored.
+        let page = match page {
+            Err(failure)
+                if matches!(
+                    failure.kind,
+                    FailureKind::NotFound | FailureKind::Unsupported
+                ) =>
+            {
+                continue;
+            }
+            page => page?,
+        };
+        let names: Vec<String> = page
+            .objects
+            .iter()
+            .map(|object| match &object.id.namespace {
+                Some(namespace) => format!("{namespace}/{}", object.id.name),
+                None => object.id.name.clone(),
+            })
+            .collect();
+        found.refusals.extend(unserved_finding(
+            kind,
+            &names,
+            page.token.is_some(),
+            &older.version,
+        ));
+    }
+    Ok(found)
+}
+
+fn unserved_finding(kind: &Kind, names: &[String], more: bool, version: &str) -> Option<Finding> {
+    if names.is_empty() {
+        return None;
+    }
+    let mut list = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED || more {
+        list.push_str(&format!(
+            " and {}{} more",
+            names.len().saturating_sub(NAMED),
+            if more { " or" } else { "" }
+        ));
+    }
+    let message = format!(
+        "kube-apiserver {version} does not serve {} of {}, and such objects are stored: {list}. Remove them, or choose \
+         a restore of etcd by unserved-objects",
+        kind.name, kind.api_version
+    );
+    Some(finding("unserved-object", kind.name.as_str(), message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +225,23 @@ mod tests {
             .map(|kind| kind.name.as_str())
             .collect();
         assert_eq!(names, ["DeviceClass", "Later"]);
+    }
+
+    #[test]
+    fn stored_objects_are_counted_beyond_the_first_few() {
+        let kind = Kind {
+            api_version: "resource.k8s.io/v1".into(),
+            name: "DeviceClass".into(),
+            plural: "deviceclasses".into(),
+            namespaced: false,
+        };
+        let names: Vec<String> = (1..=7).map(|n| format!("d{n}")).collect();
+        let said = |names: &[String], more| {
+            unserved_finding(&kind, names, more, "v1.33.13").map(|found| found.message)
+        };
+        assert_eq!(said(&[], false), None);
+        assert!(said(&names[..2], false).is_some_and(|text| text.contains("are stored: d1, d2.")));
+        assert!(said(&names, false).is_some_and(|text| text.contains("d5 and 2 more")));
+        assert!(said(&names, true).is_some_and(|text| text.contains("d5 and 2 or more")));
     }
 }

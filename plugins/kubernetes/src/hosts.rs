@@ -7,7 +7,7 @@ use sdk::api::host::{HostFacts, facts};
 use sdk::api::packages::{self, PackageRef, PackageStatus};
 use sdk::api::systemd::{self, UnitStatus};
 use sdk::files::at;
-use sdk::{Answers, Failure, HostInfo, Presence, units};
+use sdk::{Answers, Failure, FailureKind, HostInfo, Presence, units};
 
 use crate::configuration::{self, Found, Whose};
 use crate::parameters::Layout;
@@ -98,11 +98,21 @@ pub(crate) fn software(hosts: &[HostInfo]) -> Vec<Host<'_, Software>> {
         for ((info, packages), units) in hosts.iter().zip(packages).zip(units) {
             found.push(Host {
                 info,
-                found: packages.and_then(|packages| Ok(Software::of(packages, units?))),
+                found: packages
+                    .and_then(|packages| Ok(Software::of(packages, units?)))
+                    .map_err(|failure| of_host(info, failure)),
             });
         }
     }
     found
+}
+
+/// A host that does not answer is what the failure is about, whatever was asked of it.
+fn of_host(host: &HostInfo, mut failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Unreachable {
+        failure.subject.clone_from(&host.name);
+    }
+    failure
 }
 
 impl Software {
@@ -135,9 +145,10 @@ pub(crate) fn everything<'a>(
         let mut details = details(&known, layout).into_iter();
         for host in hosts {
             let found = match &host.found {
-                Ok(software) => details
-                    .next()
-                    .map(|details| Ok((software.clone(), details?))),
+                Ok(software) => details.next().map(|details| {
+                    let details = details.map_err(|failure| of_host(host.info, failure))?;
+                    Ok((software.clone(), details))
+                }),
                 Err(failure) => Some(Err(failure.clone())),
             };
             all.extend(found.map(|found| Host {
@@ -234,7 +245,7 @@ fn each<T>(answers: Vec<Result<T, Failure>>, items: usize) -> Vec<Result<Vec<T>,
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use sdk::{FailureKind, failure};
+    use sdk::failure;
 
     /// Packages of a host that are installed and, after the slash, offered: `kubelet=1.33.13-1/1.34.4-1`.
     pub(crate) fn software_of(packages: &[&str]) -> Software {

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sdk::api::kubernetes::{ObjectKind, PageOrder, Selection, pages};
-use sdk::kubernetes::Cluster;
 use sdk::packages::{Versions, unavailable};
-use sdk::{Failure, Finding, finding};
+use sdk::{Finding, finding};
 
 use crate::budgets;
 use crate::cluster::View;
-use crate::discovery::{Discovery, Kind};
 use crate::hosts::{Details, Software};
 use crate::nodes::{self, Room};
 use crate::parts::{self, Part};
@@ -258,97 +255,16 @@ pub(crate) fn of_cluster(view: &View, rules: Rules<'_>) -> Assessment {
     found
 }
 
-/// Objects named in one refusal; more are counted.
-const NAMED: usize = 5;
-
-/// Refuses stored objects of kinds that an older API server does not serve: it could neither show nor remove them.
-pub(crate) fn unserved(
-    cluster: Cluster<'_>,
-    now: &Discovery,
-    older: &Discovery,
-) -> Result<Assessment, Failure> {
-    let lost = now.lost_in(older);
-    let orders: Vec<PageOrder> = lost
-        .iter()
-        .map(|kind| PageOrder {
-            selection: Selection {
-                cluster: cluster.0.to_owned(),
-                kind: ObjectKind {
-                    api_version: kind.api_version.clone(),
-                    name: kind.name.clone(),
-                },
-                namespace: None,
-                labels: String::new(),
-                fields: String::new(),
-            },
-            keep: vec!["/metadata/name".to_owned()],
-            limit: 100,
-            token: None,
+/// What a host will run, for the rules of skew: the wanted version of each package that it has, else the installed one.
+pub(crate) fn together(software: &Software, wanted: &Versions) -> Versions {
+    parts::RUNNING
+        .into_iter()
+        .filter_map(|name| {
+            let installed = software.version(name)?;
+            let version = wanted.get(name).map_or(installed, String::as_str);
+            Some((name.to_owned(), version.to_owned()))
         })
-        .collect();
-    let mut found = Assessment::default();
-    for (kind, page) in lost.into_iter().zip(pages(&orders)) {
-        // Reviews and the like are served, and cannot be listed: nothing of them is stored.
-        let page = match page {
-            Err(failure)
-                if matches!(
-                    failure.kind,
-                    sdk::FailureKind::NotFound | sdk::FailureKind::Unsupported
-                ) =>
-            {
-                continue;
-            }
-            page => page?,
-        };
-        let names: Vec<String> = page
-            .objects
-            .iter()
-            .map(|object| match &object.id.namespace {
-                Some(namespace) => format!("{namespace}/{}", object.id.name),
-                None => object.id.name.clone(),
-            })
-            .collect();
-        found.refusals.extend(unserved_finding(
-            kind,
-            &names,
-            page.token.is_some(),
-            &older.version,
-        ));
-    }
-    Ok(found)
-}
-
-fn unserved_finding(kind: &Kind, names: &[String], more: bool, version: &str) -> Option<Finding> {
-    if names.is_empty() {
-        return None;
-    }
-    let mut list = names[..names.len().min(NAMED)].join(", ");
-    if names.len() > NAMED || more {
-        list.push_str(&format!(
-            " and {}{} more",
-            names.len().saturating_sub(NAMED),
-            if more { " or" } else { "" }
-        ));
-    }
-    let message = format!(
-        "kube-apiserver {version} does not serve {} of {}, and such objects are stored: {list}. Remove them, or choose \
-         a restore of etcd by unserved-objects",
-        kind.name, kind.api_version
-    );
-    Some(finding("unserved-object", kind.name.as_str(), message))
-}
-
-/// All versions that will be there together, for the rules of skew: those wanted, else those installed.
-pub(crate) fn planned<'a>(
-    software: &'a Software,
-    wanted: &'a Versions,
-    package: &str,
-) -> Option<&'a str> {
-    wanted
-        .get(package)
-        .map(String::as_str)
-        .filter(|_| software.version(package).is_some())
-        .or_else(|| software.version(package))
+        .collect()
 }
 
 /// What of the wanted versions concerns a host in any part.
@@ -367,4 +283,283 @@ pub(crate) fn has_part(installed: &BTreeSet<&str>) -> bool {
     [Part::KubeApiserver, Part::Controllers, Part::Node]
         .into_iter()
         .any(|part| part.core().iter().any(|name| installed.contains(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::budgets::tests::budget;
+    use crate::configuration::Found;
+    use crate::configuration::tests::files;
+    use crate::hosts::tests::software_of;
+    use crate::nodes::tests::{node, running};
+    use crate::pods::tests::{managers, owned, pod};
+    use crate::record::Record;
+    use sdk::api::files::Room as Space;
+    use sdk::api::host::HostFacts;
+    use serde_json::{Value, json};
+
+    const DIRECTORY: &str = "/etc/kubernetes";
+
+    fn details(resolv_conf: &str, available_mib: u64, paths: &[(&str, &str)]) -> Details {
+        Details {
+            facts: HostFacts {
+                os: "debian".into(),
+                os_version: "12".into(),
+                kernel: String::new(),
+                architecture: "amd64".into(),
+                boot: String::new(),
+                time: String::new(),
+                processors: 2,
+                memory: 4096,
+                memory_available: 2048,
+                hostname: String::new(),
+            },
+            room: vec![(
+                "/var".into(),
+                Space {
+                    total: 1 << 40,
+                    available: available_mib << 20,
+                    inodes_available: 1,
+                },
+            )],
+            resolv_conf: Some(resolv_conf.into()),
+            kubelet: None,
+            record: None,
+            configuration: Found {
+                files: files(paths),
+                links: BTreeMap::new(),
+            },
+        }
+    }
+
+    fn codes(findings: &[Finding]) -> Vec<&str> {
+        findings
+            .iter()
+            .map(|finding| finding.code.as_str())
+            .collect()
+    }
+
+    fn wanted(version: &str) -> Versions {
+        Versions::from([("kubelet".to_owned(), version.to_owned())])
+    }
+
+    fn judged(
+        details: &Details,
+        wanted: &Versions,
+        systems: &[String],
+        downgrade: bool,
+    ) -> Assessment {
+        let software = software_of(&["kubelet=1.33.13-1/1.33.13-1,1.34.4-1"]);
+        let demands = Demands {
+            directory: DIRECTORY,
+            operating_systems: systems,
+            free_space_mib: 512,
+            downgrade,
+        };
+        of_host("n1", &software, details, wanted, demands)
+    }
+
+    #[test]
+    fn a_host_in_order_is_let_through() {
+        let good = details(
+            "nameserver 10.0.0.2",
+            4096,
+            &[("/etc/kubernetes/kubelet.conf", "a")],
+        );
+        assert_eq!(
+            judged(&good, &wanted("1.34.4-1"), &["debian 12".into()], false),
+            Assessment::default()
+        );
+    }
+
+    #[test]
+    fn every_finding_of_a_host_is_named_at_once() {
+        let bad = details(
+            "nameserver 127.0.0.1",
+            100,
+            &[("/etc/kubernetes/manifests/kube-apiserver.yaml", "a")],
+        );
+        let found = judged(&bad, &wanted("1.35.0-1"), &["debian 13".into()], false);
+        assert_eq!(
+            codes(&found.refusals),
+            [
+                "kubeadm-layout",
+                "loopback-resolver",
+                "operating-system",
+                "disk-space",
+                "package-unavailable"
+            ]
+        );
+        assert!(
+            found.refusals[0]
+                .message
+                .contains("/etc/kubernetes/manifests/kube-apiserver.yaml")
+        );
+        assert!(
+            found.refusals[3]
+                .message
+                .contains("100 MiB free for /var; 512 MiB are needed")
+        );
+    }
+
+    #[test]
+    fn only_a_backout_goes_back() {
+        let good = details("nameserver 10.0.0.2", 4096, &[]);
+        let mut software = software_of(&["kubelet=1.34.4-1/1.33.13-1"]);
+        let demands = |downgrade| Demands {
+            directory: DIRECTORY,
+            operating_systems: &[],
+            free_space_mib: 0,
+            downgrade,
+        };
+        let found = of_host("n1", &software, &good, &wanted("1.33.13-1"), demands(false));
+        assert_eq!(codes(&found.refusals), ["would-downgrade"]);
+        assert!(
+            of_host("n1", &software, &good, &wanted("1.33.13-1"), demands(true))
+                .refusals
+                .is_empty()
+        );
+        software.packages.clear();
+        assert_eq!(
+            codes(&of_host("n1", &software, &good, &wanted("1.33.13-1"), demands(true)).refusals),
+            ["package-unavailable"]
+        );
+    }
+
+    #[test]
+    fn edits_by_hand_are_a_warning() {
+        let mut edited = details(
+            "nameserver 10.0.0.2",
+            4096,
+            &[("/etc/kubernetes/kubelet.conf", "b")],
+        );
+        edited.record = Some(Record::of(&files(&[("/etc/kubernetes/kubelet.conf", "a")])));
+        let found = judged(&edited, &wanted("1.34.4-1"), &[], false);
+        assert_eq!(
+            (codes(&found.refusals), codes(&found.warnings)),
+            (vec![], vec!["edited-configuration"])
+        );
+    }
+
+    #[test]
+    fn a_static_pod_of_somebody_else_is_no_kubeadm() {
+        let files = [
+            "/etc/kubernetes/manifests/haproxy.yaml",
+            "/etc/kubernetes/kube-proxy.conf",
+        ];
+        assert_eq!(
+            layout("m1", files.into_iter(), DIRECTORY),
+            Assessment::default()
+        );
+    }
+
+    fn rules(managers: &[String], delete_emptydir_data: Option<bool>) -> Rules<'_> {
+        Rules {
+            managers,
+            delete_emptydir_data,
+        }
+    }
+
+    fn web(name: &str, on: &str, volumes: Value) -> Pod {
+        pod(
+            json!({"metadata": {"name": name, "labels": {"app": "web"}, "ownerReferences": owned("ReplicaSet")},
+                   "spec": {"nodeName": on, "volumes": volumes}}),
+        )
+    }
+
+    #[test]
+    fn pods_that_cannot_be_drained_are_refused() {
+        let managers = managers();
+        let view = View {
+            pods: vec![
+                web("web-1", "n1", json!([{"name": "cache", "emptyDir": {}}])),
+                pod(json!({"metadata": {"name": "alone", "namespace": "ops"}})),
+                pod(
+                    json!({"metadata": {"name": "done", "namespace": "ops"}, "status": {"phase": "Succeeded"}}),
+                ),
+            ],
+            budgets: vec![budget("web", json!({"spec": {"minAvailable": 1}}))],
+            ..View::default()
+        };
+        let found = of_pods(&view, rules(&managers, Some(false)));
+        assert_eq!(
+            codes(&found.refusals),
+            ["unmanaged-pod", "emptydir-data", "budget-never-allows"]
+        );
+        assert_eq!(
+            found.refusals[0].message,
+            "Non managed pod exists ['alone in ops']"
+        );
+        for allowed in [Some(true), None] {
+            let found = of_pods(&view, rules(&managers, allowed));
+            assert_eq!(
+                codes(&found.refusals),
+                ["unmanaged-pod", "budget-never-allows"]
+            );
+        }
+    }
+
+    #[test]
+    fn what_costs_applications_their_running_is_said_by_name() {
+        let managers = managers();
+        let alone = View {
+            nodes: vec![node("n1", "2")],
+            pods: vec![web("web-1", "n1", json!([]))],
+            ..View::default()
+        };
+        assert_eq!(
+            codes(&of_cluster(&alone, rules(&managers, None)).warnings),
+            ["one-node"]
+        );
+        let tied = running(
+            "tied",
+            "n1",
+            "1",
+            json!({"nodeSelector": {"kubernetes.io/hostname": "n1"}}),
+        );
+        let big = running("big", "n2", "1900m", json!({}));
+        let view = View {
+            nodes: vec![node("n1", "2"), node("n2", "2")],
+            pods: vec![tied, big],
+            ..View::default()
+        };
+        let found = of_cluster(&view, rules(&managers, None));
+        assert!(found.refusals.is_empty());
+        assert_eq!(codes(&found.warnings), ["pinned-pod", "no-room", "no-room"]);
+        assert!(
+            found.warnings[0]
+                .message
+                .starts_with("Pod shop/tied can only run on n1")
+        );
+    }
+
+    #[test]
+    fn what_a_host_does_not_have_is_not_held_against_it() {
+        let software = software_of(&[
+            "kubelet=1.33.13-1",
+            "kube-proxy=1.33.13-1",
+            "kubectl=1.33.13-1",
+            "kube-scheduler",
+        ]);
+        let all: Versions = parts::PACKAGES
+            .map(|name| (name.to_owned(), "1.34.4-1".to_owned()))
+            .into();
+        let installed = software.installed();
+        let of_host = of_every_part(&installed, &all);
+        assert_eq!(
+            of_host.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["kube-proxy", "kubectl", "kubelet"]
+        );
+        let after = together(&software, &wanted("1.34.4-1"));
+        assert_eq!(after.get("kubelet").map(String::as_str), Some("1.34.4-1"));
+        assert_eq!(
+            after.get("kube-proxy").map(String::as_str),
+            Some("1.33.13-1")
+        );
+        assert!(!after.contains_key("kube-scheduler"));
+        assert!(has_part(&installed) && !has_part(&["kubectl"].into_iter().collect()));
+    }
 }

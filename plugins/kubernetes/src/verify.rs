@@ -12,12 +12,12 @@ use sdk::{
 
 use crate::backout::{discovery_of, versions_of};
 use crate::cluster::{self, View};
-use crate::discovery::Discovery;
+use crate::discovery::{self, Discovery};
 use crate::hosts::{self, Host, Software};
 use crate::parameters::{self, Unserved, Verify};
 use crate::parts::{COREDNS, RUNNING, unit};
 use crate::preflight::{self, Assessment, Demands, Rules, of_every_part};
-use crate::update::{of_versions, refuse_skew};
+use crate::update::{accepted, of_versions, refuse_skew};
 use crate::version::{self, Found, Role, Version};
 use crate::workloads::placement;
 
@@ -319,20 +319,28 @@ fn nodes(hosts: &[Host<'_, Software>], view: &View, place: &Place, checks: &mut 
     }
 }
 
-/// Everything that would refuse an update (or, with a backup set, a backout), on every host and in the cluster.
+/// Everything that would refuse an update (or, with a backup set, a backout), on every host and in the cluster. As a
+/// gate it refuses with all findings, in the words that the operation itself would use.
 fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verification, Problem> {
     let name = invocation.cluster()?;
     let cluster = Cluster(name);
     let layout = parameters.layout();
     let set = invocation.backup_set().ok();
     let mut checks = Checks::new();
+    let mut found = Assessment::default();
     let mut plans: Vec<Found> = Vec::new();
     let mut server_to = None;
+    let mut silent = None;
     for host in hosts::everything(&invocation.target.hosts, layout) {
         let (software, details) = match host.found {
             Ok(found) => found,
             Err(failure) => {
-                checks.unknown("host", on(host.info), CLEAR, failure.message);
+                found.refuse(
+                    "host-not-seen",
+                    host.info.name.as_str(),
+                    failure.message.as_str(),
+                );
+                silent = silent.or(Some(failure));
                 continue;
             }
         };
@@ -353,12 +361,7 @@ fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verificatio
                 checks.version(on(host.info), package, version);
             }
         }
-        let mut after = wanted.clone();
-        for package in RUNNING {
-            if let Some(version) = preflight::planned(&software, &wanted, package) {
-                after.insert(package.to_owned(), version.to_owned());
-            }
-        }
+        let after = preflight::together(&software, &wanted);
         if let Some(to) = after
             .get("kube-apiserver")
             .and_then(|version| Version::parse(version))
@@ -369,16 +372,51 @@ fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verificatio
             part: format!("{} of host {host_name}", found.part),
             ..found
         }));
-        tell(
-            &mut checks,
-            on(host.info),
-            preflight::of_host(host_name, &software, &details, &wanted, demands),
+        found.add(preflight::of_host(
+            host_name, &software, &details, &wanted, demands,
+        ));
+    }
+    found.add(of_cluster(cluster, parameters, set, &plans, server_to)?);
+    for Finding {
+        code,
+        subject,
+        message,
+    } in &found.warnings
+    {
+        let label = |name: &str, value: &str| Label {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        log::write(
+            Level::Warn,
+            message,
+            &[label("code", code), label("subject", subject)],
         );
     }
-    let found = of_cluster(cluster, parameters, set, &plans, server_to)?;
-    tell(&mut checks, Place::Cluster(name.to_owned()), found);
+    match silent {
+        // Only a host that does not answer is in the way: the failure says so better than a refusal.
+        Some(failure)
+            if found
+                .refusals
+                .iter()
+                .all(|finding| finding.code == "host-not-seen") =>
+        {
+            return Err(failure.into());
+        }
+        _ => accepted(found)?,
+    };
+    checks.check(
+        "preflight",
+        Place::Cluster(name.to_owned()),
+        CLEAR,
+        CLEAR,
+        true,
+    );
     Ok(checks.finish())
 }
+
+/// What the preflight expects.
+const CLEAR: &str = "nothing in the way";
 
 fn of_cluster(
     cluster: Cluster<'_>,
@@ -411,43 +449,13 @@ fn of_cluster(
         refuse_skew(&mut found, to, plans);
     }
     if let Some(set) = set.filter(|_| parameters.unserved_objects == Unserved::Refuse) {
-        found.add(preflight::unserved(
+        found.add(discovery::unserved(
             cluster,
             &Discovery::of(&server),
             &discovery_of(set)?,
         )?);
     }
     Ok(found)
-}
-
-/// What a check of the preflight expects.
-const CLEAR: &str = "nothing in the way";
-
-/// Refusals become failed checks; warnings are said, and do not fail anything.
-fn tell(checks: &mut Checks, place: Place, found: Assessment) {
-    for Finding {
-        code,
-        subject,
-        message,
-    } in &found.warnings
-    {
-        let label = |name: &str, value: &str| Label {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        };
-        log::write(
-            Level::Warn,
-            message,
-            &[label("code", code), label("subject", subject)],
-        );
-    }
-    if found.refusals.is_empty() {
-        checks.check("preflight", place, CLEAR, CLEAR, true);
-        return;
-    }
-    for Finding { code, message, .. } in found.refusals {
-        checks.check(&code, place.clone(), CLEAR, message, false);
-    }
 }
 
 #[cfg(test)]
