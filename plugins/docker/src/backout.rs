@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use runner_plugin_sdk::api::systemd::UnitStatus;
 use runner_plugin_sdk::packages::Versions;
 use runner_plugin_sdk::{
-    Artifact, Findings, Inputs, Invocation, Problem, Report, ReportBuilder, parse, refused, units,
+    Artifact, Backup, Findings, Inputs, Invocation, Problem, Report, ReportBuilder, parse, refused,
+    units,
 };
 
 use crate::backup::{Notes, drop_in_prefix, file_name};
@@ -27,24 +29,16 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         return Err(refused("incomplete-backup", host, message));
     }
     // All data is read before the first write.
-    let mut wanted = Configuration::default();
-    for path in &notes.files {
-        let name = file_name(host, path);
-        let content = match set
-            .0
-            .artifacts
+    let stored = Stored::read(host, &set)?;
+    let now = units::status(&[host.to_owned()], &UNITS)?;
+    let wanted = Configuration {
+        files: notes
+            .files
             .iter()
-            .find(|artifact| artifact.name == name)
-        {
-            Some(artifact) => Some(Content {
-                data: set.data(&[&name])?.pop().unwrap_or_default(),
-                mode: mode(artifact),
-            }),
-            None => None,
-        };
-        wanted.files.insert(path.clone(), content);
-    }
-    wanted.drop_ins = drop_ins(host, &set)?;
+            .map(|path| (path.clone(), stored.file(host, path)))
+            .collect(),
+        drop_ins: stored.drop_ins(host, now.iter().map(|(_, status)| status)),
+    };
 
     let change = Change {
         host,
@@ -78,32 +72,105 @@ fn absent(notes: &Notes, versions: &Versions) -> Vec<String> {
 }
 
 /// Permission bits noted with an artifact.
-pub(crate) fn mode(artifact: &Artifact) -> Option<u32> {
+fn mode(artifact: &Artifact) -> Option<u32> {
     let label = artifact.labels.iter().find(|label| label.name == "mode")?;
     u32::from_str_radix(&label.value, 8).ok()
 }
 
-/// The set's drop-ins, and the absence of those that came since.
-fn drop_ins(
-    host: &str,
-    set: &runner_plugin_sdk::Backup<'_>,
-) -> Result<BTreeMap<DropInName, Option<String>>, Problem> {
-    let now = units::status(&[host.to_owned()], &UNITS)?;
-    let mut wanted: BTreeMap<DropInName, Option<String>> = now
-        .iter()
-        .flat_map(|(_, status)| drop_in_names(status))
-        .map(|name| (name, None))
-        .collect();
-    for unit in UNITS {
-        let prefix = drop_in_prefix(host, unit);
-        for artifact in &set.0.artifacts {
-            let Some(name) = artifact.name.strip_prefix(&prefix) else {
-                continue;
-            };
-            let data = set.data(&[&artifact.name])?.pop().unwrap_or_default();
-            let text = String::from_utf8_lossy(&data).into_owned();
-            wanted.insert((unit.to_owned(), name.to_owned()), Some(text));
-        }
+/// What the set holds of a host, by artifact name.
+struct Stored(BTreeMap<String, Content>);
+
+impl Stored {
+    fn read(host: &str, set: &Backup<'_>) -> Result<Self, Problem> {
+        let folder = format!("{host}/");
+        let artifacts: Vec<&Artifact> = set
+            .0
+            .artifacts
+            .iter()
+            .filter(|artifact| artifact.name.starts_with(&folder))
+            .collect();
+        let names: Vec<&str> = artifacts
+            .iter()
+            .map(|artifact| artifact.name.as_str())
+            .collect();
+        let data = if names.is_empty() {
+            Vec::new()
+        } else {
+            set.data(&names)?
+        };
+        let contents = artifacts.iter().zip(data).map(|(artifact, data)| {
+            let mode = mode(artifact);
+            (artifact.name.clone(), Content { data, mode })
+        });
+        Ok(Self(contents.collect()))
     }
-    Ok(wanted)
+
+    fn file(&self, host: &str, path: &str) -> Option<Content> {
+        self.0.get(&file_name(host, path)).cloned()
+    }
+
+    /// The set's drop-ins, and the absence of those that came since.
+    fn drop_ins<'a>(
+        &self,
+        host: &str,
+        now: impl Iterator<Item = &'a UnitStatus>,
+    ) -> BTreeMap<DropInName, Option<String>> {
+        let mut wanted: BTreeMap<DropInName, Option<String>> = now
+            .flat_map(drop_in_names)
+            .map(|name| (name, None))
+            .collect();
+        for unit in UNITS {
+            let prefix = drop_in_prefix(host, unit);
+            for (artifact, content) in &self.0 {
+                if let Some(name) = artifact.strip_prefix(&prefix) {
+                    let text = String::from_utf8_lossy(&content.data).into_owned();
+                    wanted.insert((unit.to_owned(), name.to_owned()), Some(text));
+                }
+            }
+        }
+        wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_since_the_backup_goes() {
+        let content = |text: &str| Content {
+            data: text.as_bytes().to_vec(),
+            mode: Some(0o640),
+        };
+        let stored = Stored(BTreeMap::from([
+            (file_name("h", "/etc/docker/daemon.json"), content("{}")),
+            (
+                format!("{}10-old.conf", drop_in_prefix("h", "docker.service")),
+                content("old"),
+            ),
+        ]));
+        assert_eq!(
+            stored.file("h", "/etc/docker/daemon.json"),
+            Some(content("{}"))
+        );
+        assert_eq!(stored.file("h", "/etc/containerd/config.toml"), None);
+        let mut status = crate::tests::unit("docker.service", "active", "enabled", "");
+        status.drop_ins = vec!["/etc/systemd/system/docker.service.d/20-new.conf".into()];
+        let drop_ins = stored.drop_ins("h", std::iter::once(&status));
+        let texts: Vec<(&str, Option<&str>)> = drop_ins
+            .iter()
+            .map(|((_, name), text)| (name.as_str(), text.as_deref()))
+            .collect();
+        assert_eq!(texts, [("10-old.conf", Some("old")), ("20-new.conf", None)]);
+    }
+
+    #[test]
+    fn packages_that_were_not_there_may_go() {
+        let notes = Notes {
+            packages: vec!["docker.io".into(), "docker-cli".into()],
+            files: vec![],
+        };
+        let versions = Versions::from([("docker.io".to_owned(), "20.10.24-1".to_owned())]);
+        assert_eq!(absent(&notes, &versions), ["docker-cli"]);
+    }
 }

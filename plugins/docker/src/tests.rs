@@ -59,7 +59,7 @@ fn the_servers_version_is_read_and_not_the_clients() {
     assert_eq!(parse_containerd("Client:\n  Version:  1.7.24\n"), None);
 }
 
-fn unit(name: &str, active: &str, file: &str, since: &str) -> UnitStatus {
+pub(crate) fn unit(name: &str, active: &str, file: &str, since: &str) -> UnitStatus {
     UnitStatus {
         unit: name.into(),
         load_state: "loaded".into(),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use runner_plugin_sdk::api::files::{self, ReadOrder};
 use runner_plugin_sdk::api::packages as package_api;
 use runner_plugin_sdk::api::packages::{PackageRef, PackageStatus};
 use runner_plugin_sdk::api::systemd::{self, UnitStatus};
-use runner_plugin_sdk::files::{at, read};
 use runner_plugin_sdk::{
-    Checks, Command, Depth, Failure, FailureKind, Inputs, Invocation, Place, Problem, Verification,
-    exec, parse, units,
+    Checks, Command, Depth, Failure, FailureKind, Inputs, Invocation, Place, Presence, Problem,
+    Verification, exec, parse, units,
 };
 use serde_json::Value;
 
@@ -186,11 +186,20 @@ fn version(unit: &str, text: &str) -> Result<String, String> {
 
 /// A configuration that Docker could not read would show only at its next start.
 fn daemon_file(hosts: &[String], parameters: &Verify, checks: &mut Checks) -> Result<(), Problem> {
-    for host in hosts {
+    let orders: Vec<ReadOrder> = hosts
+        .iter()
+        .map(|host| ReadOrder {
+            host: host.clone(),
+            path: parameters.layout().daemon_file.to_owned(),
+            offset: 0,
+            limit: 1 << 20,
+            sensitive: false,
+        })
+        .collect();
+    for (host, answer) in hosts.iter().zip(files::read(&orders)) {
         let place = Place::Host(host.clone());
-        let path = parameters.layout().daemon_file;
-        let found = match answered(read(&[at(host, path)]))? {
-            Ok(mut found) => found.pop().flatten(),
+        let found = match answered(answer.present())? {
+            Ok(found) => found.map(|found| found.data),
             Err(why) => {
                 checks.unknown("daemon-configuration", place, "JSON", why);
                 continue;

@@ -17,7 +17,7 @@ use crate::parameters::{Backout, Place};
 use crate::prometheus::same_version;
 use crate::stage::Stage;
 use crate::update::expect;
-use crate::volume::{self, Missing, entries, missing, names};
+use crate::volume::{self, Missing, missing};
 
 /// The component, as the operator knows it.
 const COMPONENT: &str = "metrics";
@@ -58,6 +58,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         .is_some_and(|version| same_version(version, set.version));
     // The same version reads the same data: nothing of it needs to be given up.
     if stage > Stage::Begun || !there {
+        if stage == Stage::Begun {
+            volume::expect_database(place)?;
+        }
         set.declare_loss(&parameters, stage)?;
         set.bring_data_back(&parameters, &found, workload, stage, &mut report)?;
     }
@@ -210,12 +213,8 @@ impl<'a> Set<'a> {
     }
 
     fn missing(&self, place: Place<'_>) -> Result<Option<Missing>, Problem> {
-        let top = names(&entries(place, "")?);
-        let database = if place.data_directory.is_empty() {
-            top.clone()
-        } else {
-            names(&entries(place, place.data_directory)?)
-        };
+        let top = volume::top(place)?;
+        let database = volume::in_database(place, &top)?;
         Ok(missing(place, &self.notes.saved, &top, &database))
     }
 

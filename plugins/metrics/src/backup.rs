@@ -5,8 +5,7 @@ use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::artifacts::{put_json, tree};
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::{
-    Answers, Artifact, Failure, Findings, Invocation, Problem, Report, ReportBuilder, images,
-    parse, refused,
+    Answers, Artifact, Findings, Invocation, Problem, Report, ReportBuilder, images, parse, refused,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -136,6 +135,14 @@ fn snapshot(
         report.warn("old-snapshots", place.volume_path, message);
     }
     let folder = format!("{snapshots}/{name}");
+    if volume::listed(place, &folder)?.is_none() {
+        let message = format!(
+            "Prometheus made snapshot {name}, and it is not at {} on host {}: check volume-host, volume-path and data-directory",
+            place.within(&folder),
+            place.volume_host
+        );
+        return Err(refused("volume-elsewhere", place.volume_path, message));
+    }
     let stored = store(place, &folder);
     // The snapshot goes also when it could not be stored: it would keep deleted blocks alive for ever.
     let removed = volume::remove(place, &folder, false);
@@ -146,27 +153,24 @@ fn snapshot(
 
 /// Stops Prometheus, stores the whole volume, and starts it again.
 fn at_rest(found: &Found<'_>, workload: &Value) -> Result<(Vec<Artifact>, Saved), Problem> {
+    let place = found.place;
+    volume::expect_database(place)?;
     progress::show("Prometheus stops for the backup", None, None);
     found.stop(workload, None)?;
-    let place = found.place;
     let stored = store(place, place.data_directory);
     found.start(workload)?;
-    Ok(stored?)
+    stored
 }
 
 /// Stores the blocks of a database that is at rest, each by itself, so that blocks that were in an earlier set take no
 /// room again; and what else is in the volume.
-fn store(place: Place<'_>, database: &str) -> Result<(Vec<Artifact>, Saved), Failure> {
+fn store(place: Place<'_>, database: &str) -> Result<(Vec<Artifact>, Saved), Problem> {
     progress::show("storing the database", None, None);
     let resting = entries(place, database)?;
-    let live = database == place.data_directory;
-    let top = names(&entries(place, "")?);
-    let in_database = if place.data_directory.is_empty() {
-        top.clone()
-    } else {
-        names(&entries(place, place.data_directory)?)
-    };
-    let saved = split(place, live, &top, directories(&resting), &in_database);
+    let stopped = database == place.data_directory;
+    let top = volume::top(place)?;
+    let in_database = volume::in_database(place, &top)?;
+    let saved = split(place, stopped, &top, directories(&resting), &in_database);
     let mut orders: Vec<PutOrder> = saved
         .blocks
         .iter()
@@ -185,7 +189,7 @@ fn store(place: Place<'_>, database: &str) -> Result<(Vec<Artifact>, Saved), Fai
         })
         .collect();
     if !saved.rest.is_empty() {
-        let left_out: Vec<String> = left_out(place, live, &saved, &in_database);
+        let left_out: Vec<String> = left_out(place, stopped, &saved, &in_database);
         let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
         orders.push(tree(place.volume_host, place.volume_path, REST, &left_out));
     }

@@ -63,13 +63,60 @@ impl Place<'_> {
 
 /// Entries of a directory of the volume, hidden ones too; none where there is no such directory.
 pub(crate) fn entries(place: Place<'_>, path: &str) -> Result<Vec<FileStatus>, Failure> {
+    Ok(listed(place, path)?.unwrap_or_default())
+}
+
+/// Entries of a directory of the volume, where it is one.
+pub(crate) fn listed(place: Place<'_>, path: &str) -> Result<Option<Vec<FileStatus>>, Failure> {
     let order = ListingOrder {
         host: place.volume_host.to_owned(),
         path: place.within(path),
         depth: 1,
         limit: 10_000,
     };
-    Ok(api::entries(&[order]).one().present()?.unwrap_or_default())
+    api::entries(&[order]).one().present()
+}
+
+/// Names at the top of the volume; refused where there is no such directory, since an absent one is not an empty one.
+pub(crate) fn top(place: Place<'_>) -> Result<Vec<String>, Problem> {
+    match listed(place, "")? {
+        Some(entries) => Ok(names(&entries)),
+        None => {
+            let message = format!(
+                "there is no directory {} on host {}: check volume-host and volume-path",
+                place.volume_path, place.volume_host
+            );
+            Err(refused("no-volume", place.volume_path, message))
+        }
+    }
+}
+
+/// Names in the database's directory.
+pub(crate) fn in_database(place: Place<'_>, top: &[String]) -> Result<Vec<String>, Failure> {
+    if place.data_directory.is_empty() {
+        Ok(top.to_vec())
+    } else {
+        Ok(names(&entries(place, place.data_directory)?))
+    }
+}
+
+/// Refuses a directory with files among which there is no database: it is some other directory.
+pub(crate) fn expect_database(place: Place<'_>) -> Result<(), Problem> {
+    let top = top(place)?;
+    if top.is_empty()
+        || in_database(place, &top)?
+            .iter()
+            .any(|name| is_database(name))
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "{} on host {} holds {} and no database of Prometheus: check volume-host, volume-path and data-directory",
+        place.volume_path,
+        place.volume_host,
+        some_of(&top)
+    );
+    Err(refused("no-database", place.volume_path, message))
 }
 
 /// Names of entries.
@@ -119,13 +166,13 @@ pub(crate) fn remove(place: Place<'_>, path: &str, contents_only: bool) -> Resul
 
 /// Has the volume emptied, by the operator or by the plugin itself, and looks that it is.
 pub(crate) fn empty(place: Place<'_>, component: &str, delete: bool) -> Result<(), Problem> {
-    let mut left = names(&entries(place, "")?);
+    let mut left = top(place)?;
     if left.is_empty() {
         return Ok(());
     }
     if delete {
         remove(place, "", true)?;
-        left = names(&entries(place, "")?);
+        left = top(place)?;
         return if left.is_empty() {
             Ok(())
         } else {
@@ -135,7 +182,7 @@ pub(crate) fn empty(place: Place<'_>, component: &str, delete: bool) -> Result<(
     for asked in 0..ASKS {
         let left_behind = if asked == 0 { &[][..] } else { &left };
         operator::pause(&question(place, component, left_behind))?;
-        left = names(&entries(place, "")?);
+        left = top(place)?;
         if left.is_empty() {
             return Ok(());
         }
