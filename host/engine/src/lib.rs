@@ -14,3 +14,5 @@ pub mod lock;
 pub mod planner;
 pub mod plugin;
 pub mod project;
+#[cfg(test)]
+mod testing;

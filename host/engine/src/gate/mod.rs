@@ -7,6 +7,8 @@ mod attempt;
 mod authorise;
 mod runner;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

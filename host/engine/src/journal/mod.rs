@@ -4,6 +4,8 @@
 //! not at all, before the first effect, and one process at a time has it.
 
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{Damage, Journal as Record, header, read};
