@@ -6,12 +6,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::fmt;
 
+mod ansible;
 mod check;
 mod patterns;
 mod resolved;
+mod settings;
 
+pub use ansible::*;
 pub use patterns::*;
 pub use resolved::*;
+pub use settings::*;
 
 /// The name that means every host.
 pub const ALL: &str = "all";

@@ -35,6 +35,8 @@ pub enum Needs {
     Vault,
     /// Ansible's template engine.
     Template,
+    /// A place for secrets: its name says that it is one, and inventories are not.
+    Secret,
 }
 
 impl Needs {
@@ -42,6 +44,7 @@ impl Needs {
         match self {
             Self::Vault => "Ansible's vault",
             Self::Template => "Ansible's template engine",
+            Self::Secret => "to be a secret of runner",
         }
     }
 }
@@ -219,6 +222,10 @@ impl UnavailableError {
                 "runner does not open vaults: give the value in plain, or as an entry of `secrets`"
             }
             Needs::Template => "runner does not evaluate templates: give the value itself",
+            Needs::Secret => {
+                "secrets are not taken from variables: name where it is in `secrets` of the settings, and for sudo's \
+                 password put its name into `access.become.password`"
+            }
         }
     }
 }

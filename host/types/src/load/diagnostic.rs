@@ -151,6 +151,19 @@ impl Mistakes {
             .push((path.clone(), message.into(), Some(help.into())));
     }
 
+    /// Turns them into diagnostics of a file whose lines are not known.
+    ///
+    /// # Errors
+    /// When there are any.
+    pub fn refuse_in(self, file: &str) -> Result<(), Diagnostics> {
+        let found = self.0.into_iter().map(|(path, message, help)| Diagnostic {
+            path: Some(path),
+            help,
+            ..Diagnostic::of_file(file, message)
+        });
+        Diagnostics::check(found.collect())
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
