@@ -157,6 +157,9 @@ parameters! {
         /// How many targets may be down.
         #[serde(default)]
         tolerated_down: u32,
+        /// How long targets may take after a start until each was asked once, in seconds.
+        #[serde(default = "settle_seconds")]
+        settle_seconds: u32,
     }
 }
 
@@ -194,6 +197,10 @@ fn selector() -> String {
 
 fn rollout_seconds() -> u32 {
     600
+}
+
+fn settle_seconds() -> u32 {
+    120
 }
 
 fn method() -> Method {

@@ -77,9 +77,23 @@ pub(crate) fn build_version(at: &str, response: &Response) -> Result<String, Fai
         })
 }
 
-/// Versions are the same with and without the leading v of tags.
+/// Versions are the same with and without the leading v of tags and what a distribution adds to a build's.
 pub(crate) fn same_version(one: &str, other: &str) -> bool {
-    one.trim_start_matches('v') == other.trim_start_matches('v')
+    plain(one) == plain(other)
+}
+
+fn plain(version: &str) -> &str {
+    let version = version.split(['+', '~']).next().unwrap_or(version);
+    version.trim_start_matches('v')
+}
+
+/// Whether a target was not asked yet, as all are for one interval after a start.
+pub(crate) fn is_settling(body: &Value) -> bool {
+    let targets = body.items("/data/activeTargets");
+    targets.is_empty()
+        || targets
+            .iter()
+            .any(|target| target.text("/health") == Some("unknown"))
 }
 
 /// Targets that are up, and names of those that are not.
@@ -196,9 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn targets_settle_when_each_was_asked_once() {
+        let body = |health: &[&str]| {
+            let targets: Vec<Value> = health
+                .iter()
+                .map(|health| json!({"health": health}))
+                .collect();
+            json!({"data": {"activeTargets": targets}})
+        };
+        assert!(is_settling(&body(&[])));
+        assert!(is_settling(&body(&["up", "unknown"])));
+        assert!(!is_settling(&body(&["up", "down"])));
+    }
+
+    #[test]
     fn a_tags_v_makes_no_other_version() {
         assert!(same_version("v2.53.0", "2.53.0"));
         assert!(!same_version("v2.53.0", "2.53.1"));
+        assert!(same_version("2.42.0", "2.42.0+ds"));
+        assert!(!same_version("2.53.0-rc.1", "2.53.0"));
         let build = response(200, &json!({"data": {"version": "2.53.0"}}));
         assert_eq!(build_version("u", &build).ok().as_deref(), Some("2.53.0"));
         assert!(build_version("u", &response(200, &json!({}))).is_err());

@@ -1,5 +1,6 @@
 //! Verify: readiness, targets that are up, a query with a result.
 
+use runner_plugin_sdk::api::clock;
 use runner_plugin_sdk::api::http::Response;
 use runner_plugin_sdk::http::{body_json, get};
 use runner_plugin_sdk::json::At;
@@ -10,7 +11,12 @@ use serde_json::Value;
 
 use crate::found::Found;
 use crate::parameters::Verify;
-use crate::prometheus::{self, BUILD, READY, TARGETS, build_version, same_version, targets};
+use crate::prometheus::{
+    self, BUILD, READY, TARGETS, build_version, is_settling, same_version, targets,
+};
+
+/// Milliseconds between two rounds of questions.
+const INTERVAL: u32 = 5_000;
 
 pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
     let parameters: Verify = parse(invocation)?;
@@ -68,51 +74,72 @@ fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
     );
 }
 
-/// Asks Prometheus itself, everything in one call.
+/// Asks Prometheus itself, everything in one call, and again while it has just started.
 fn answers(
     checks: &mut Checks,
     cluster: &Place,
     parameters: &Verify,
     version: Option<&str>,
 ) -> Result<(), Problem> {
-    let place = parameters.place();
-    let query = prometheus::query(&parameters.query);
-    let paths = [READY, BUILD, TARGETS, query.as_str()];
-    let found = get(paths.map(|path| prometheus::get(place, path)));
-    let mut found = found.into_iter().map(answered);
-    let mut next = || {
-        found
-            .next()
-            .unwrap_or_else(|| Ok(Err("no answer".to_owned())))
-    };
+    let begun = clock::elapsed();
+    let patience = parameters.settle_seconds.saturating_mul(1000);
+    loop {
+        let said = Said::ask(parameters)?;
+        let settling = said.targets.as_ref().is_ok_and(is_settling);
+        if !settling || clock::elapsed().saturating_sub(begun) >= patience {
+            said.check(checks, cluster, parameters, version);
+            return Ok(());
+        }
+        clock::sleep(INTERVAL);
+    }
+}
 
-    let ready = next()?.map(|response| response.status);
-    let observed = ready
-        .as_ref()
-        .map_or_else(Clone::clone, |status| format!("status {status}"));
-    checks.check(
-        "ready",
-        cluster.clone(),
-        "status 200",
-        observed,
-        ready == Ok(200),
-    );
-    running(
-        checks,
-        cluster,
-        version,
-        next()?.and_then(|response| {
-            build_version(BUILD, &response).map_err(|failure| failure.message)
-        }),
-    );
-    up(
-        checks,
-        cluster,
-        parameters.tolerated_down,
-        json(TARGETS, next()?),
-    );
-    result(checks, cluster, &parameters.query, json(&query, next()?));
-    Ok(())
+/// What Prometheus said to each question, or why it did not.
+struct Said {
+    ready: Result<u16, String>,
+    version: Result<String, String>,
+    targets: Result<Value, String>,
+    result: Result<Value, String>,
+}
+
+impl Said {
+    fn ask(parameters: &Verify) -> Result<Self, Failure> {
+        let query = prometheus::query(&parameters.query);
+        let paths = [READY, BUILD, TARGETS, query.as_str()];
+        let found = get(paths.map(|path| prometheus::get(parameters.place(), path)));
+        let mut found = found.into_iter().map(answered);
+        let mut next = || {
+            found
+                .next()
+                .unwrap_or_else(|| Ok(Err("no answer".to_owned())))
+        };
+        Ok(Self {
+            ready: next()?.map(|response| response.status),
+            version: next()?.and_then(|response| {
+                build_version(BUILD, &response).map_err(|failure| failure.message)
+            }),
+            targets: json(TARGETS, next()?),
+            result: json(&query, next()?),
+        })
+    }
+
+    fn check(
+        self,
+        checks: &mut Checks,
+        cluster: &Place,
+        parameters: &Verify,
+        version: Option<&str>,
+    ) {
+        let observed = match &self.ready {
+            Ok(status) => format!("status {status}"),
+            Err(why) => why.clone(),
+        };
+        let ready = self.ready == Ok(200);
+        checks.check("ready", cluster.clone(), "status 200", observed, ready);
+        running(checks, cluster, version, self.version);
+        up(checks, cluster, parameters.tolerated_down, self.targets);
+        result(checks, cluster, &parameters.query, self.result);
+    }
 }
 
 /// A denial ends verify; any other failure is what was observed.
