@@ -71,16 +71,7 @@ impl Seen {
             .collect();
         let runs = |unit: &str| units.get(unit).is_some_and(units::is_active);
         // `docker` on a host where only its socket is active would start the daemon: a look must not do that.
-        let info = if runs(DOCKER) {
-            Some(engine::info(host)?)
-        } else {
-            None
-        };
-        let containerd = if runs(CONTAINERD) {
-            Some(engine::containerd_version(host)?)
-        } else {
-            None
-        };
+        let (info, containerd) = engine::running(host, runs(DOCKER), runs(CONTAINERD))?;
         let mut names: Vec<DropInName> = units
             .values()
             .flat_map(configuration::drop_in_names)
@@ -131,6 +122,13 @@ struct Difference {
     configuration: Configuration,
     /// Units that will restart.
     restart: Vec<&'static str>,
+}
+
+impl Difference {
+    fn is_empty(&self) -> bool {
+        let nothing = Configuration::default();
+        self.packages.is_empty() && self.configuration == nothing && self.restart.is_empty()
+    }
 }
 
 impl Change<'_> {
@@ -223,7 +221,7 @@ impl Change<'_> {
         owed::write(host, self.layout.owed_file, &note, &owed)?;
         if !removal.is_empty() {
             progress::show("removing containers and images", None, None);
-            removal::carry_out(host, removal)?;
+            removal::carry_out(host, &removal)?;
         }
         let tasks = if difference.restart.contains(&CONTAINERD) {
             Some(containers::pod_tasks(host)?)
@@ -231,7 +229,13 @@ impl Change<'_> {
             None
         };
         self.write(&seen, &difference, report)?;
-        let after = self.restart(report)?;
+        let touched = !difference.is_empty() || !removal.is_empty() || note.is_there();
+        let (seen, note) = if touched {
+            (self.look()?, owed::look(host, self.layout.owed_file)?)
+        } else {
+            (seen, note)
+        };
+        let after = self.restart(seen, &note, report)?;
 
         if !owed.containers.is_empty() && !self.remove_all && after.info.is_some() {
             progress::show("starting containers again", None, None);
@@ -304,15 +308,18 @@ impl Change<'_> {
     }
 
     /// Restarts what is not yet as installed and configured, containerd first.
-    fn restart(&self, report: &mut ReportBuilder) -> Result<Seen, Problem> {
-        let note = owed::look(self.host, self.layout.owed_file)?;
-        let mut seen = self.look()?;
+    fn restart(
+        &self,
+        mut seen: Seen,
+        note: &Note,
+        report: &mut ReportBuilder,
+    ) -> Result<Seen, Problem> {
         if seen.units.values().any(|status| status.needs_daemon_reload) {
             systemd::daemon_reload(&[self.host.to_owned()]).one()?;
         }
         let mut restarted = Vec::new();
         for unit in UNITS {
-            let need = seen.need(unit, &note);
+            let need = seen.need(unit, note);
             let changed = match need {
                 Need::Nothing => continue,
                 Need::Start => units::start(self.host, &[unit], self.restart_seconds)?,

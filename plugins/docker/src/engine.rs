@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runner_plugin_sdk::api::packages::PackageStatus;
 use runner_plugin_sdk::api::systemd::UnitStatus;
 use runner_plugin_sdk::json::At;
-use runner_plugin_sdk::{Command, Failure, FailureKind, failure, units};
+use runner_plugin_sdk::{Answers, Command, Failure, FailureKind, exec, failure, units};
 use serde_json::Value;
 
 /// Unit of Docker Engine.
@@ -14,6 +14,9 @@ pub(crate) const DOCKER: &str = "docker.service";
 pub(crate) const CONTAINERD: &str = "containerd.service";
 /// Both, in the order in which they are restarted.
 pub(crate) const UNITS: [&str; 2] = [CONTAINERD, DOCKER];
+
+/// Why an answer of containerd is none.
+pub(crate) const NO_VERSION: &str = "ctr version names no server version";
 
 /// Docker as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +34,42 @@ pub(crate) fn info_command(host: &str) -> Command {
     Command::read(host, ["docker", "info", "--format", "{{json .}}"]).reads(["unit:docker.service"])
 }
 
-/// Asks a running Docker about itself.
-pub(crate) fn info(host: &str) -> Result<Info, Failure> {
-    parse_info(&info_command(host).text()?)
-        .map_err(|why| failure(FailureKind::Other("unexpected-answer".into()), host, why))
+/// Asks those of the two daemons that run, in one call.
+pub(crate) fn running(
+    host: &str,
+    docker: bool,
+    containerd: bool,
+) -> Result<(Option<Info>, Option<String>), Failure> {
+    let unexpected =
+        |why: String| failure(FailureKind::Other("unexpected-answer".into()), host, why);
+    let mut commands = Vec::new();
+    if docker {
+        commands.push(info_command(host));
+    }
+    if containerd {
+        commands.push(containerd_command(host));
+    }
+    if commands.is_empty() {
+        return Ok((None, None));
+    }
+    let mut outputs = exec::run(commands).all()?.into_iter();
+    let mut next = || {
+        outputs
+            .next()
+            .map(|output| exec::stdout(&output))
+            .transpose()
+    };
+    let info = if docker { next()? } else { None };
+    let version = if containerd { next()? } else { None };
+    let info = info
+        .map(|text| parse_info(&text))
+        .transpose()
+        .map_err(unexpected)?;
+    let version = version
+        .map(|text| parse_containerd(&text).ok_or_else(|| NO_VERSION.to_owned()))
+        .transpose()
+        .map_err(unexpected)?;
+    Ok((info, version))
 }
 
 /// Reads `docker info`. Some clients end well though the daemon did not answer, and say so in the text.
@@ -59,15 +94,6 @@ pub(crate) fn parse_info(text: &str) -> Result<Info, String> {
 /// The command that asks containerd for its version.
 pub(crate) fn containerd_command(host: &str) -> Command {
     Command::read(host, ["ctr", "version"]).reads(["unit:containerd.service"])
-}
-
-/// Version of the running containerd.
-pub(crate) fn containerd_version(host: &str) -> Result<String, Failure> {
-    let text = containerd_command(host).text()?;
-    parse_containerd(&text).ok_or_else(|| {
-        let why = "ctr version names no server version";
-        failure(FailureKind::Other("unexpected-answer".into()), host, why)
-    })
 }
 
 /// Reads the server's part of `ctr version`.

@@ -46,6 +46,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.written.is_some()
+    }
+
     /// Since when a unit is owed a restart.
     pub(crate) fn since(&self, unit: &str) -> Option<&str> {
         let owes = self.owed.restart.iter().any(|owed| owed == unit);

@@ -85,13 +85,13 @@ pub(crate) fn confirm(host: &str, removal: &Removal) -> Result<(), Problem> {
 }
 
 /// Removes them. An image on which another one was built can only go after it, hence several passes.
-pub(crate) fn carry_out(host: &str, removal: Removal) -> Result<(), Failure> {
+pub(crate) fn carry_out(host: &str, removal: &Removal) -> Result<(), Failure> {
     let ids = removal
         .containers
         .iter()
         .map(|container| container.id.as_str());
     destroy(host, ["docker", "rm", "--force"], ids, "docker:containers")?;
-    let mut images = removal.images;
+    let mut images = removal.images.clone();
     while !images.is_empty() {
         let ids = images.iter().map(String::as_str);
         destroy(host, ["docker", "rmi", "--force"], ids, "docker:images")?;

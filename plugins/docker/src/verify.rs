@@ -177,8 +177,7 @@ fn running(
 
 fn version(unit: &str, text: &str) -> Result<String, String> {
     if unit == CONTAINERD {
-        engine::parse_containerd(text)
-            .ok_or_else(|| "ctr version names no server version".to_owned())
+        engine::parse_containerd(text).ok_or_else(|| engine::NO_VERSION.to_owned())
     } else {
         engine::parse_info(text).map(|info| info.version)
     }
