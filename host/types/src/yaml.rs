@@ -322,7 +322,9 @@ fn plain(text: &str) -> Option<Value> {
         }
         _ => {}
     }
-    integer(text).or_else(|| float(text))
+    integer(text)
+        .or_else(|| float(text))
+        .or_else(|| sexagesimal(text))
 }
 
 fn integer(text: &str) -> Option<Value> {
@@ -347,14 +349,46 @@ fn integer(text: &str) -> Option<Value> {
 }
 
 fn float(text: &str) -> Option<Value> {
-    let is_float = text.contains('.')
-        && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
-        && text
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'))
-        && text.contains(|c: char| c.is_ascii_digit());
-    let number: f64 = Some(text).filter(|_| is_float)?.parse().ok()?;
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.')?;
+    let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    // YAML 1.1 wants a sign in the exponent.
+    let is_exponent =
+        |text: &str| text.len() > 1 && text.starts_with(['-', '+']) && is_digits(&text[1..]);
+    let is_float = is_digits(whole)
+        && is_digits(fraction)
+        && mantissa.contains(|c: char| c.is_ascii_digit())
+        && exponent.is_none_or(is_exponent);
+    let number: f64 = text.replace('_', "").parse().ok().filter(|_| is_float)?;
     Number::from_f64(number).map(Value::Number)
+}
+
+/// `12:30`: digits to the base of 60.
+fn sexagesimal(text: &str) -> Option<Value> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut parts = digits.split(':');
+    let first = parts
+        .next()
+        .filter(|first| first.starts_with(|c: char| ('1'..='9').contains(&c)))?;
+    let mut number: i64 = first.replace('_', "").parse().ok()?;
+    let mut count = 0;
+    for part in parts {
+        let part: i64 = Some(part)
+            .filter(|p| (1..=2).contains(&p.len()))?
+            .parse()
+            .ok()
+            .filter(|p| (0..60).contains(p))?;
+        number = number.checked_mul(60)?.checked_add(part)?;
+        count += 1;
+    }
+    (count > 0).then(|| Value::from(sign * number))
 }
 
 impl Yaml {
@@ -394,12 +428,14 @@ mod tests {
     #[test]
     fn scalars_are_those_of_yaml_1_1() {
         let text = "a: yes\nb: Off\nc: 010\nd: 0x1F\ne: 1_000\nf: 1.5\ng: '010'\nh: ~\ni:\nj: 1.2.3\nk: -7\nl: 10.0.0.1\n\
-                    m: !!str 5\nn: \"yes\"\no: 08\np: 99999999999999999999\nq: 1e3\n";
+                    m: !!str 5\nn: \"yes\"\no: 08\np: 99999999999999999999\nq: 1e3\n\
+                    r: 1.5e+3\ns: 1.5e3\nt: 12:30\nu: 12:60\nv: .5\nw: a:b\n";
         assert_eq!(
             json_of(text),
             json!({"a": true, "b": false, "c": 8, "d": 31, "e": 1000, "f": 1.5, "g": "010", "h": null, "i": null,
                 "j": "1.2.3", "k": -7, "l": "10.0.0.1", "m": "5", "n": "yes", "o": "08",
-                "p": "99999999999999999999", "q": "1e3"})
+                "p": "99999999999999999999", "q": "1e3",
+                "r": 1500.0, "s": "1.5e3", "t": 750, "u": "12:60", "v": 0.5, "w": "a:b"})
         );
         assert_eq!(json_of(""), Value::Null);
         assert_eq!(json_of("---\n- 1\n- {a: [b]}\n"), json!([1, {"a": ["b"]}]));

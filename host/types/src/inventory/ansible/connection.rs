@@ -13,14 +13,16 @@ pub(super) fn host_of(
     file: &str,
 ) -> Result<Host, Vec<String>> {
     let mut wrong = Vec::new();
-    let mut host = Host::default();
     // Of two names the one that Ansible prefers comes first.
-    host.address = text(&variables, &["ansible_host", "ansible_ssh_host"]);
-    host.user = text(&variables, &["ansible_user", "ansible_ssh_user"]);
-    host.key = text(
-        &variables,
-        &["ansible_ssh_private_key_file", "ansible_private_key_file"],
-    );
+    let mut host = Host {
+        address: text(&variables, &["ansible_host", "ansible_ssh_host"]),
+        user: text(&variables, &["ansible_user", "ansible_ssh_user"]),
+        key: text(
+            &variables,
+            &["ansible_ssh_private_key_file", "ansible_private_key_file"],
+        ),
+        ..Host::default()
+    };
     if let Some(port) = text(&variables, &["ansible_port", "ansible_ssh_port"]) {
         match port.parse() {
             Ok(port) => host.port = Some(port),

@@ -262,7 +262,8 @@ fn shell_words(line: &str) -> Result<Vec<String>, String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            (None, '#') if word.is_none() => break,
+            // Ansible's splitter ends even a word at it.
+            (None, '#') => break,
             (None, '\\') => word.get_or_insert_default().extend(chars.next()),
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (None, c) => word.get_or_insert_default().push(c),

@@ -66,7 +66,7 @@ lonely ansible_connection=local
 [masters]
 master-1 ansible_host=10.0.0.11 rack=1 note="two words" # a comment
 [nodes]
-node-[1:2] ansible_host=10.0.0.2 zone='b' flag=True yes=yes mode=0644
+node-[1:2] ansible_host=10.0.0.2 zone='b' flag=True yes=yes mode=0644#x
 node-3:2222
 
 [kubernetes:children]
