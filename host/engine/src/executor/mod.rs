@@ -10,6 +10,8 @@ mod record;
 mod rolling;
 mod sets;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,631 @@
+//! The executor with scripted components, without wasm.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use runner_types::{Decision, Digest, Entry, Manifest, RunOutcome, Timestamp};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::artifacts::DirectoryStore;
+use crate::backups::Backups;
+use crate::contract::operations::{Check, Verdict, Verification};
+use crate::contract::types::{Finding as ContractFinding, Invocation, Problem, Report};
+use crate::contract::{Failure, FailureKind, Place, RetryAdvice};
+use crate::expression::Scope;
+use crate::gate::Attempt;
+use crate::planner::plan;
+use crate::plugin::GuestError;
+use crate::testing::{Bench, Console, inventory};
+
+/// What a scripted component does on a host (or `*`), by job; the default is to report a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Change,
+    Nothing,
+    Fail,
+    FailOnce,
+    Refuse,
+    Unreachable,
+    Trap,
+    Hang,
+    Unhealthy,
+}
+
+type Calls = Arc<Mutex<Vec<String>>>;
+
+struct Scripted {
+    manifest: Arc<Manifest>,
+    digest: Digest,
+    acts: BTreeMap<String, Act>,
+    calls: Calls,
+}
+
+#[async_trait::async_trait]
+impl Component for Scripted {
+    fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    async fn run(
+        &self,
+        _attempt: Arc<Attempt>,
+        job: &Job,
+        invocation: &Invocation,
+    ) -> Result<Done, GuestError> {
+        let hosts: Vec<&str> = invocation
+            .target
+            .hosts
+            .iter()
+            .map(|host| host.name.as_str())
+            .collect();
+        let name = format!(
+            "{}{} {}",
+            job.operation(),
+            job.mode()
+                .map(|mode| format!("-{mode}"))
+                .unwrap_or_default(),
+            hosts.join(",")
+        );
+        self.calls
+            .lock()
+            .unwrap()
+            .push(format!("{} {name}", self.manifest.name));
+        let act = self.acts.get(&name).copied().unwrap_or(Act::Change);
+        let failed = |kind: FailureKind, subject: &str| {
+            let failure = Failure {
+                kind,
+                retry: RetryAdvice::Later,
+                subject: subject.to_owned(),
+                message: format!("{subject} is bad"),
+            };
+            Ok(Done::Report(Err(Problem::Failed(failure))))
+        };
+        let verdict = match act {
+            Act::Unhealthy => Verdict::Fail,
+            Act::Fail | Act::FailOnce if invocation.attempt == 1 || act == Act::Fail => {
+                return failed(FailureKind::NotFound, "thing");
+            }
+            Act::Unreachable => {
+                return failed(FailureKind::Unreachable, hosts.first().unwrap_or(&"?"));
+            }
+            Act::Trap => return Err(GuestError::Trapped("unreachable executed".to_owned())),
+            Act::Hang => std::future::pending().await,
+            Act::Refuse => {
+                let finding = ContractFinding {
+                    code: "no".to_owned(),
+                    subject: "x".to_owned(),
+                    message: "it says no".to_owned(),
+                };
+                return Ok(Done::Report(Err(Problem::Refused(vec![finding]))));
+            }
+            Act::Change | Act::Nothing | Act::Fail | Act::FailOnce => Verdict::Pass,
+        };
+        if let Job::Verify(_) = job {
+            let check = Check {
+                name: "works".to_owned(),
+                place: Place::Runner,
+                expected: "yes".to_owned(),
+                observed: "no".to_owned(),
+                verdict,
+            };
+            return Ok(Done::Verification(Ok(Verification {
+                checks: vec![check],
+                versions: Vec::new(),
+            })));
+        }
+        Ok(Done::Report(Ok(Report {
+            changed: act != Act::Nothing,
+            summary: String::new(),
+            outputs: json!({"did": job.operation()}).to_string(),
+            artifacts: Vec::new(),
+            versions: Vec::new(),
+            warnings: Vec::new(),
+        })))
+    }
+}
+
+fn manifest(name: &str) -> Arc<Manifest> {
+    let free = json!({"type": "object"});
+    let operation = |scope: &str| json!({"scope": scope, "parameters": free});
+    Arc::new(
+        serde_json::from_value(json!({
+            "name": name, "version": "1.0.0", "api": "0.1.0", "description": "d",
+            "operations": {
+                "backup": operation("cluster"), "update": operation("host"), "backout": operation("host"),
+                "verify": operation(if name == "h" { "host" } else { "cluster" }), "maintenance": operation("host")
+            }
+        }))
+        .unwrap(),
+    )
+}
+
+struct Outcome {
+    summary: RunSummary,
+    calls: Vec<String>,
+    bench: Bench,
+}
+
+impl Outcome {
+    fn decisions(&self) -> Vec<Decision> {
+        let decision = |line: runner_types::Line| match line.entry {
+            Entry::Decision(decision) => Some(decision.what),
+            _ => None,
+        };
+        self.bench
+            .lines()
+            .into_iter()
+            .filter_map(decision)
+            .collect()
+    }
+}
+
+async fn run(workflow: Value, acts: &[(&str, Act)]) -> Outcome {
+    run_with(
+        workflow,
+        acts,
+        Console {
+            present: true,
+            yes: true,
+        },
+        false,
+    )
+    .await
+}
+
+/// Runs a workflow over the hosts a, b and c with the scripted components `p`, `q` and `h`, whose verify
+/// works host by host.
+async fn run_with(
+    workflow: Value,
+    acts: &[(&str, Act)],
+    console: Console,
+    cancel: bool,
+) -> Outcome {
+    let bench = Bench::new(json!([]), console);
+    let text = workflow.to_string();
+    let loaded = runner_types::load(&text, "w.json").unwrap_or_else(|error| panic!("{error}"));
+    let names = ["p", "q", "h"];
+    let world = World {
+        inventory: inventory().resolve(),
+        clusters: Vec::new(),
+        components: IndexMap::new(),
+        plugins: names
+            .iter()
+            .map(|name| ((*name).to_owned(), (manifest(name), Digest::zero())))
+            .collect(),
+        workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
+        scope: Scope::default(),
+    };
+    let plan = plan(&world, "w.json", &IndexMap::new()).unwrap_or_else(|error| panic!("{error}"));
+    let calls = Calls::default();
+    let component = |name: &str| -> Arc<dyn Component> {
+        let mine = acts
+            .iter()
+            .filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
+        Arc::new(Scripted {
+            manifest: manifest(name),
+            digest: Digest::zero(),
+            acts: mine.collect(),
+            calls: Arc::clone(&calls),
+        })
+    };
+    let home = tempfile::tempdir().unwrap();
+    let parts = Parts {
+        world: Arc::new(world),
+        components: names
+            .iter()
+            .map(|name| ((*name).to_owned(), component(name)))
+            .collect(),
+        gate: Arc::clone(&bench.gate),
+        backups: Backups::open(&home.path().join("sets")).unwrap(),
+        store: Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap()),
+        releases: Releases::default(),
+        platform: "p".to_owned(),
+        run: "r".to_owned(),
+        stamp: Timestamp::from_unix_millis(0),
+    };
+    if cancel {
+        bench.gate.cancel();
+    }
+    let summary = execute(parts, &plan).await.unwrap();
+    let calls = calls.lock().unwrap().clone();
+    Outcome {
+        summary,
+        calls,
+        bench,
+    }
+}
+
+fn verify(name: &str, extra: Value) -> Value {
+    let mut step = json!({"name": name, "component": "p", "operation": "verify"});
+    step.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().cloned().unwrap());
+    step
+}
+
+fn workflow(steps: Value) -> Value {
+    json!({"name": "w", "steps": steps})
+}
+
+#[tokio::test]
+async fn steps_follow_each_other_and_see_what_came_before() {
+    let steps = json!([
+        {"name": "one", "component": "p", "operation": "verify"},
+        {"name": "two", "component": "q", "operation": "verify", "when": "steps.one.outcome == 'ok'"},
+        {"name": "three", "component": "q", "operation": "verify", "when": "steps.two.outcome == 'failed'"},
+    ]);
+    let done = run(workflow(steps), &[]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
+    assert_eq!(
+        done.calls,
+        ["p verify-health a,b,c", "q verify-health a,b,c"]
+    );
+    assert!(
+        done.decisions()
+            .iter()
+            .any(|what| matches!(what, Decision::Skipped { .. }))
+    );
+    assert_eq!(done.summary.recap.0["a"].ok, 2);
+}
+
+#[tokio::test]
+async fn a_failure_stops_the_run_or_only_what_needs_it() {
+    let steps = json!([
+        verify("one", json!({"on-failure": "continue", "needs": []})),
+        verify("two", json!({"needs": ["one"]})),
+        {"name": "three", "component": "q", "operation": "verify", "needs": []},
+    ]);
+    let done = run(
+        workflow(steps),
+        &[("p verify-health a,b,c", Act::Unhealthy)],
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Failed);
+    assert_eq!(
+        done.calls,
+        ["p verify-health a,b,c", "q verify-health a,b,c"]
+    );
+
+    let steps = json!([verify("one", json!({})), verify("two", json!({}))]);
+    let done = run(
+        workflow(steps),
+        &[("p verify-health a,b,c", Act::Unhealthy)],
+    )
+    .await;
+    assert_eq!(done.calls.len(), 1);
+    assert!(
+        done.summary
+            .message
+            .unwrap()
+            .contains("expected yes, found no")
+    );
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again() {
+    let retry = json!({"retry": {"attempts": 3, "delay": "1ms"}});
+    let host = |act| {
+        run_steps(
+            json!([maintenance_free("one", retry.clone())]),
+            vec![("p backout a", act)],
+        )
+    };
+    let once = host(Act::FailOnce).await;
+    assert_eq!(
+        once.summary.outcome,
+        RunOutcome::Refused,
+        "there is nothing to back out"
+    );
+    let steps = json!([verify("one", retry.clone())]);
+    let done = run(
+        workflow(steps.clone()),
+        &[("p verify-health a,b,c", Act::FailOnce)],
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
+    assert_eq!(done.calls.len(), 2);
+    let done = run(
+        workflow(steps.clone()),
+        &[("p verify-health a,b,c", Act::Fail)],
+    )
+    .await;
+    assert_eq!(
+        (done.summary.outcome, done.calls.len()),
+        (RunOutcome::Failed, 3)
+    );
+    let done = run(workflow(steps), &[("p verify-health a,b,c", Act::Refuse)]).await;
+    assert_eq!(
+        (done.summary.outcome, done.calls.len()),
+        (RunOutcome::Refused, 1)
+    );
+}
+
+fn maintenance_free(name: &str, extra: Value) -> Value {
+    let mut step = json!({"name": name, "component": "p", "operation": "backout", "targets": "a"});
+    step.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().cloned().unwrap());
+    step
+}
+
+async fn run_steps(steps: Value, acts: Vec<(&str, Act)>) -> Outcome {
+    run(workflow(steps), &acts).await
+}
+
+#[tokio::test]
+async fn a_guest_that_breaks_down_or_hangs_fails_its_step_and_the_rest_goes_on() {
+    let steps = json!([
+        verify("one", json!({"on-failure": "continue", "timeout": "20ms"})),
+        {"name": "two", "component": "q", "operation": "verify", "needs": []},
+    ]);
+    for act in [Act::Trap, Act::Hang] {
+        let done = run(workflow(steps.clone()), &[("p verify-health a,b,c", act)]).await;
+        assert_eq!(done.summary.outcome, RunOutcome::Failed);
+        assert!(
+            done.calls.contains(&"q verify-health a,b,c".to_owned()),
+            "{:?}",
+            done.calls
+        );
+        let message = &done.summary.failures[0].findings[0].message;
+        assert!(
+            message.contains("broke down") || message.contains("longer than 20ms"),
+            "{message}"
+        );
+    }
+}
+
+fn rolling(extra: Value) -> Value {
+    let mut block = json!({
+        "over": "all",
+        "steps": [{"name": "check", "component": "h", "operation": "verify"}]
+    });
+    block
+        .as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().cloned().unwrap());
+    workflow(json!([{"name": "nodes", "rolling": block}]))
+}
+
+#[tokio::test]
+async fn a_window_is_maintenance_steps_and_back_in_reverse() {
+    let done = run(
+        rolling(json!({"maintenance": ["p", "q"], "over": "a"})),
+        &[],
+    )
+    .await;
+    let expected = [
+        "p maintenance-enter a",
+        "q maintenance-enter a",
+        "h verify-health a",
+        "q maintenance-leave a",
+        "p maintenance-leave a",
+    ];
+    assert_eq!(
+        done.summary.outcome,
+        RunOutcome::Succeeded,
+        "{:?}",
+        done.summary
+    );
+    assert_eq!(done.calls, expected);
+    assert!(!done.summary.hosts["a"].out_of_service);
+}
+
+#[tokio::test]
+async fn a_host_that_failed_stays_out_of_service_and_stops_the_block() {
+    let block = json!({"maintenance": ["p"], "over": "all", "health": [{"component": "p"}]});
+    let done = run(rolling(block), &[("h verify-health a", Act::Fail)]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Failed);
+    assert_eq!(
+        done.calls,
+        [
+            "p verify-health a,b,c",
+            "p maintenance-enter a",
+            "h verify-health a"
+        ]
+    );
+    assert!(done.summary.hosts["a"].out_of_service);
+    assert!(!done.summary.hosts["b"].out_of_service);
+    assert!(done.decisions().contains(&Decision::Threshold {
+        failures: 1,
+        limit: 0
+    }));
+}
+
+#[tokio::test]
+async fn tolerated_failures_do_not_stop_the_block_but_canaries_do() {
+    let acts = [("h verify-health a", Act::Fail)];
+    let done = run(rolling(json!({"max-failures": 1})), &acts).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
+    assert_eq!(done.calls.len(), 3);
+    let done = run(
+        rolling(json!({"max-failures": 1, "canaries": 1, "batch": 2})),
+        &acts,
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Failed);
+    assert_eq!(done.calls.len(), 1, "{:?}", done.calls);
+}
+
+#[tokio::test]
+async fn an_unhealthy_gate_lets_no_host_begin() {
+    let block = json!({"health": [{"component": "p"}]});
+    let done = run(rolling(block), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Failed);
+    assert_eq!(done.calls, ["p verify-health a,b,c"]);
+}
+
+#[tokio::test]
+async fn batches_are_kept_in_inventory_order() {
+    let done = run(rolling(json!({"batch": [1, 2]})), &[]).await;
+    let batches: Vec<Vec<String>> = done
+        .decisions()
+        .into_iter()
+        .filter_map(|what| match what {
+            Decision::Batch { hosts, .. } => Some(hosts),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        batches,
+        [vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]]
+    );
+}
+
+#[tokio::test]
+async fn a_host_for_which_nothing_is_to_be_done_is_left_alone() {
+    let block = json!({
+        "maintenance": ["p"],
+        "pause": {"before": {"message": "stop ${host.name}"}},
+        "steps": [{"name": "check", "component": "h", "operation": "verify", "when": "host.name == 'b'"}]
+    });
+    let done = run(rolling(block), &[]).await;
+    assert_eq!(
+        done.calls,
+        [
+            "p maintenance-enter b",
+            "h verify-health b",
+            "p maintenance-leave b"
+        ]
+    );
+    let asked: Vec<String> = done
+        .decisions()
+        .into_iter()
+        .filter_map(|what| match what {
+            Decision::Answered { message, .. } => Some(message),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, ["stop b"]);
+}
+
+fn confirmed() -> Value {
+    json!({
+        "name": "w",
+        "inputs": {"yes": {"type": "boolean", "default": false}},
+        "confirm": {"message": "Go?", "skip-when": {"input": "yes", "equals": true}},
+        "preconditions": [{"name": "healthy", "component": "p"}],
+        "steps": [{"name": "one", "component": "q", "operation": "verify"}]
+    })
+}
+
+#[tokio::test]
+async fn no_stops_with_nothing_begun() {
+    let done = run_with(
+        confirmed(),
+        &[],
+        Console {
+            present: true,
+            yes: false,
+        },
+        false,
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Declined);
+    assert_eq!(
+        done.calls,
+        ["p verify-health a,b,c"],
+        "only the precondition was looked at"
+    );
+}
+
+#[tokio::test]
+async fn nobody_at_the_terminal_stops_too() {
+    let done = run_with(
+        confirmed(),
+        &[],
+        Console {
+            present: false,
+            yes: true,
+        },
+        false,
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Unanswerable);
+    assert_eq!(done.calls.len(), 1);
+}
+
+#[tokio::test]
+async fn a_precondition_that_does_not_hold_refuses_before_the_question() {
+    let done = run(confirmed(), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Refused);
+    assert_eq!(done.calls.len(), 1);
+    assert!(
+        !done
+            .decisions()
+            .iter()
+            .any(|what| matches!(what, Decision::Answered { .. }))
+    );
+}
+
+#[tokio::test]
+async fn an_update_without_a_backup_is_refused() {
+    let steps = json!([{"name": "one", "component": "p", "operation": "update"}]);
+    let done = run(workflow(steps), &[]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Refused);
+    assert!(done.calls.is_empty());
+    assert!(done.summary.message.unwrap().contains("run a backup first"));
+}
+
+#[tokio::test]
+async fn a_cancelled_run_begins_nothing_and_says_so() {
+    let steps = json!([verify("one", json!({}))]);
+    let done = run_with(
+        workflow(steps),
+        &[],
+        Console {
+            present: true,
+            yes: true,
+        },
+        true,
+    )
+    .await;
+    assert_eq!(done.summary.outcome, RunOutcome::Cancelled);
+    assert!(done.calls.is_empty());
+}
+
+#[tokio::test]
+async fn only_the_silent_host_is_unreachable() {
+    let block = json!({"batch": 3, "max-failures": 3});
+    let done = run(rolling(block), &[("h verify-health b", Act::Unreachable)]).await;
+    let recap = &done.summary.recap.0;
+    assert_eq!(
+        (
+            recap["a"].unreachable,
+            recap["b"].unreachable,
+            recap["c"].unreachable
+        ),
+        (0, 1, 0)
+    );
+    assert_eq!((recap["a"].ok, recap["c"].ok), (1, 1));
+}
+
+#[tokio::test]
+async fn every_attempt_that_began_has_its_end() {
+    let done = run(
+        rolling(json!({"maintenance": ["p"]})),
+        &[("h verify-health b", Act::Trap)],
+    )
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (mut begun, mut ended) = (0, 0);
+    for line in done.bench.lines() {
+        match line.entry {
+            Entry::StepBegun(_) => begun += 1,
+            Entry::StepEnded(_) => ended += 1,
+            _ => {}
+        }
+    }
+    assert!(begun > 3);
+    assert_eq!(begun, ended);
+    assert!(matches!(
+        done.bench.lines().last().unwrap().entry,
+        Entry::RunEnded(_)
+    ));
+}
