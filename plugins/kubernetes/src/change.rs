@@ -54,14 +54,15 @@ impl Change<'_> {
         let mut record = details.record.clone().unwrap_or_else(|| Record::of(before));
         let differing = sdk::packages::differing(&software.packages, &self.wanted);
         let restores = !configuration::restoring(&whose, self.part, &self.saved, before).is_empty();
+        let meant = self.meant(software, &record);
         let facts = Facts {
             differing: &differing,
             restores,
-            inactive: self.inactive(software),
+            inactive: inactive(&meant, software),
             outdated: self.outdated(&record)?,
             record: &record,
         };
-        let restarts = restarts(self.part, &self.wanted, &facts);
+        let restarts = restarts(&meant, &facts);
         let works = restores || !differing.is_empty() || !restarts.is_empty();
         let mut after = before.clone();
         if works {
@@ -70,7 +71,7 @@ impl Change<'_> {
                 record.units.insert(unit.clone(), None);
             }
             record.write(host, self.layout.directory)?;
-            after = self.install(&whose, before, &differing)?;
+            after = self.install(&whose, before, &differing, report)?;
             for unit in &restarts {
                 let key = self.restart(
                     unit,
@@ -81,7 +82,7 @@ impl Change<'_> {
             }
             self.tell_of_kubeconfig(&whose, admin.as_deref(), &after, report);
         }
-        self.settle(!restarts.is_empty(), report)?;
+        self.settle(&meant, !restarts.is_empty(), report)?;
         if works {
             record.note(&after);
             record.write(host, self.layout.directory)?;
@@ -89,23 +90,12 @@ impl Change<'_> {
         self.finish(works, report)
     }
 
-    /// Units of this part that do not run, with the moment since when.
-    fn inactive(&self, software: &Software) -> BTreeMap<String, String> {
-        self.units()
-            .into_iter()
-            .filter_map(|unit| {
-                let status = software.units.get(&unit)?;
-                (!units::is_active(status))
-                    .then(|| (unit, status.since.clone().unwrap_or_default()))
-            })
-            .collect()
-    }
-
-    /// Units of the packages that are wanted, in the order in which they are started.
-    fn units(&self) -> Vec<String> {
+    /// Wanted packages whose units are meant to run, in the order in which they are started.
+    fn meant(&self, software: &Software, record: &Record) -> Vec<&'static str> {
+        let awaited = |name: &str| parts::unit(name).is_some_and(|unit| record.awaits(&unit));
         running(self.part, &self.wanted)
             .into_iter()
-            .filter_map(parts::unit)
+            .filter(|name| software.runs(name) || awaited(name))
             .collect()
     }
 
@@ -144,6 +134,7 @@ impl Change<'_> {
         whose: &Whose<'_>,
         before: &Files,
         differing: &Versions,
+        report: &mut ReportBuilder,
     ) -> Result<Files, Problem> {
         let restored = configuration::restore(&configuration::restoring(
             whose,
@@ -163,9 +154,19 @@ impl Change<'_> {
             removals: &[],
             seconds: self.install_timeout.0,
         };
-        let installed = sdk::packages::install(whose.host, differing, how)?.is_some();
-        if !installed && !restored {
+        let installed = sdk::packages::install(whose.host, differing, how)?;
+        if installed.is_none() && !restored {
             return Ok(before.clone());
+        }
+        for path in installed
+            .iter()
+            .flat_map(|transaction| &transaction.configuration)
+        {
+            let message = format!(
+                "{path} on host {} was changed there and is kept; the package's own text of it is not taken over",
+                whose.host
+            );
+            report.warn("configuration-kept", whose.host, message);
         }
         systemd::daemon_reload(&[whose.host.to_owned()]).all()?;
         let mut after = self.look(whose)?;
@@ -212,14 +213,20 @@ impl Change<'_> {
     }
 
     /// Waits until what runs is what was installed.
-    fn settle(&self, restarted: bool, report: &mut ReportBuilder) -> Result<(), Problem> {
+    fn settle(
+        &self,
+        meant: &[&str],
+        restarted: bool,
+        report: &mut ReportBuilder,
+    ) -> Result<(), Problem> {
         match self.part {
             Part::KubeApiserver => self.await_api_server(report)?,
             Part::Controllers if restarted => clock::sleep(SETTLE),
             Part::Controllers => {}
-            Part::Node => self.await_node()?,
+            Part::Node if meant.contains(&"kubelet") => self.await_node()?,
+            Part::Node => {}
         }
-        let all = self.units();
+        let all: Vec<String> = meant.iter().filter_map(|name| parts::unit(name)).collect();
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
         let host = [self.host.name.clone()];
         until(
@@ -305,12 +312,12 @@ impl Change<'_> {
             "nodeInfo": {"kubeletVersion": format!("v{version}")},
             "conditions": [{"type": "Ready", "status": "True"}],
         }});
-        self.cluster.wait_object(
-            self.cluster.global("v1", "Node", node),
-            &condition,
-            self.ready_timeout.0,
-            Some(forecast),
-        )?;
+        let at = self.cluster.global("v1", "Node", node);
+        let seconds = self.ready_timeout.0;
+        cluster::steadily(seconds, || {
+            self.cluster
+                .wait_object(at.clone(), &condition, seconds, Some(forecast.clone()))
+        })?;
         Ok(())
     }
 
@@ -390,20 +397,34 @@ pub(crate) fn is_silence(failure: &Failure) -> bool {
 struct Facts<'a> {
     differing: &'a Versions,
     restores: bool,
-    inactive: BTreeMap<String, String>,
+    inactive: BTreeSet<String>,
     outdated: BTreeSet<String>,
     record: &'a Record,
 }
 
+/// Units that do not run.
+fn inactive(meant: &[&str], software: &Software) -> BTreeSet<String> {
+    meant
+        .iter()
+        .filter_map(|name| parts::unit(name))
+        .filter(|unit| {
+            software
+                .units
+                .get(unit)
+                .is_some_and(|status| !units::is_active(status))
+        })
+        .collect()
+}
+
 /// Units to restart, in order.
-fn restarts(part: Part, wanted: &Versions, facts: &Facts<'_>) -> Vec<String> {
-    running(part, wanted)
-        .into_iter()
-        .filter_map(|package| Some((package, parts::unit(package)?)))
+fn restarts(meant: &[&str], facts: &Facts<'_>) -> Vec<String> {
+    meant
+        .iter()
+        .filter_map(|package| Some((*package, parts::unit(package)?)))
         .filter(|(package, unit)| {
             facts.differing.contains_key(*package)
                 || facts.restores
-                || facts.inactive.contains_key(unit)
+                || facts.inactive.contains(unit)
                 || facts.outdated.contains(unit)
                 || facts.record.awaits(unit)
         })
@@ -426,7 +447,7 @@ mod tests {
         Facts {
             differing,
             restores: false,
-            inactive: BTreeMap::new(),
+            inactive: BTreeSet::new(),
             outdated: BTreeSet::new(),
             record,
         }
@@ -436,16 +457,16 @@ mod tests {
     fn only_what_differs_is_restarted() {
         let (none, record) = (Versions::new(), Record::default());
         let node = versions(&["kubelet", "kube-proxy", "kubectl"]);
-        assert!(restarts(Part::Node, &node, &facts(&none, &record)).is_empty());
+        assert!(restarts(&running(Part::Node, &node), &facts(&none, &record)).is_empty());
         let kubectl = versions(&["kubectl"]);
-        assert!(restarts(Part::Node, &node, &facts(&kubectl, &record)).is_empty());
+        assert!(restarts(&running(Part::Node, &node), &facts(&kubectl, &record)).is_empty());
         let kubelet = versions(&["kubelet", "kubectl"]);
         assert_eq!(
-            restarts(Part::Node, &node, &facts(&kubelet, &record)),
+            restarts(&running(Part::Node, &node), &facts(&kubelet, &record)),
             ["kubelet.service"]
         );
         assert_eq!(
-            restarts(Part::Node, &node, &facts(&node, &record)),
+            restarts(&running(Part::Node, &node), &facts(&node, &record)),
             ["kubelet.service", "kube-proxy.service"]
         );
     }
@@ -458,7 +479,10 @@ mod tests {
         record.units.insert("kube-scheduler.service".into(), None);
         record.units.insert("kubelet.service".into(), None);
         assert_eq!(
-            restarts(Part::Controllers, &controllers, &facts(&none, &record)),
+            restarts(
+                &running(Part::Controllers, &controllers),
+                &facts(&none, &record)
+            ),
             ["kube-scheduler.service"]
         );
     }
@@ -468,16 +492,21 @@ mod tests {
         let (none, record) = (Versions::new(), Record::default());
         let node = versions(&["kubelet", "kube-proxy"]);
         let mut down = facts(&none, &record);
-        down.inactive
-            .insert("kube-proxy.service".into(), String::new());
-        assert_eq!(restarts(Part::Node, &node, &down), ["kube-proxy.service"]);
+        down.inactive.insert("kube-proxy.service".into());
+        assert_eq!(
+            restarts(&running(Part::Node, &node), &down),
+            ["kube-proxy.service"]
+        );
         let mut old = facts(&none, &record);
         old.outdated.insert("kubelet.service".into());
-        assert_eq!(restarts(Part::Node, &node, &old), ["kubelet.service"]);
+        assert_eq!(
+            restarts(&running(Part::Node, &node), &old),
+            ["kubelet.service"]
+        );
         let configured = Facts {
             restores: true,
             ..facts(&none, &record)
         };
-        assert_eq!(restarts(Part::Node, &node, &configured).len(), 2);
+        assert_eq!(restarts(&running(Part::Node, &node), &configured).len(), 2);
     }
 }

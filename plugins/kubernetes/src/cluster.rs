@@ -1,9 +1,10 @@
 //! What the cluster holds, read in one go.
 
+use sdk::api::clock;
 use sdk::api::kubernetes::{Selection, Server, servers};
 use sdk::json::At;
 use sdk::kubernetes::{Cluster, Object};
-use sdk::{Answers, Failure, HostInfo, Problem, refused};
+use sdk::{Answers, Failure, FailureKind, HostInfo, Problem, refused};
 use serde_json::Value;
 
 use crate::budgets::{self, Budget};
@@ -127,6 +128,28 @@ pub(crate) fn coredns(cluster: Cluster<'_>) -> Result<Option<Object>, Failure> {
 /// The tag of the image of a workload's first container.
 pub(crate) fn image_version(body: &Value) -> Option<&str> {
     sdk::images::tag(body.text("/spec/template/spec/containers/0/image")?)
+}
+
+/// Milliseconds until an API server that did not answer is asked again.
+const PAUSE: u32 = 2000;
+
+/// Repeats what an API server did not answer, as one does while it restarts.
+pub(crate) fn steadily<T>(
+    seconds: u32,
+    mut ask: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let begun = clock::elapsed();
+    loop {
+        match ask() {
+            Err(failure)
+                if failure.kind == FailureKind::Unreachable
+                    && clock::elapsed().saturating_sub(begun) < seconds.saturating_mul(1000) =>
+            {
+                clock::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Name of the Node that a host is: as the inventory says, else that of the host.

@@ -72,10 +72,19 @@ impl Discovery {
         self.kinds
             .iter()
             .filter(|kind| !known.contains(&kind.identity()) && is_built_in(kind.group()))
+            .filter(|kind| !MADE_BY_SERVER.contains(&kind.identity()))
             .filter(|kind| seen.insert(kind.identity()))
             .collect()
     }
 }
+
+/// Kinds whose objects API servers make for themselves: nobody could remove them, and an older server does without.
+const MADE_BY_SERVER: [(&str, &str); 4] = [
+    ("coordination.k8s.io", "LeaseCandidate"),
+    ("internal.apiserver.k8s.io", "StorageVersion"),
+    ("networking.k8s.io", "IPAddress"),
+    ("networking.k8s.io", "ServiceCIDR"),
+];
 
 /// Whether a group comes with the API server itself. Other groups come from objects in the store (custom resources,
 /// aggregated servers) and stay when the server changes.
@@ -218,6 +227,7 @@ mod tests {
             ("custom.metrics.k8s.io/v1beta1", "MetricValue"),
             ("gateway.networking.k8s.io/v1", "HTTPRoute"),
             ("batch/v2", "Later"),
+            ("networking.k8s.io/v1", "IPAddress"),
         ]);
         let names: Vec<&str> = new
             .lost_in(&old)

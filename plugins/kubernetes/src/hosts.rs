@@ -11,7 +11,7 @@ use sdk::{Answers, Failure, FailureKind, HostInfo, Presence, units};
 
 use crate::configuration::{self, Found, Whose};
 use crate::parameters::Layout;
-use crate::parts::{self, PACKAGES};
+use crate::parts::{self, PACKAGES, RUNNING, unit};
 use crate::record::{self, Record};
 use crate::resolv::RESOLV_CONF;
 
@@ -42,6 +42,19 @@ impl Software {
         self.packages
             .get(package)
             .and_then(|status| status.version.as_deref())
+    }
+
+    /// Whether a package's unit is meant to run: one that an administrator disabled and stopped is not.
+    pub(crate) fn runs(&self, package: &str) -> bool {
+        let status = unit(package).and_then(|unit| self.units.get(&unit));
+        let stopped = status.is_some_and(|status| {
+            let off = matches!(
+                status.file_state.as_str(),
+                "disabled" | "masked" | "masked-runtime"
+            );
+            off && status.active_state == "inactive"
+        });
+        self.version(package).is_some() && RUNNING.contains(&package) && !stopped
     }
 
     /// Where the host's configuration may be.
@@ -272,6 +285,37 @@ pub(crate) mod tests {
             packages,
             units: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn what_an_administrator_switched_off_is_not_meant_to_run() {
+        let status = |active: &str, file: &str| UnitStatus {
+            unit: "kube-proxy.service".into(),
+            load_state: "loaded".into(),
+            active_state: active.into(),
+            sub_state: String::new(),
+            file_state: file.into(),
+            outcome: String::new(),
+            since: None,
+            needs_daemon_reload: false,
+            drop_ins: vec![],
+            more: vec![],
+        };
+        let mut software = software_of(&["kube-proxy=1.33.13-1", "kubectl=1.33.13-1", "kubelet"]);
+        for (active, file, runs) in [
+            ("active", "enabled", true),
+            ("inactive", "enabled", true),
+            ("failed", "disabled", true),
+            ("active", "disabled", true),
+            ("inactive", "disabled", false),
+            ("inactive", "masked", false),
+        ] {
+            software
+                .units
+                .insert("kube-proxy.service".into(), status(active, file));
+            assert_eq!(software.runs("kube-proxy"), runs, "{active} {file}");
+        }
+        assert!(!software.runs("kubectl") && !software.runs("kubelet"));
     }
 
     #[test]

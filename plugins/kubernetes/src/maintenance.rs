@@ -92,21 +92,20 @@ pub(crate) fn leave(invocation: &Invocation, entered: Option<&str>) -> Result<Re
     let at = || cluster.global("v1", "Node", &name);
     progress::show(&format!("waiting for node {name} to be ready"), None, None);
     let forecast = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    cluster
-        .wait_object(
-            at(),
-            nodes::READY,
-            parameters.node_timeout.0,
-            Some(forecast),
-        )
-        .map_err(|mut failure| {
-            failure.message = format!(
-                "node {name} stays cordoned, because it is not ready: {}",
-                failure.message
-            );
-            failure
-        })?;
-    report.changed(cluster.patch(at(), &mark.undoing(), None)?);
+    let seconds = parameters.node_timeout.0;
+    cluster::steadily(seconds, || {
+        cluster.wait_object(at(), nodes::READY, seconds, Some(forecast.clone()))
+    })
+    .map_err(|mut failure| {
+        failure.message = format!(
+            "node {name} stays cordoned, because it is not ready: {}",
+            failure.message
+        );
+        failure
+    })?;
+    report.changed(cluster::steadily(seconds, || {
+        cluster.patch(at(), &mark.undoing(), None)
+    })?);
     if mark.unschedulable_before {
         return Ok(report.finish(format!("node {name} was cordoned before and stays so")));
     }
@@ -163,8 +162,7 @@ fn await_workloads(
             time_out: seconds.saturating_mul(1000),
             forecast: None,
         });
-        wait_for(&orders)
-            .all()
+        cluster::steadily(seconds, || wait_for(&orders).all())
             .map_err(|failure| named(cluster, failure, not_ready_before))?;
     }
     for workload in left_out {

@@ -71,9 +71,6 @@ pub(crate) fn of_host(
         details.configuration.files.keys().map(String::as_str),
         demands.directory,
     );
-    for message in parts::unknown(wanted) {
-        found.refuse("unknown-package", host, message);
-    }
     match &details.resolv_conf {
         Some(text) => {
             if let Some(message) = resolv::refusal(text, details.kubelet.as_deref()) {

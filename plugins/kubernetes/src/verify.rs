@@ -6,8 +6,8 @@ use sdk::api::log::{self, Level};
 use sdk::kubernetes::Cluster;
 use sdk::packages::Versions;
 use sdk::{
-    Checks, Depth, Finding, HostInfo, Inputs, Invocation, Label, Place, Problem, Verification,
-    units,
+    Checks, Depth, Finding, Findings, HostInfo, Inputs, Invocation, Label, Place, Problem,
+    Verification, units,
 };
 
 use crate::backout::{discovery_of, versions_of};
@@ -15,7 +15,7 @@ use crate::cluster::{self, View};
 use crate::discovery::{self, Discovery};
 use crate::hosts::{self, Host, Software};
 use crate::parameters::{self, Unserved, Verify};
-use crate::parts::{COREDNS, RUNNING, unit};
+use crate::parts::{COREDNS, RUNNING, unit, unknown};
 use crate::preflight::{self, Assessment, Demands, Rules, of_every_part};
 use crate::update::{accepted, of_versions, refuse_skew};
 use crate::version::{self, Found, Role, Version};
@@ -23,6 +23,11 @@ use crate::workloads::placement;
 
 pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
     let parameters: Verify = parameters::of(invocation)?;
+    let mut wrong = Findings::new();
+    for message in unknown(&parameters.versions) {
+        wrong.add("unknown-package", "versions", message);
+    }
+    wrong.refuse()?;
     match depth {
         Depth::Versions => versions(invocation, &parameters),
         Depth::Health if parameters.preflight => preflight(invocation, &parameters),
@@ -170,11 +175,9 @@ fn health(invocation: &Invocation, parameters: &Verify) -> Result<Verification, 
     if let Some(found) = cluster::coredns(cluster)? {
         coredns(name, &found, &parameters.versions, &mut checks);
     }
-    log::write(
-        Level::Info,
-        &format!("Pods by node: {}", placement(&view.pods)),
-        &[],
-    );
+    let pods = placement(&view.pods);
+    checks.check("placement", place(), "shown", pods.as_str(), true);
+    log::write(Level::Info, &format!("Pods by node: {pods}"), &[]);
     Ok(checks.finish())
 }
 
@@ -182,10 +185,7 @@ fn health(invocation: &Invocation, parameters: &Verify) -> Result<Verification, 
 fn running(hosts: &[Host<'_, Software>], checks: &mut Checks) {
     for host in hosts {
         let Ok(software) = &host.found else { continue };
-        for name in RUNNING
-            .into_iter()
-            .filter(|name| software.version(name).is_some())
-        {
+        for name in RUNNING.into_iter().filter(|name| software.runs(name)) {
             let status = unit(name).and_then(|unit| software.units.get(&unit));
             match status {
                 Some(status) => checks.check(

@@ -115,6 +115,9 @@ pub(crate) fn ready_condition(kind: &str, left_out: &[&Workload]) -> String {
     )
 }
 
+/// Nodes in one line; more are counted.
+const SHOWN: usize = 40;
+
 /// Where Pods run: `node-1: 3 (shop/web 2, shop/db 1); node-2: …`, Pods of DaemonSets and finished ones left out.
 pub(crate) fn placement(pods: &[Pod]) -> String {
     let mut nodes: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
@@ -141,8 +144,10 @@ pub(crate) fn placement(pods: &[Pod]) -> String {
             .entry(format!("{}/{name}", pod.namespace))
             .or_default() += 1;
     }
-    let lines: Vec<String> = nodes
+    let more = nodes.len().saturating_sub(SHOWN);
+    let mut lines: Vec<String> = nodes
         .iter()
+        .take(SHOWN)
         .map(|(node, workloads)| {
             let each: Vec<String> = workloads
                 .iter()
@@ -155,6 +160,9 @@ pub(crate) fn placement(pods: &[Pod]) -> String {
             )
         })
         .collect();
+    if more > 0 {
+        lines.push(format!("{more} more nodes"));
+    }
     lines.join("; ")
 }
 
