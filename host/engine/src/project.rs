@@ -10,10 +10,10 @@ use std::time::SystemTime;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use runner_types::{
-    Connection, Depth, Diagnostic, Diagnostics, Digest, Document, Extra, FileDigest, FormatVersion,
-    Inventory, Located, MAX_FILE_SIZE, Operation, Operator, PluginLock, PluginPin, Policy,
-    Releases, ResolvedInventory, RunHeader, SourceFile, StepAction, Timestamp, Workflow,
-    load_bytes,
+    Connection, Depth, Diagnostic, Diagnostics, Digest, DiskFiles, Document, Extra, FileDigest,
+    FormatVersion, Inventory, JsonPath, Located, MAX_FILE_SIZE, Operation, Operator, PluginLock,
+    PluginPin, Policy, Releases, ResolvedInventory, RunHeader, SourceFile, StepAction, Timestamp,
+    Workflow, did_you_mean, load_bytes, load_inventory,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::artifacts::{DirectoryStore, Store, StoreError};
 use crate::backend::simulated::Simulated;
 use crate::backups::{BackupError, Backups};
-use crate::contract::{API_VERSION, Backend};
+use crate::contract::{API_VERSION, Backend, FUNCTIONS};
 use crate::executor::{Component, Parts, RunSummary, execute};
 use crate::expression::Scope;
 use crate::gate::{Answer, Ask, Asked, Gate, Nobody, Observer, Platform, Reply, Wanted};
@@ -168,6 +168,7 @@ pub struct Project {
     releases: Option<Located<Releases>>,
     inventory: Inventory,
     inventory_file: SourceFile,
+    warnings: Vec<String>,
     entry: Option<String>,
     platform: String,
     options: Options,
@@ -181,9 +182,10 @@ impl Project {
     pub fn load(options: Options) -> Result<Self, ProjectError> {
         let catalog = Catalog::open(&options.plugins, options.cache.clone())?;
         check_trust(&catalog, options.lock.as_deref())?;
-        let (inventory, inventory_file) = inventory(&options.inventory)?;
+        let (inventory, inventory_file, warnings) = inventory(&options.inventory)?;
         let resolved = inventory.resolve();
         let policy: Located<Policy> = read(&options.policy)?;
+        check_capabilities(&policy)?;
         let releases: Option<Located<Releases>> =
             options.releases.as_deref().map(read).transpose()?;
         let mut workflows = IndexMap::new();
@@ -228,6 +230,7 @@ impl Project {
             releases,
             inventory,
             inventory_file,
+            warnings,
             entry,
             platform,
             options,
@@ -252,6 +255,12 @@ impl Project {
     #[must_use]
     pub fn native_inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    /// What should be looked at in the files, and is not in the way.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The plugins found.
@@ -687,11 +696,41 @@ fn sub_workflows(workflow: &Workflow) -> Vec<String> {
         .collect()
 }
 
-/// An inventory of any kind that is read, in native form.
-fn inventory(path: &Path) -> Result<(Inventory, SourceFile), ProjectError> {
-    let file: Located<Inventory> = read(path)?;
-    let source = source_file(file.source());
-    Ok((file.into_parts().0, source))
+/// An inventory of any kind that is read, in native form, and what should be looked at in it.
+fn inventory(path: &Path) -> Result<(Inventory, SourceFile, Vec<String>), ProjectError> {
+    let loaded = load_inventory(&DiskFiles, path).map_err(ProjectError::Files)?;
+    let source = match &loaded.source {
+        Some(source) => source_file(source),
+        None => {
+            let content = serde_json::to_value(&loaded.inventory).unwrap_or_default();
+            let digest = digest_of(&content.to_string());
+            SourceFile {
+                path: path.display().to_string(),
+                digest,
+                content,
+            }
+        }
+    };
+    Ok((loaded.inventory, source, loaded.warnings))
+}
+
+/// A grant of a capability that no plugin can ever ask for would be a line without effect.
+fn check_capabilities(policy: &Located<Policy>) -> Result<(), ProjectError> {
+    let root = JsonPath::root().key("grants");
+    let wrong = policy
+        .value()
+        .grants
+        .iter()
+        .enumerate()
+        .filter(|(_, grant)| !FUNCTIONS.contains(&grant.capability.as_str()));
+    let wrong: Vec<Diagnostic> = wrong
+        .map(|(index, grant)| {
+            let near = did_you_mean(&grant.capability, FUNCTIONS.iter().copied());
+            let message = format!("there is no capability {:?}{near}", grant.capability);
+            policy.source().at(&root.index(index).key("allow"), message)
+        })
+        .collect();
+    Diagnostics::check(wrong).map_err(ProjectError::Files)
 }
 
 fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<(), ProjectError> {

@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runner_types::{ApiVersion, Digest, Manifest, Operation};
+use runner_types::{
+    ApiVersion, Diagnostics, Digest, JsonPath, Located, Manifest, Operation, did_you_mean, load,
+};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::{EngineError, MAX_INSTANCES, engine};
@@ -352,11 +354,11 @@ fn read(path: &Path) -> Result<Found, CatalogError> {
     };
     let read = Package::read(&bytes(path)?).map_err(package)?;
     let text = read.manifest().map_err(package)?;
-    let manifest: Manifest =
-        serde_json::from_str(text).map_err(|error| CatalogError::Manifest {
-            path: name.clone(),
-            reason: error.to_string(),
-        })?;
+    let wrong = |diagnostics: Diagnostics| CatalogError::Manifest {
+        path: name.clone(),
+        reason: diagnostics.to_string(),
+    };
+    let manifest = parse_manifest(text, "manifest").map_err(wrong)?;
     let digest = read
         .digest
         .parse()
@@ -383,6 +385,27 @@ fn read(path: &Path) -> Result<Found, CatalogError> {
         digest,
         manifest: Arc::new(manifest),
     })
+}
+
+/// Reads a manifest; capabilities that the contract does not have are wrong. `name` is what messages call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_manifest(text: &str, name: &str) -> Result<Manifest, Diagnostics> {
+    let manifest: Located<Manifest> = load(text, name)?;
+    let root = JsonPath::root().key("capabilities");
+    let requests = manifest.value().capabilities.iter().enumerate();
+    let wrong = requests
+        .filter(|(_, request)| !FUNCTIONS.contains(&request.capability.as_str()))
+        .map(|(index, request)| {
+            let near = did_you_mean(&request.capability, FUNCTIONS.iter().copied());
+            let message = format!("there is no capability {:?}{near}", request.capability);
+            manifest
+                .source()
+                .at(&root.index(index).key("capability"), message)
+        });
+    Diagnostics::check(wrong.collect())?;
+    Ok(manifest.into_parts().0)
 }
 
 /// Only the contract and WASI may be imported.

@@ -7,7 +7,7 @@ mod package;
 mod precompiled;
 mod wasi;
 
-pub use catalog::{Catalog, CatalogError, Plugin};
+pub use catalog::{Catalog, CatalogError, Plugin, parse_manifest};
 pub use engine::EngineError;
 pub use instance::{GuestError, PluginInstance};
 pub use package::{MANIFEST_SECTION, Package, PackageError, pack};
