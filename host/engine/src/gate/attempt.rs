@@ -4,29 +4,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
-use runner_types::{
-    CallId, EffectItem, End, Entry, EventKind, Grant, ItemEnd, ItemOutcome, LogLevel, LogLine,
-    Operation, PromptSpec, Start,
-};
-use serde_json::Value;
+use runner_types::{CallId, Entry, EventKind, Grant, LogLevel, LogLine, Operation, PromptSpec};
 use sha2::{Digest as _, Sha256};
 
 use super::authorise::{effect_class, failure};
+use super::call::{Call, by_place, too_much};
 use super::runner::Runner;
 use super::{Gate, Stop};
-use crate::capability::{Capable, Subject, place_name};
-use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, RetryAdvice, log};
-use crate::journal::Durability;
+use crate::capability::{Capable, Subject};
+use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, log};
 
-/// Calls that an attempt may make (rule 8 of the contract).
-const MAX_CALLS: u32 = 100_000;
-/// Items that a call may carry.
-const MAX_ITEMS: usize = 10_000;
-/// Bytes of arguments that a call may carry, and of answers that it may bring.
-const MAX_BYTES: usize = 8 << 20;
 /// Lines that an attempt may log.
 const MAX_LINES: u32 = 10_000;
 /// Times that an attempt may show its progress.
@@ -62,8 +51,8 @@ pub struct Attempt {
     calls: AtomicU32,
     lines: AtomicU32,
     shown: AtomicU32,
-    changed: AtomicBool,
-    stored: Mutex<Vec<runner_types::Artifact>>,
+    pub(super) changed: AtomicBool,
+    pub(super) stored: Mutex<Vec<runner_types::Artifact>>,
     last_time: AtomicU64,
     random: Mutex<StdRng>,
     pub(super) begun: Instant,
@@ -301,7 +290,7 @@ impl Attempt {
         }
     }
 
-    fn note_time(&self) {
+    pub(super) fn note_time(&self) {
         self.last_time.store(unix_millis(), Ordering::Relaxed);
     }
 }
@@ -312,330 +301,6 @@ impl std::fmt::Debug for Attempt {
             .field("spec", &self.spec)
             .finish_non_exhaustive()
     }
-}
-
-/// One call on its way, judged.
-struct Call<F: Function> {
-    attempt: Arc<Attempt>,
-    call: CallId,
-    class: runner_types::EffectClass,
-    items: Vec<F::Item>,
-    verdicts: Vec<Result<(), Failure>>,
-}
-
-impl<F: Function> Call<F> {
-    async fn make(mut self) -> Result<Vec<Result<F::Answer, Failure>>, Stop> {
-        let gate = Arc::clone(&self.attempt.gate);
-        let places = by_place::<F>(&self.items, &self.verdicts);
-        let asked = serde_json::to_value(&self.items).map_err(|error| unwritable(&error))?;
-        if let Some(refusal) = too_large(&asked) {
-            return Ok(self.items.iter().map(|_| Err(refusal.clone())).collect());
-        }
-        let mut before = Vec::new();
-        if self.class.is_write() && !places.is_empty() {
-            before = self.before(&places).await;
-        }
-        let start = Start {
-            call: self.call.clone(),
-            function: F::NAME.to_owned(),
-            class: self.class,
-            destructive: F::DESTRUCTIVE || self.items.iter().any(Capable::destroys),
-            count: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
-            items: gate.payload(asked).await?,
-            before,
-        };
-        let durability = if self.class.is_write() && !places.is_empty() {
-            Durability::Flushed
-        } else {
-            Durability::Lazy
-        };
-        gate.journal.append(Entry::Start(start), durability).await?;
-        gate.observer.observe(EventKind::EffectBegun {
-            call: self.call.clone(),
-            function: F::NAME.to_owned(),
-            class: self.class,
-            items: self
-                .items
-                .iter()
-                .map(|item| effect_item::<F>(item, item.label()))
-                .collect(),
-        });
-
-        let count = self.items.len();
-        let mut answers: Vec<Option<Result<F::Answer, Failure>>> =
-            (0..count).map(|_| None).collect();
-        let mut refused = Vec::new();
-        for (index, verdict) in std::mem::take(&mut self.verdicts).into_iter().enumerate() {
-            if let Err(failure) = verdict {
-                refused.push((index, Err(failure)));
-            }
-        }
-        if !refused.is_empty() {
-            self.end(&mut answers, refused).await?;
-        }
-        let mut stop = None;
-        let performing = places
-            .into_iter()
-            .map(|(place, indices)| self.perform(place, indices));
-        // Places do not wait for each other; each has its End when it is done.
-        let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
-        while let Some((indices, performed)) = futures::StreamExt::next(&mut performing).await {
-            match performed {
-                Ok(done) => {
-                    self.end(&mut answers, indices.into_iter().zip(done).collect())
-                        .await?
-                }
-                Err(reason) => stop = Some(reason),
-            }
-        }
-        drop(performing);
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
-        self.attempt.note_time();
-        self.report(&answers);
-        let missing = || {
-            Err(failure(
-                FailureKind::Unsupported,
-                F::NAME.to_owned(),
-                "no answer".to_owned(),
-            ))
-        };
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(missing))
-            .collect())
-    }
-
-    /// State before a write, place by place.
-    async fn before(&self, places: &[(Place, Vec<usize>)]) -> Vec<Value> {
-        let mut before = vec![Value::Null; self.items.len()];
-        let reading = places.iter().map(|(place, indices)| async move {
-            let items: Vec<F::Item> = indices
-                .iter()
-                .filter_map(|index| self.items.get(*index).cloned())
-                .collect();
-            match self.backend(place) {
-                Some(backend) => F::Item::before(&*backend, place, &items).await,
-                None => Vec::new(),
-            }
-        });
-        for ((_, indices), values) in places.iter().zip(join_all(reading).await) {
-            for (index, value) in indices.iter().zip(values) {
-                if let Some(slot) = before.get_mut(*index) {
-                    *slot = value;
-                }
-            }
-        }
-        if before.iter().all(Value::is_null) {
-            Vec::new()
-        } else {
-            before
-        }
-    }
-
-    async fn perform(
-        &self,
-        place: Place,
-        indices: Vec<usize>,
-    ) -> (Vec<usize>, Result<Vec<Result<F::Answer, Failure>>, Stop>) {
-        let items: Vec<F::Item> = indices
-            .iter()
-            .filter_map(|index| self.items.get(*index).cloned())
-            .collect();
-        let wanted = items.len();
-        let performed = match self.backend(&place) {
-            Some(backend) => F::perform(&*backend, &place, items).await,
-            None => Ok(Vec::new()),
-        };
-        let performed = performed.map(|mut answers| {
-            let missing = || {
-                let message = format!(
-                    "{} answered fewer items than it was asked",
-                    place_name(&place)
-                );
-                Err(failure(
-                    FailureKind::Other("backend".to_owned()),
-                    F::NAME.to_owned(),
-                    message,
-                ))
-            };
-            answers.resize_with(wanted, missing);
-            answers
-        });
-        (indices, performed)
-    }
-
-    fn backend(&self, place: &Place) -> Option<Arc<dyn Backend>> {
-        match place {
-            Place::Runner => Some(Arc::new(Runner(Arc::clone(&self.attempt)))),
-            Place::Host(_) | Place::Cluster(_) => {
-                self.attempt.gate.platform.backend(place).cloned()
-            }
-        }
-    }
-
-    /// Journals the end of some items and keeps their answers.
-    async fn end(
-        &self,
-        answers: &mut [Option<Result<F::Answer, Failure>>],
-        ended: Vec<(usize, Result<F::Answer, Failure>)>,
-    ) -> Result<(), Stop> {
-        let gate = &self.attempt.gate;
-        let mut items = Vec::with_capacity(ended.len());
-        for (index, answer) in ended {
-            let answer = answer.and_then(|answer| fits::<F>(answer));
-            let mut changed = false;
-            let outcome = match &answer {
-                Ok((_, value)) => {
-                    changed = self.class.is_write()
-                        && has_changed(value, self.items.get(index).map(F::class));
-                    ItemOutcome::Ok(gate.payload(value.clone()).await?)
-                }
-                Err(failure) => ItemOutcome::Failed(
-                    serde_json::to_value(failure).map_err(|error| unwritable(&error))?,
-                ),
-            };
-            if F::STORES
-                && let Ok((_, value)) = &answer
-                && let Ok(artifact) = serde_json::from_value(value.clone())
-            {
-                self.attempt
-                    .stored
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(artifact);
-            }
-            if changed {
-                self.attempt.changed.store(true, Ordering::Relaxed);
-            }
-            items.push(ItemEnd {
-                item: u32::try_from(index).unwrap_or(u32::MAX),
-                outcome,
-                changed,
-            });
-            if let Some(slot) = answers.get_mut(index) {
-                *slot = Some(answer.map(|(answer, _)| answer));
-            }
-        }
-        let end = End {
-            call: self.call.clone(),
-            items,
-        };
-        gate.journal
-            .append(Entry::End(end), Durability::Lazy)
-            .await?;
-        Ok(())
-    }
-
-    fn report(&self, answers: &[Option<Result<F::Answer, Failure>>]) {
-        let failed = self
-            .items
-            .iter()
-            .zip(answers)
-            .filter_map(|(item, answer)| match answer {
-                Some(Err(failure)) => Some(effect_item::<F>(item, failure.message.clone())),
-                _ => None,
-            })
-            .collect();
-        self.attempt.gate.observer.observe(EventKind::EffectEnded {
-            call: self.call.clone(),
-            function: F::NAME.to_owned(),
-            failed,
-            changed: self.class.is_write() && self.attempt.has_changed(),
-            replayed: false,
-        });
-    }
-}
-
-/// Items that may be performed, by place, in order.
-fn by_place<F: Function>(
-    items: &[F::Item],
-    verdicts: &[Result<(), Failure>],
-) -> Vec<(Place, Vec<usize>)> {
-    let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
-    for (index, (item, verdict)) in items.iter().zip(verdicts).enumerate() {
-        if verdict.is_err() {
-            continue;
-        }
-        let place = F::place(item);
-        match places.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, indices)) => indices.push(index),
-            None => places.push((place, vec![index])),
-        }
-    }
-    places
-}
-
-fn too_much(index: u32, items: usize) -> Option<Failure> {
-    let message = if index >= MAX_CALLS {
-        format!("the attempt made {MAX_CALLS} calls; it may make no more")
-    } else if items > MAX_ITEMS {
-        format!("a call may carry {MAX_ITEMS} items, not {items}")
-    } else {
-        return None;
-    };
-    Some(Failure {
-        kind: FailureKind::TooLarge,
-        retry: RetryAdvice::No,
-        subject: "call".to_owned(),
-        message,
-    })
-}
-
-fn too_large(asked: &Value) -> Option<Failure> {
-    (super::weight(asked, MAX_BYTES) > MAX_BYTES).then(|| Failure {
-        kind: FailureKind::TooLarge,
-        retry: RetryAdvice::No,
-        subject: "call".to_owned(),
-        message: format!("a call may carry {} MiB", MAX_BYTES >> 20),
-    })
-}
-
-/// The answer and its JSON, unless it is more than a call may bring.
-fn fits<F: Function>(answer: F::Answer) -> Result<(F::Answer, Value), Failure> {
-    let value = serde_json::to_value(&answer).map_err(|error| Failure {
-        kind: FailureKind::Other("answer".to_owned()),
-        retry: RetryAdvice::No,
-        subject: F::NAME.to_owned(),
-        message: format!("the answer cannot be written down: {error}"),
-    })?;
-    if super::weight(&value, MAX_BYTES) > MAX_BYTES {
-        let message = format!(
-            "the answer is more than {} MiB; ask for less, or page",
-            MAX_BYTES >> 20
-        );
-        return Err(failure(FailureKind::TooLarge, F::NAME.to_owned(), message));
-    }
-    Ok((answer, value))
-}
-
-/// Whether an answer of a write says that something changed; a command or request that writes always counts.
-fn has_changed(answer: &Value, class: Option<Class>) -> bool {
-    match answer {
-        Value::Bool(changed) => *changed,
-        Value::Object(fields) => match fields.get("changed") {
-            Some(changed) => changed.as_bool().unwrap_or(true),
-            None => class.is_some_and(Class::is_write),
-        },
-        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
-    }
-}
-
-fn effect_item<F: Function>(item: &F::Item, subject: String) -> EffectItem {
-    let place = match F::place(item) {
-        Place::Host(name) => runner_types::Place::Host(name),
-        Place::Cluster(name) => runner_types::Place::Cluster(name),
-        Place::Runner => runner_types::Place::Runner,
-    };
-    EffectItem { place, subject }
-}
-
-fn unwritable(error: &serde_json::Error) -> Stop {
-    Stop::Journal(crate::journal::JournalError::Append {
-        path: "the journal".to_owned(),
-        reason: format!("a call cannot be written down: {error}"),
-    })
 }
 
 fn log_level(level: log::Level) -> LogLevel {

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod authorise;
+mod call;
 mod runner;
 mod stop;
 #[cfg(test)]

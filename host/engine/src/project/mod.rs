@@ -1,8 +1,9 @@
 //! What a run rests on: the files that people wrote, the plugins, the platform; and running a plan on them.
 
+mod answers;
+mod files;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,21 +11,26 @@ use std::time::SystemTime;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use runner_types::{
-    Connection, Depth, Diagnostic, Diagnostics, Digest, DiskFiles, Document, Extra, FileDigest,
-    FormatVersion, Inventory, JsonPath, Located, MAX_FILE_SIZE, Operation, Operator, PluginLock,
-    PluginPin, Policy, Releases, ResolvedInventory, RunHeader, SourceFile, StepAction, Timestamp,
-    Workflow, did_you_mean, load_bytes, load_inventory,
+    Connection, Depth, Diagnostic, Diagnostics, Digest, Document, Extra, FileDigest, FormatVersion,
+    Inventory, Located, Operation, Operator, PluginPin, Policy, Releases, ResolvedInventory,
+    RunHeader, SourceFile, Timestamp, Workflow,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+use answers::{InAdvance, answers, given_by};
+pub use files::read;
+use files::{
+    check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value,
+};
 
 use crate::artifacts::{DirectoryStore, Store, StoreError};
 use crate::backend::simulated::Simulated;
 use crate::backups::{BackupError, Backups};
-use crate::contract::{API_VERSION, Backend, FUNCTIONS};
+use crate::contract::{API_VERSION, Backend};
 use crate::executor::{Component, Parts, RunSummary, execute};
 use crate::expression::Scope;
-use crate::gate::{Answer, Ask, Asked, Gate, Nobody, Observer, Platform, Reply, Wanted};
+use crate::gate::{Ask, Gate, Observer, Platform};
 use crate::journal::{Journal, JournalError};
 use crate::lock::{Holder, LockError, PlatformLock};
 use crate::planner::{Plan, PossiblePrompt, World, plan};
@@ -636,213 +642,5 @@ fn source_file(source: &runner_types::Source) -> SourceFile {
         path: source.name().to_owned(),
         digest: digest_of(source.text()),
         content: source.value(),
-    }
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, ProjectError> {
-    let unreadable = |source| ProjectError::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    // One byte more than allowed: the loader then says that it is too large.
-    let limit = MAX_FILE_SIZE as u64 + 1;
-    File::open(path)
-        .map_err(unreadable)?
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    Ok(bytes)
-}
-
-/// Reads a file of one of the kinds that people write.
-///
-/// # Errors
-/// When it cannot be read, or everything that is wrong with it.
-pub fn read<T: Document>(path: &Path) -> Result<Located<T>, ProjectError> {
-    load_bytes(&read_bytes(path)?, &path.display().to_string()).map_err(ProjectError::Files)
-}
-
-/// Reads a workflow and those that its steps name; answers the name of the first.
-fn read_workflows(
-    path: &Path,
-    workflows: &mut IndexMap<String, Located<Workflow>>,
-) -> Result<String, ProjectError> {
-    let entry = path.display().to_string();
-    let file: Located<Workflow> = read(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut inner: Vec<String> = sub_workflows(file.value());
-    workflows.insert(entry.clone(), file);
-    while let Some(name) = inner.pop() {
-        if workflows.contains_key(&name) {
-            continue;
-        }
-        let file: Located<Workflow> = read(&folder.join(&name))?;
-        inner.extend(sub_workflows(file.value()));
-        workflows.insert(name, file);
-    }
-    Ok(entry)
-}
-
-fn sub_workflows(workflow: &Workflow) -> Vec<String> {
-    let named = |action: &StepAction| match action {
-        StepAction::Workflow(inner) => Some(inner.workflow.clone()),
-        StepAction::Component(_) | StepAction::Rolling(_) => None,
-    };
-    workflow
-        .steps
-        .iter()
-        .filter_map(|step| named(&step.action))
-        .collect()
-}
-
-/// An inventory of any kind that is read, in native form, and what should be looked at in it.
-fn inventory(path: &Path) -> Result<(Inventory, SourceFile, Vec<String>), ProjectError> {
-    let loaded = load_inventory(&DiskFiles, path).map_err(ProjectError::Files)?;
-    let source = match &loaded.source {
-        Some(source) => source_file(source),
-        None => {
-            let content = serde_json::to_value(&loaded.inventory).unwrap_or_default();
-            let digest = digest_of(&content.to_string());
-            SourceFile {
-                path: path.display().to_string(),
-                digest,
-                content,
-            }
-        }
-    };
-    Ok((loaded.inventory, source, loaded.warnings))
-}
-
-/// A grant of a capability that no plugin can ever ask for would be a line without effect.
-fn check_capabilities(policy: &Located<Policy>) -> Result<(), ProjectError> {
-    let root = JsonPath::root().key("grants");
-    let wrong = policy
-        .value()
-        .grants
-        .iter()
-        .enumerate()
-        .filter(|(_, grant)| !FUNCTIONS.contains(&grant.capability.as_str()));
-    let wrong: Vec<Diagnostic> = wrong
-        .map(|(index, grant)| {
-            let near = did_you_mean(&grant.capability, FUNCTIONS.iter().copied());
-            let message = format!("there is no capability {:?}{near}", grant.capability);
-            policy.source().at(&root.index(index).key("allow"), message)
-        })
-        .collect();
-    Diagnostics::check(wrong).map_err(ProjectError::Files)
-}
-
-fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<(), ProjectError> {
-    let Some(path) = lock.filter(|path| path.exists()) else {
-        return Ok(());
-    };
-    let lock: Located<PluginLock> = read(path)?;
-    for (_, digest, manifest) in catalog.manifests() {
-        let trusted = lock.value().plugins.get(&manifest.name);
-        if trusted != Some(digest) {
-            return Err(ProjectError::Untrusted {
-                name: manifest.name.clone(),
-                found: digest.to_string(),
-                lock: path.display().to_string(),
-                trusted: trusted.map(ToString::to_string),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// `inventory`, as expressions see it.
-fn inventory_value(inventory: &Inventory, resolved: &ResolvedInventory) -> Value {
-    let hosts: Map<String, Value> = resolved
-        .hosts
-        .values()
-        .map(|host| (host.name.clone(), crate::planner::host_value(host, None)))
-        .collect();
-    let groups: Map<String, Value> = resolved
-        .groups
-        .iter()
-        .map(|(name, hosts)| (name.clone(), json!({ "hosts": hosts })))
-        .collect();
-    json!({
-        "hosts": hosts,
-        "groups": groups,
-        "clusters": inventory.clusters.keys().collect::<Vec<_>>(),
-        "components": inventory.components,
-    })
-}
-
-fn releases_value(releases: &Releases) -> Value {
-    serde_json::to_value(&releases.releases).unwrap_or_default()
-}
-
-/// Answers in advance to plugins' prompts, by `component/key`: the input and its value.
-fn answers(plan: &Plan) -> BTreeMap<String, (String, Value)> {
-    let mut answers = BTreeMap::new();
-    for plan in plan.all() {
-        for (prompt, source) in &plan.answers {
-            if let Some(value) = plan
-                .inputs
-                .get(&source.input)
-                .filter(|value| !value.is_null())
-            {
-                answers.insert(prompt.clone(), (source.input.clone(), value.clone()));
-            }
-        }
-    }
-    answers
-}
-
-/// The option that answers each prompt.
-fn given_by(plan: &Plan) -> BTreeMap<String, String> {
-    plan.all()
-        .flat_map(|plan| &plan.answers)
-        .map(|(prompt, source)| (prompt.clone(), format!("-e {}=yes", source.input)))
-        .collect()
-}
-
-/// Answers what an input answers in advance, and asks the operator for the rest.
-struct InAdvance {
-    answers: BTreeMap<String, (String, Value)>,
-    options: BTreeMap<String, String>,
-    next: Arc<dyn Ask>,
-}
-
-#[async_trait::async_trait]
-impl Ask for InAdvance {
-    async fn ask(&self, asked: Asked) -> Result<Answer, Nobody> {
-        let key = asked
-            .component
-            .as_ref()
-            .map(|component| format!("{component}/{}", asked.key));
-        let given = key.as_ref().and_then(|key| self.answers.get(key));
-        if let Some((input, value)) = given
-            && let Some(reply) = reply(&asked.wanted, value)
-        {
-            return Ok(Answer {
-                reply,
-                by: runner_types::AnsweredBy::Input {
-                    name: input.clone(),
-                },
-            });
-        }
-        let option = key.and_then(|key| self.options.get(&key).cloned());
-        self.next.ask(asked).await.map_err(|nobody| Nobody {
-            option: nobody.option.or(option),
-        })
-    }
-}
-
-/// What an input's value answers; none: it is no answer to such a question.
-fn reply(wanted: &Wanted, value: &Value) -> Option<Reply> {
-    match (wanted, value) {
-        (Wanted::Confirm { .. }, Value::Bool(true)) => Some(Reply::Yes),
-        (Wanted::Confirm { .. }, Value::Bool(false)) => Some(Reply::No),
-        (Wanted::Pause, Value::Bool(true)) => Some(Reply::Entered),
-        (Wanted::Choose { options, .. }, Value::String(text)) => options
-            .iter()
-            .position(|option| option == text)
-            .map(Reply::Chosen),
-        _ => None,
     }
 }
