@@ -1,1 +1,46 @@
-fn main() {}
+//! Builds, tests and demonstrates runner: `cargo xtask COMMAND`.
+
+mod bench;
+mod build;
+mod demo;
+mod schemas;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// What can be done with a checkout of runner.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds runner and its plugins into target/.
+    Build(build::Arguments),
+    /// Builds everything, then backs up, updates and backs out a simulated platform.
+    Demo(demo::Arguments),
+    /// Everything that must hold: format, lints, tidy, schemas, builds, and every test.
+    Test(test::Arguments),
+    /// Writes the JSON Schemas of all files that people write.
+    Schemas(schemas::Arguments),
+    /// Checks the rules of the code that neither compiler nor clippy knows.
+    Tidy,
+    /// Measures speed and size, and prints them as a table.
+    Bench(bench::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Build(arguments) => build::command(&arguments),
+        Command::Demo(arguments) => demo::command(&arguments),
+        Command::Test(arguments) => test::command(&arguments),
+        Command::Schemas(arguments) => schemas::command(&arguments),
+        Command::Tidy => tidy::command(),
+        Command::Bench(arguments) => bench::command(&arguments),
+    }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask build`: the plugins as packed components, and the binary.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::workspace::{cargo, folders_with, output, root, run, target};
+
+/// The target that plugins are built for.
+const WASM: &str = "wasm32-wasip2";
+
+/// Options of `build`.
+#[derive(Args, Default)]
+pub(crate) struct Arguments {
+    /// Build the binary optimised.
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<()> {
+    let binary = binary(arguments.release)?;
+    let plugins = plugins(&binary)?;
+    eprintln!("built {} and {}", binary.display(), plugins.display());
+    Ok(())
+}
+
+/// Everything that a run needs: the binary, with the plugins in `target/plugins`.
+pub(crate) fn everything(release: bool) -> Result<PathBuf> {
+    let binary = binary(release)?;
+    plugins(&binary)?;
+    Ok(binary)
+}
+
+/// Builds the binary.
+pub(crate) fn binary(release: bool) -> Result<PathBuf> {
+    let profile: &[&str] = if release { &["--release"] } else { &[] };
+    run(cargo(["build", "--package", "runner"]).args(profile))?;
+    let path = target()
+        .join(if release { "release" } else { "debug" })
+        .join("runner");
+    ensure!(path.is_file(), "cargo built no {}", path.display());
+    Ok(path)
+}
+
+/// Builds every plugin and packs it with its manifest into `target/plugins`; what it does on the simulated platform
+/// stands beside it.
+pub(crate) fn plugins(runner: &Path) -> Result<PathBuf> {
+    let source = root().join("plugins");
+    let names = folders_with(&source, "manifest.json")?;
+    need_wasm_target()?;
+    let mut packages = Vec::new();
+    for name in &names {
+        packages.extend(["--package".to_owned(), format!("runner-plugin-{name}")]);
+    }
+    run_wasm(&packages)?;
+    let into = target().join("plugins");
+    fs::create_dir_all(&into).with_context(|| format!("cannot create {}", into.display()))?;
+    for name in &names {
+        let component =
+            wasm_output().join(format!("runner_plugin_{}.wasm", name.replace('-', "_")));
+        let folder = source.join(name);
+        pack(
+            runner,
+            &component,
+            &folder.join("manifest.json"),
+            &into.join(format!("{name}.wasm")),
+        )?;
+        let behaviour = folder.join("simulated.json");
+        if behaviour.is_file() {
+            let to = into.join(format!("{name}.simulated.json"));
+            fs::copy(&behaviour, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+    }
+    Ok(into)
+}
+
+/// Builds the guests of the tests into `target/guests`, each with its manifest.
+pub(crate) fn guests(runner: &Path) -> Result<PathBuf> {
+    let source = root().join("tests/guests");
+    need_wasm_target()?;
+    run_wasm(&[
+        "--package".into(),
+        "runner-guests".into(),
+        "--examples".into(),
+    ])?;
+    let into = target().join("guests");
+    fs::create_dir_all(&into).with_context(|| format!("cannot create {}", into.display()))?;
+    for name in folders_with(&source, "manifest.json")? {
+        let component = wasm_output()
+            .join("examples")
+            .join(format!("{}.wasm", name.replace('-', "_")));
+        pack(
+            runner,
+            &component,
+            &source.join(&name).join("manifest.json"),
+            &into.join(format!("{name}.wasm")),
+        )?;
+    }
+    Ok(into)
+}
+
+fn wasm_output() -> PathBuf {
+    target().join(WASM).join("plugin")
+}
+
+fn run_wasm(packages: &[String]) -> Result<()> {
+    run(cargo(["build", "--profile", "plugin", "--target", WASM]).args(packages))
+}
+
+fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<()> {
+    ensure!(
+        component.is_file(),
+        "cargo built no {}",
+        component.display()
+    );
+    let arguments: [OsString; 7] = [
+        "plugin".into(),
+        "pack".into(),
+        component.into(),
+        "--manifest".into(),
+        manifest.into(),
+        "--output".into(),
+        to.into(),
+    ];
+    run(Command::new(runner).args(arguments).current_dir(root()))
+}
+
+/// The compiler must have the standard library of the plugins' target; rustup can add it.
+fn need_wasm_target() -> Result<()> {
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = output(
+        Command::new(&compiler)
+            .args(["--print", "sysroot"])
+            .current_dir(root()),
+    )?;
+    let library = Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(WASM)
+        .join("lib");
+    if library.is_dir() {
+        return Ok(());
+    }
+    eprintln!(
+        "the compiler lacks the target {WASM}, in which plugins are built; asking rustup for it"
+    );
+    let added = run(Command::new("rustup")
+        .args(["target", "add", WASM])
+        .current_dir(root()));
+    if let Err(error) = added {
+        bail!(
+            "plugins cannot be built: {} is not there, and rustup could not add it ({error:#}).\n\
+             With rustup: `rustup target add {WASM}`. With another toolchain: install its standard library for {WASM}.",
+            library.display()
+        );
+    }
+    ensure!(
+        library.is_dir(),
+        "rustup added {WASM} to another toolchain than {}",
+        sysroot.trim()
+    );
+    Ok(())
+}
