@@ -39,30 +39,31 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
             "no_interactive=True",
             "interactive_backout=False",
             "delete_pv_data=metrics",
+            "discard_samples=True",
         ],
     ),
 ];
 
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
-    let runner = build::everything(arguments.release)?;
+    let binary = build::everything(arguments.release)?;
     let state = target().join("demo");
     if state.exists() {
         fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
     }
     fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
     say("The platform before: simulated, three hosts with Kubernetes and one with storage");
-    versions(&runner, &state)?;
+    versions(&binary, &state)?;
     for (what, workflow, extras) in ACTS {
         say(what);
-        let mut command = command(&runner, &state, "run");
-        command.arg(format!("workflows/{workflow}.json"));
+        let mut act = runner(&binary, &state, "run");
+        act.arg(format!("workflows/{workflow}.json"));
         for extra in extras {
-            command.args(["-e", extra]);
+            act.args(["-e", extra]);
         }
-        run(&mut command)?;
+        run(&mut act)?;
     }
     say("The platform after: every component is back at release 1.0");
-    versions(&runner, &state)?;
+    versions(&binary, &state)?;
     eprintln!(
         "\nEverything that was done stands in {}: `runner runs list --state-dir {0}`",
         state.display()
@@ -70,12 +71,12 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn versions(runner: &Path, state: &Path) -> Result<()> {
-    run(&mut command(runner, state, "versions"))
+fn versions(binary: &Path, state: &Path) -> Result<()> {
+    run(&mut runner(binary, state, "versions"))
 }
 
-fn command(runner: &Path, state: &Path, name: &str) -> Command {
-    let mut command = Command::new(runner);
+fn runner(binary: &Path, state: &Path, name: &str) -> Command {
+    let mut command = Command::new(binary);
     command
         .arg(name)
         .current_dir(root())

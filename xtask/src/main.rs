@@ -8,6 +8,8 @@ mod test;
 mod tidy;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// What can be done with a checkout of runner.
@@ -34,13 +36,24 @@ enum Command {
     Bench(bench::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Build(arguments) => build::command(&arguments),
-        Command::Demo(arguments) => demo::command(&arguments),
-        Command::Test(arguments) => test::command(&arguments),
-        Command::Schemas(arguments) => schemas::command(&arguments),
+fn main() -> ExitCode {
+    match carry_out(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:?}` would add a backtrace where the environment asks for one: these are no programming errors.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Build(arguments) => build::command(arguments),
+        Command::Demo(arguments) => demo::command(arguments),
+        Command::Test(arguments) => test::command(arguments),
+        Command::Schemas(arguments) => schemas::command(arguments),
         Command::Tidy => tidy::command(),
-        Command::Bench(arguments) => bench::command(&arguments),
+        Command::Bench(arguments) => bench::command(arguments),
     }
 }

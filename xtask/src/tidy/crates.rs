@@ -84,9 +84,10 @@ fn of_packages(packages: &[Value], root: &str) -> Vec<Finding> {
                 );
                 findings.push(Finding::new(manifest, 0, message));
             }
-            if FOREIGN
-                .iter()
-                .any(|(package, foreign)| *package == name && foreign.contains(&on))
+            if dependency["kind"].is_null()
+                && FOREIGN
+                    .iter()
+                    .any(|(package, foreign)| *package == name && foreign.contains(&on))
             {
                 findings.push(Finding::new(
                     manifest,

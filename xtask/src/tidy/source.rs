@@ -195,9 +195,9 @@ fn cut(text: &str) -> (String, Vec<(usize, String)>) {
             strings.push((begun, content));
         } else if c == '\'' && is_char(&chars, at) {
             at += if chars.get(at + 1) == Some(&'\\') {
-                3
+                4
             } else {
-                2
+                3
             };
             while chars.get(at - 1).is_some_and(|c| *c != '\'') {
                 at += 1;

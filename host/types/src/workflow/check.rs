@@ -47,7 +47,7 @@ impl Checker<'_> {
                 self.mistakes.add_with_help(
                     &at,
                     format!("{key:?} does not name a prompt"),
-                    "write COMPONENT/KEY, for example \"docker/stop-containers\"",
+                    "write COMPONENT/KEY, for example \"database/stop-clients\"",
                 );
             }
         }
