@@ -24,7 +24,7 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
     (
         "Update every component to release 2.0",
         "update-all",
-        &["no_interactive=True", "interactive_update=False"],
+        &["no_interactive=True", "interactive_update=False", "stop_containers=True"],
     ),
     ("Look at what runs now", "verify-all", &["release=2.0"]),
     (
@@ -39,7 +39,6 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
             "no_interactive=True",
             "interactive_backout=False",
             "delete_pv_data=metrics",
-            "discard_samples=True",
         ],
     ),
 ];
