@@ -24,7 +24,11 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
     (
         "Update every component to release 2.0",
         "update-all",
-        &["no_interactive=True", "interactive_update=False", "stop_containers=True"],
+        &[
+            "no_interactive=True",
+            "interactive_update=False",
+            "stop_containers=True",
+        ],
     ),
     ("Look at what runs now", "verify-all", &["release=2.0"]),
     (

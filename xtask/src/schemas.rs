@@ -6,9 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use runner_types::{Inventory, Manifest, Policy, Releases, Workflow};
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 
 use crate::workspace::root;
 
@@ -34,24 +31,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
 
 /// Name and text of each schema file.
 fn schemas() -> Result<BTreeMap<String, String>> {
-    let all = [
-        ("workflow", schema::<Workflow>()?),
-        ("inventory", schema::<Inventory>()?),
-        ("policy", schema::<Policy>()?),
-        ("releases", schema::<Releases>()?),
-        ("manifest", schema::<Manifest>()?),
-    ];
-    Ok(all
+    runner_types::schemas()
         .into_iter()
-        .map(|(name, text)| (format!("{name}.schema.json"), text))
-        .collect())
-}
-
-fn schema<T: JsonSchema>() -> Result<String> {
-    let schema = SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<T>();
-    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+        .map(|(name, schema)| {
+            let text = serde_json::to_string_pretty(&schema)? + "\n";
+            Ok((format!("{name}.schema.json"), text))
+        })
+        .collect()
 }
 
 fn write(folder: &Path) -> Result<()> {
