@@ -1,6 +1,7 @@
 //! Where a restore works on one host, and how far it has come there.
 
-use runner_plugin_sdk::{Command, Failure, Finding, files, finding};
+use runner_plugin_sdk::api::files::{self as file_api, ListingOrder};
+use runner_plugin_sdk::{Answers, Command, Failure, Finding, Presence, files, finding};
 
 use crate::backup::{SNAPSHOT, SNAPSHOT_SECONDS};
 use crate::site::{Seat, Site};
@@ -59,6 +60,17 @@ impl Place {
         }
     }
 
+    /// Another entry of the data directory.
+    fn beside(&self, name: &str) -> String {
+        let end = self.work.len() - base(&self.work).len();
+        format!("{}{name}", &self.work[..end])
+    }
+
+    /// Whether an entry of the data directory is the data of before another run's restore.
+    fn is_earlier(&self, name: &str) -> bool {
+        name != base(&self.before) && name.starts_with("member.before-")
+    }
+
     pub(crate) fn snapshot(&self) -> String {
         format!("{}/{SNAPSHOT}", self.work)
     }
@@ -78,6 +90,11 @@ impl Place {
             .answers("")
             .destructive()
     }
+}
+
+/// Last segment of a path.
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// How far a restore of this run has come on a host.
@@ -105,50 +122,134 @@ impl Stage {
     }
 }
 
-/// Stages of all hosts, and where there is data to move aside.
+/// How far a restore of this run has come, host by host.
+#[derive(Debug)]
 pub(crate) struct Progress {
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) members: Vec<bool>,
+    stages: Vec<Stage>,
+    /// Where there is data in its place.
+    members: Vec<bool>,
+    /// Where there is restored data that is not in its place yet.
+    ready: Vec<bool>,
+    /// Restores of other runs whose data of before is still there.
+    earlier: u64,
+    /// What restores of other runs left, by host: it holds what the snapshot holds.
+    pub(crate) leftovers: Vec<(String, String)>,
 }
 
 impl Progress {
-    pub(crate) fn look(places: &[Place]) -> Result<Self, Failure> {
-        let refs: Vec<_> = places
+    pub(crate) fn look(site: &Site, places: &[Place]) -> Result<Self, Failure> {
+        let listings: Vec<_> = places
             .iter()
-            .flat_map(|place| {
-                [&place.member, &place.before, &place.restored]
-                    .map(|path| files::at(&place.host, path))
+            .map(|place| ListingOrder {
+                host: place.host.clone(),
+                path: site.settings.data_dir.clone(),
+                depth: 1,
+                limit: 1000,
             })
             .collect();
-        let present = files::present(&refs)?;
-        let chunks = present.chunks_exact(3);
-        Ok(Self {
-            stages: chunks
-                .clone()
-                .map(|found| Stage::of(found[0], found[1], found[2]))
-                .collect(),
-            members: chunks.map(|found| found[0]).collect(),
-        })
+        let listings = file_api::entries(&listings)
+            .into_iter()
+            .map(Presence::present)
+            .collect::<Vec<_>>()
+            .all()?;
+        let refs: Vec<_> = places
+            .iter()
+            .map(|place| files::at(&place.host, &place.restored))
+            .collect();
+        let ready = files::present(&refs)?;
+        let names: Vec<Vec<String>> = listings
+            .into_iter()
+            .map(|entries| {
+                let entries = entries.unwrap_or_default();
+                entries
+                    .iter()
+                    .map(|entry| base(&entry.path).to_owned())
+                    .collect()
+            })
+            .collect();
+        Ok(Self::of(places, &names, ready))
     }
 
+    fn of(places: &[Place], names: &[Vec<String>], ready: Vec<bool>) -> Self {
+        let has = |names: &[String], path: &str| names.iter().any(|name| name == base(path));
+        let found = || places.iter().zip(names);
+        let members: Vec<bool> = found()
+            .map(|(place, names)| has(names, &place.member))
+            .collect();
+        let stages = found()
+            .zip(&ready)
+            .map(|((place, names), ready)| {
+                Stage::of(has(names, &place.member), has(names, &place.before), *ready)
+            })
+            .collect();
+        let leftovers = found()
+            .flat_map(|(place, names)| {
+                let left = names.iter().filter(|name| {
+                    name.starts_with("restoring-") && name.as_str() != base(&place.work)
+                });
+                left.map(|name| (place.host.clone(), place.beside(name)))
+            })
+            .collect();
+        let earlier = found()
+            .map(|(place, names)| names.iter().filter(|name| place.is_earlier(name)).count())
+            .max()
+            .unwrap_or(0);
+        Self {
+            stages,
+            members,
+            ready,
+            earlier: u64::try_from(earlier).unwrap_or(u64::MAX),
+            leftovers,
+        }
+    }
+
+    /// Whether all hosts have the data of before in its place. Then all of them are restored (again): their data must
+    /// be made in the same way. Once one has gone further, every host's restored data is ready.
     pub(crate) fn is_untouched(&self) -> bool {
         self.stages.iter().all(|stage| *stage == Stage::Untouched)
     }
 
-    pub(crate) fn findings(&self, places: &[Place]) -> Vec<Finding> {
-        let intruded = places
-            .iter()
-            .zip(&self.stages)
-            .filter(|(_, stage)| **stage == Stage::Intruded);
-        intruded
-            .map(|(place, _)| {
-                let message = format!(
-                    "on host {} a restore was stopped between moving {} aside and putting the restored data there, and what is there now is not its work (was etcd started?): move {} back to {} and begin again",
-                    place.host, place.member, place.before, place.member
-                );
-                finding("data-intruded", place.host.as_str(), message)
-            })
+    /// By how much to raise the revision: each earlier restore has raised it once.
+    pub(crate) fn bump(&self, once: u64) -> u64 {
+        once.saturating_mul(self.earlier.saturating_add(1))
+    }
+
+    /// Hosts whose data of before is to be moved aside, and whether there is any.
+    pub(crate) fn to_move<'a>(&'a self, places: &'a [Place]) -> Vec<(&'a Place, bool)> {
+        let members = self.stages.iter().zip(&self.members);
+        let found = places.iter().zip(members);
+        let untouched = found.filter(|(_, (stage, _))| **stage == Stage::Untouched);
+        untouched
+            .map(|(place, (_, member))| (place, *member))
             .collect()
+    }
+
+    /// Hosts whose restored data is to be put in its place, once the data of before is aside.
+    pub(crate) fn to_place<'a>(&'a self, places: &'a [Place]) -> Vec<&'a Place> {
+        let found = places.iter().zip(&self.stages);
+        let open = found.filter(|(_, stage)| matches!(stage, Stage::Untouched | Stage::Moved));
+        open.map(|(place, _)| place).collect()
+    }
+
+    pub(crate) fn findings(&self, places: &[Place]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for ((place, stage), ready) in places.iter().zip(&self.stages).zip(&self.ready) {
+            let host = place.host.as_str();
+            if *stage == Stage::Intruded {
+                let message = format!(
+                    "on host {host} a restore was stopped between moving {} aside and putting the restored data there, and what is there now is not its work (was etcd started?): move {} back to {} on every host that has it and begin again",
+                    place.member, place.before, place.member
+                );
+                findings.push(finding("data-intruded", host, message));
+            } else if *stage == Stage::Untouched && !ready && !self.is_untouched() {
+                let message = format!(
+                    "on host {host} the restored data is gone ({}), while other members have theirs in place already: move {} back to {} on every host that has it and begin again",
+                    place.restored, place.before, place.member
+                );
+                findings.push(finding("data-gone", host, message));
+            }
+        }
+        findings
     }
 }
 
@@ -222,21 +323,101 @@ pub(crate) mod tests {
         assert_eq!(Stage::of(false, true, false), Stage::Intruded);
     }
 
-    #[test]
-    fn data_that_nobody_put_there_is_reported() {
+    fn places() -> Vec<Place> {
         let site = site();
-        let places: Vec<Place> = site
-            .seats
+        site.seats
             .iter()
             .map(|seat| Place::of(&site, seat, "r"))
+            .collect()
+    }
+
+    fn progress(names: [&[&str]; 2], ready: [bool; 2]) -> Progress {
+        let names: Vec<Vec<String>> = names
+            .iter()
+            .map(|names| names.iter().map(|name| (*name).to_owned()).collect())
             .collect();
-        let progress = Progress {
-            stages: vec![Stage::Restored, Stage::Intruded],
-            members: vec![true, true],
+        Progress::of(&places(), &names, ready.to_vec())
+    }
+
+    fn hosts(places: &[&Place]) -> Vec<String> {
+        places.iter().map(|place| place.host.clone()).collect()
+    }
+
+    #[test]
+    fn before_the_first_move_everything_is_made_again() {
+        let places = places();
+        let begun = progress([&["member", "restoring-r"], &["member"]], [true, false]);
+        assert!(begun.is_untouched());
+        assert!(begun.findings(&places).is_empty());
+        assert_eq!(begun.to_move(&places).len(), 2);
+        assert_eq!(hosts(&begun.to_place(&places)), ["h1", "h2"]);
+    }
+
+    #[test]
+    fn after_the_first_move_nothing_is_made_again() {
+        let places = places();
+        let half = progress(
+            [&["member", "member.before-r"], &["member", "restoring-r"]],
+            [false, true],
+        );
+        assert!(!half.is_untouched());
+        assert!(half.findings(&places).is_empty());
+        assert_eq!(half.to_move(&places).len(), 1);
+        assert_eq!(hosts(&half.to_place(&places)), ["h2"]);
+        let moved = progress([&["member.before-r"], &["member.before-r"]], [true, true]);
+        assert!(moved.to_move(&places).is_empty());
+        assert_eq!(hosts(&moved.to_place(&places)), ["h1", "h2"]);
+    }
+
+    #[test]
+    fn data_that_is_not_as_a_stop_leaves_it_is_reported() {
+        let places = places();
+        let codes = |progress: Progress| -> Vec<String> {
+            let findings = progress.findings(&places);
+            findings.into_iter().map(|finding| finding.code).collect()
         };
-        let findings = progress.findings(&places);
-        assert_eq!(findings.len(), 1);
-        assert!(findings[0].message.contains("host h2"));
-        assert!(!progress.is_untouched());
+        let intruded = progress(
+            [
+                &["member", "member.before-r"],
+                &["member", "member.before-r"],
+            ],
+            [false, true],
+        );
+        assert_eq!(codes(intruded), ["data-intruded"]);
+        let gone = progress(
+            [&["member", "member.before-r"], &["member"]],
+            [false, false],
+        );
+        assert_eq!(codes(gone), ["data-gone"]);
+    }
+
+    #[test]
+    fn a_member_without_data_has_nothing_to_move() {
+        let places = places();
+        let fresh = progress([&[], &["member"]], [false, false]);
+        let moves: Vec<bool> = fresh.to_move(&places).iter().map(|(_, any)| *any).collect();
+        assert_eq!(moves, [false, true]);
+    }
+
+    #[test]
+    fn each_restore_raises_the_revision_further() {
+        let first = progress([&["member"], &["member", "member.before-r"]], [true, false]);
+        assert_eq!(first.bump(1000), 1000);
+        assert!(first.leftovers.is_empty());
+        let left = progress(
+            [&["member", "restoring-q", "restoring-r"], &["member"]],
+            [true, false],
+        );
+        let expected = ("h1".to_owned(), "/var/lib/etcd/restoring-q".to_owned());
+        assert_eq!(left.leftovers, [expected]);
+        let second = progress(
+            [
+                &["member", "member.before-q"],
+                &["member", "member.before-q", "member.before-p"],
+            ],
+            [false, false],
+        );
+        assert_eq!(second.bump(1000), 3000);
+        assert_eq!(second.bump(u64::MAX), u64::MAX);
     }
 }

@@ -13,7 +13,8 @@
 
 use runner_plugin_sdk::api::artifacts::RestoreOrder;
 use runner_plugin_sdk::api::files::{
-    self as file_api, AttributeOrder, Attributes, Precondition, RemovalOrder, RenameOrder,
+    self as file_api, AttributeOrder, Attributes, DirectoryOrder, Precondition, RemovalOrder,
+    RenameOrder,
 };
 use runner_plugin_sdk::api::operator::{self, Confirmation, Question};
 use runner_plugin_sdk::api::packages::{ChangedConfiguration, InstallOrder, PackageVersion};
@@ -24,12 +25,13 @@ use runner_plugin_sdk::{
     exec, files, finding, refused,
 };
 
-use crate::backup::{Notes, SNAPSHOT};
+use crate::backup::{FileNote, Notes, SNAPSHOT};
+use crate::config::Config;
 use crate::dependents::Units;
 use crate::parameters::Backout;
-use crate::place::{Place, Progress, Stage};
+use crate::place::{Place, Progress};
 use crate::rolling::{Goal, put_back, timed_out};
-use crate::site::{Expected, Site};
+use crate::site::{Expected, Seat, Site};
 use crate::view::messages;
 
 /// The prompt, as the manifest lists it.
@@ -44,6 +46,7 @@ pub(crate) fn run(
     set: Backup<'_>,
     report: &mut ReportBuilder,
 ) -> Result<(), Problem> {
+    let site = &as_in_set(site, set, notes)?;
     let places: Vec<Place> = site
         .seats
         .iter()
@@ -57,12 +60,10 @@ pub(crate) fn run(
     findings.extend(unknown_layouts(site));
     let digest = set.artifact(SNAPSHOT)?.digest.clone();
     let dependents = Units::find(&parameters.dependents)?;
-    let progress = Progress::look(&places)?;
+    let progress = Progress::look(site, &places)?;
     findings.extend(progress.findings(&places));
-    let least = notes
-        .snapshot
-        .revision
-        .saturating_add_unsigned(parameters.bump_revision);
+    let bump = progress.bump(parameters.bump_revision);
+    let least = notes.snapshot.revision.saturating_add_unsigned(bump);
     if progress.is_untouched() {
         findings.extend(too_little_room(site, notes.snapshot.total_size)?);
         findings.extend(bump_too_small(
@@ -86,14 +87,10 @@ pub(crate) fn run(
     site.stop(&hosts)?;
 
     say("restoring the snapshot");
-    restore_data(
-        site,
-        &places,
-        &progress,
-        &digest,
-        set.0.id.as_str(),
-        parameters.bump_revision,
-    )?;
+    if progress.is_untouched() {
+        make_data(site, &places, &digest, bump)?;
+    }
+    put_in_place(&places, &progress, set.0.id.as_str())?;
     say("starting etcd");
     site.start(&hosts)?;
     let healthy = |view: &crate::view::View| {
@@ -110,7 +107,9 @@ pub(crate) fn run(
         )
         .into());
     }
-    remove(places.iter().map(|place| (&place.host, &place.work)))?;
+    let ours = places.iter().map(|place| (&place.host, &place.work));
+    let others = progress.leftovers.iter().map(|(host, path)| (host, path));
+    remove(ours.chain(others))?;
     say("starting what uses etcd");
     dependents.start(&format!("restored/{}/{}", set.0.id, invocation.run))?;
 
@@ -126,6 +125,46 @@ pub(crate) fn run(
         .output("revision", view.revision())
         .output("leader", view.leader());
     Ok(())
+}
+
+/// The members as the backup set's configuration has them, which is what will be on the hosts.
+fn as_in_set(site: &Site, set: Backup<'_>, notes: &Notes) -> Result<Site, Problem> {
+    let settings = &site.settings;
+    let mut names = Vec::new();
+    let mut findings = Findings::new();
+    for seat in &site.seats {
+        let of_seat = |note: &&FileNote| note.host == seat.host && note.path == settings.config;
+        match notes.files.iter().find(of_seat) {
+            Some(note) => names.push(note.artifact.as_str()),
+            None => {
+                let message = format!(
+                    "backup set {} has no {} of host {}",
+                    set.0.id, settings.config, seat.host
+                );
+                findings.add("not-in-backup", seat.host.as_str(), message);
+            }
+        }
+    }
+    findings.refuse()?;
+    let mut seats = Vec::new();
+    for (seat, data) in site.seats.iter().zip(set.data(&names)?) {
+        let config = Config::parse(&String::from_utf8_lossy(&data)).map_err(|why| {
+            let message = format!(
+                "{} of host {} in backup set {} cannot be read: {why}",
+                settings.config, seat.host, set.0.id
+            );
+            refused("unreadable-configuration", seat.host.as_str(), message)
+        })?;
+        seats.push(Seat {
+            host: seat.host.clone(),
+            endpoint: config.endpoint().unwrap_or_else(|| seat.endpoint.clone()),
+            config,
+        });
+    }
+    Ok(Site {
+        seats,
+        settings: settings.clone(),
+    })
 }
 
 fn say(what: &str) {
@@ -276,60 +315,53 @@ fn install(goals: &[Goal], seconds: u32) -> Result<(), Failure> {
     }
 }
 
-/// Brings every host to [`Stage::Restored`].
-fn restore_data(
-    site: &Site,
-    places: &[Place],
-    progress: &Progress,
-    digest: &str,
-    set: &str,
-    bump: u64,
-) -> Result<(), Failure> {
-    let at = |wanted: Stage| -> Vec<&Place> {
-        places
-            .iter()
-            .zip(&progress.stages)
-            .filter(|(_, stage)| **stage == wanted)
-            .map(|(place, _)| place)
-            .collect()
-    };
-    let untouched = at(Stage::Untouched);
-    if !untouched.is_empty() {
-        // What a stopped attempt left may be half a member.
-        remove(untouched.iter().map(|place| (&place.host, &place.work)))?;
-        make(&untouched, digest, bump)?;
-        own_alike(site, &untouched)?;
-        let present = places
-            .iter()
-            .zip(&progress.members)
-            .filter(|(_, member)| **member)
-            .map(|(place, _)| place);
-        let aside = present.filter(|place| untouched.contains(place));
-        rename(
-            aside.map(|place| (place, &place.member, &place.before)),
-            set,
-        )?;
+/// Makes every member's data anew: what a stopped attempt left may be half a member.
+fn make_data(site: &Site, places: &[Place], digest: &str, bump: u64) -> Result<(), Failure> {
+    remove(places.iter().map(|place| (&place.host, &place.work)))?;
+    make(places, digest, bump)?;
+    own_alike(site, places)
+}
+
+/// Brings every host to [`Stage::Restored`](crate::place::Stage::Restored).
+fn put_in_place(places: &[Place], progress: &Progress, set: &str) -> Result<(), Failure> {
+    let to_move = progress.to_move(places);
+    let (aside, nothing): (Vec<_>, Vec<_>) = to_move.into_iter().partition(|(_, any)| *any);
+    // Where there was no data, an empty directory says that its turn has come.
+    let marks: Vec<_> = nothing
+        .iter()
+        .map(|(place, _)| directory(&place.host, &place.before))
+        .collect();
+    if !marks.is_empty() {
+        file_api::make_directory(&marks).all()?;
     }
-    let restored = untouched.into_iter().chain(at(Stage::Moved));
+    let aside = aside
+        .into_iter()
+        .map(|(place, _)| (place, &place.member, &place.before));
+    rename(aside, set)?;
+    let open = progress.to_place(places).into_iter();
     rename(
-        restored.map(|place| (place, &place.restored, &place.member)),
+        open.map(|place| (place, &place.restored, &place.member)),
         set,
     )
 }
 
-fn make(places: &[&Place], digest: &str, bump: u64) -> Result<(), Failure> {
+fn directory(host: &str, path: &str) -> DirectoryOrder {
+    DirectoryOrder {
+        host: host.to_owned(),
+        path: path.to_owned(),
+        attributes: Some(Attributes {
+            mode: Some(0o700),
+            owner: None,
+            group: None,
+            context: None,
+        }),
+    }
+}
+
+fn make(places: &[Place], digest: &str, bump: u64) -> Result<(), Failure> {
     let directories: Vec<_> = places
         .iter()
-        .map(|place| file_api::DirectoryOrder {
-            host: place.host.clone(),
-            path: place.work.clone(),
-            attributes: Some(Attributes {
-                mode: Some(0o700),
-                owner: None,
-                group: None,
-                context: None,
-            }),
-        })
+        .map(|place| directory(&place.host, &place.work))
         .collect();
     file_api::make_directory(&directories).all()?;
     let orders: Vec<_> = places
@@ -354,7 +386,7 @@ fn make(places: &[&Place], digest: &str, bump: u64) -> Result<(), Failure> {
 }
 
 /// The server runs as a user of its own, the restore does not.
-fn own_alike(site: &Site, places: &[&Place]) -> Result<(), Failure> {
+fn own_alike(site: &Site, places: &[Place]) -> Result<(), Failure> {
     let refs: Vec<_> = places
         .iter()
         .map(|place| files::at(&place.host, &site.settings.data_dir))

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use runner_plugin_sdk::api::exec::Output;
-use runner_plugin_sdk::api::files::{self as file_api, ReadOrder};
 use runner_plugin_sdk::api::{clock, systemd};
 use runner_plugin_sdk::{
-    Answers, Failure, FailureKind, Finding, HostInfo, Invocation, Presence, Problem, exec, finding,
+    Answers, Failure, FailureKind, Finding, HostInfo, Invocation, Problem, exec, files, finding,
     refused, units,
 };
 
@@ -18,9 +17,6 @@ use crate::view::{Seen, View};
 
 /// Milliseconds between two looks at a cluster that is to become healthy. etcd offers nothing to watch for that.
 const INTERVAL: u32 = 1000;
-
-/// Bytes read of a configuration file: etcd's own commented example has 6 KiB.
-const CONFIGURATION_LIMIT: u32 = 1 << 20;
 
 /// A host whose configuration is not known.
 #[derive(Debug)]
@@ -102,19 +98,13 @@ impl Site {
         let mut seats = Vec::new();
         let mut missing = Vec::new();
         let hosts = &invocation.target.hosts;
-        let orders: Vec<_> = hosts
+        let refs: Vec<_> = hosts
             .iter()
-            .map(|host| ReadOrder {
-                host: host.name.clone(),
-                path: settings.config.clone(),
-                offset: 0,
-                limit: CONFIGURATION_LIMIT,
-                sensitive: false,
-            })
+            .map(|host| files::at(&host.name, &settings.config))
             .collect();
-        for (host, answer) in hosts.iter().zip(file_api::read(&orders)) {
-            let text = match answer.present() {
-                Ok(data) => data.map(|data| String::from_utf8_lossy(&data.data).into_owned()),
+        for (host, answer) in hosts.iter().zip(files::read_text_each(&refs)) {
+            let text = match answer {
+                Ok(text) => text,
                 Err(failure) if is_about_the_question(&failure) => return Err(failure),
                 Err(failure) => {
                     missing.push(Missing::Silent(host.name.clone(), failure));
