@@ -100,14 +100,16 @@ impl Budget {
         self.namespace == namespace && selects(self.selector.as_ref(), labels)
     }
 
-    /// Whether it allows no eviction even when every Pod is healthy.
-    fn never_allows(&self, selected: u64) -> bool {
-        let total = self.expected.unwrap_or(selected);
-        match self.limit {
+    /// How many Pods it protects when that are all of so many, so that it allows no eviction even when every one of
+    /// them is healthy.
+    fn never_allows(&self, selected: Option<u64>) -> Option<u64> {
+        let total = self.expected.or(selected)?;
+        let never = match self.limit {
             Limit::MinAvailable(amount) => amount.of_total(total) >= total,
             Limit::MaxUnavailable(amount) => amount.of_total(total) == 0,
             Limit::None => false,
-        }
+        };
+        never.then_some(total)
     }
 
     /// Why it allows none at this time, although it could.
@@ -127,28 +129,25 @@ pub(crate) struct Verdict {
     pub(crate) not_now: Vec<(String, String)>,
 }
 
-/// Holds budgets against the Pods that a drain would evict. `all` are the Pods that are known, evicted or not: they
-/// stand for what a budget counts as long as it has no status.
-pub(crate) fn judge(budgets: &[Budget], evicted: &[&Pod], all: &[Pod]) -> Verdict {
+/// Holds budgets against the Pods that a drain would evict. `all` are the Pods of the cluster, where they are known:
+/// they stand for what a budget counts as long as it has no status.
+pub(crate) fn judge(budgets: &[Budget], evicted: &[&Pod], all: Option<&[Pod]>) -> Verdict {
     let mut verdict = Verdict::default();
     for budget in budgets {
-        if !evicted
-            .iter()
-            .any(|pod| budget.covers(&pod.namespace, &pod.labels))
-        {
+        let covers = |pod: &Pod| budget.covers(&pod.namespace, &pod.labels);
+        if !evicted.iter().any(|pod| covers(pod)) {
             continue;
         }
-        let selected = all
-            .iter()
-            .filter(|pod| !pod.finished && budget.covers(&pod.namespace, &pod.labels))
-            .count() as u64;
-        if budget.never_allows(selected) {
-            let total = budget.expected.unwrap_or(selected);
-            let sentence = format!(
-                "{} never allows an eviction: it protects {total} of {total} Pods",
-                budget.title()
-            );
-            verdict.never.push((budget.title(), sentence));
+        let selected = all.map(|all| {
+            all.iter()
+                .filter(|pod| !pod.finished && covers(pod))
+                .count() as u64
+        });
+        if let Some(total) = budget.never_allows(selected) {
+            let title = budget.title();
+            let sentence =
+                format!("{title} never allows an eviction: it protects {total} of {total} Pods");
+            verdict.never.push((title, sentence));
         } else if let Some(why) = budget.blocked_now() {
             verdict.not_now.push((
                 budget.title(),
@@ -205,7 +204,7 @@ pub(crate) mod tests {
 
     fn judged(budgets: &[Budget], pods: &[Pod]) -> Verdict {
         let evicted: Vec<&Pod> = pods.iter().collect();
-        judge(budgets, &evicted, pods)
+        judge(budgets, &evicted, Some(pods))
     }
 
     #[test]
@@ -241,6 +240,19 @@ pub(crate) mod tests {
             said.never[0].1,
             "PodDisruptionBudget shop/web never allows an eviction: it protects 3 of 3 Pods"
         );
+    }
+
+    #[test]
+    fn the_pods_of_one_node_do_not_stand_for_all() {
+        let pods = [web("web-1")];
+        let unseen = budget("web", json!({"spec": {"minAvailable": 1}}));
+        let evicted: Vec<&Pod> = pods.iter().collect();
+        assert_eq!(judge(&[unseen], &evicted, None), Verdict::default());
+        let seen = budget(
+            "web",
+            json!({"spec": {"minAvailable": 1}, "status": {"expectedPods": 1}}),
+        );
+        assert_eq!(judge(&[seen], &evicted, None).never.len(), 1);
     }
 
     #[test]

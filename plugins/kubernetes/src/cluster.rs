@@ -15,6 +15,8 @@ use crate::workloads::{self, Workload};
 /// Everything that decides how a drain would go.
 #[derive(Debug, Default)]
 pub(crate) struct View {
+    /// The Pods are those of one node only.
+    pub(crate) partial: bool,
     pub(crate) nodes: Vec<Node>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) budgets: Vec<Budget>,
@@ -47,6 +49,7 @@ impl View {
             })
             .collect();
         Ok(Self {
+            partial: false,
             nodes: nodes.iter().map(Node::of).collect(),
             pods: pods.iter().map(Pod::of).collect(),
             budgets: budgets.iter().map(Budget::of).collect(),
@@ -65,6 +68,7 @@ impl View {
         Ok(Self {
             pods: next().iter().map(Pod::of).collect(),
             budgets: next().iter().map(Budget::of).collect(),
+            partial: true,
             ..Self::default()
         })
     }

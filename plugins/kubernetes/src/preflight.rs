@@ -195,7 +195,8 @@ pub(crate) fn of_pods(view: &View, rules: Rules<'_>) -> Assessment {
             found.refuse("emptydir-data", format!("Pod {}", pod.title()), message);
         }
     }
-    let verdict = budgets::judge(&view.budgets, &evicted, &view.pods);
+    let all = (!view.partial).then_some(view.pods.as_slice());
+    let verdict = budgets::judge(&view.budgets, &evicted, all);
     for (subject, message) in verdict.never {
         found.refuse("budget-never-allows", subject, message);
     }
@@ -204,6 +205,9 @@ pub(crate) fn of_pods(view: &View, rules: Rules<'_>) -> Assessment {
     }
     found
 }
+
+/// Pods named in one message; more are counted.
+const NAMED: usize = 5;
 
 /// What makes an update with all applications running impossible or uncertain.
 pub(crate) fn of_cluster(view: &View, rules: Rules<'_>) -> Assessment {
@@ -238,14 +242,23 @@ pub(crate) fn of_cluster(view: &View, rules: Rules<'_>) -> Assessment {
                 .copied()
                 .filter(|pod| pod.node.as_deref() == Some(&node.name))
                 .collect();
-            for pod in room.homeless(&node.name, leaving, &view.volumes) {
+            let homeless = room.homeless(&node.name, leaving, &view.volumes);
+            if !homeless.is_empty() {
+                let more = homeless.len().saturating_sub(NAMED);
+                let mut names: Vec<String> = homeless
+                    .iter()
+                    .take(NAMED)
+                    .map(|pod| format!("{} ({})", pod.title(), pod.requests))
+                    .collect();
+                if more > 0 {
+                    names.push(format!("{more} more"));
+                }
                 let message = format!(
-                    "there is no room on the other nodes for Pod {} ({}) while {} is worked on",
-                    pod.title(),
-                    pod.requests,
-                    node.name
+                    "there is no room on the other nodes for Pods of {} while it is worked on: {}",
+                    node.name,
+                    names.join(", ")
                 );
-                found.warn("no-room", format!("Pod {}", pod.title()), message);
+                found.warn("no-room", node.name.as_str(), message);
             }
         }
     }
