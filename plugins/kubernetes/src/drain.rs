@@ -25,6 +25,7 @@ pub(crate) fn drain(
     let total = parameters.drain_timeout.0.saturating_mul(1000);
     let mut gone = Vec::new();
     let mut last: Option<Failure> = None;
+    let mut tried: Vec<String> = Vec::new();
     loop {
         let left = total.saturating_sub(clock::elapsed().saturating_sub(begun));
         let leaving = match leaving(cluster, node, parameters) {
@@ -42,6 +43,11 @@ pub(crate) fn drain(
         if left == 0 {
             return Err(explained(node, last.into_iter().collect(), &leaving));
         }
+        if leaving.iter().any(|pod| tried.contains(&pod.uid)) {
+            // A Pod that was evicted is still listed: no use in asking as fast as it answers.
+            clock::sleep(PAUSE.min(left));
+        }
+        tried = leaving.iter().map(|pod| pod.uid.clone()).collect();
         progress::show(
             &format!("draining node {node}: {} Pods to evict", leaving.len()),
             None,
@@ -55,10 +61,7 @@ pub(crate) fn drain(
         if !round.failures.is_empty() {
             return Err(explained(node, round.failures, &[]));
         }
-        if let Some(failure) = round.again {
-            last = Some(failure);
-            clock::sleep(PAUSE.min(left));
-        }
+        last = round.again.or(last);
     }
 }
 

@@ -99,6 +99,17 @@ pub(crate) enum Unserved {
     Restore,
 }
 
+/// What a preflight is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Direction {
+    /// An update.
+    #[default]
+    Update,
+    /// A backout. Without a backup set only Pods and hosts are looked at; each part looks at the rest before it begins.
+    Backout,
+}
+
 /// What `verify` is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -107,9 +118,12 @@ pub(crate) struct Verify {
     #[serde(default)]
     pub(crate) versions: Versions,
     /// Look for what an update or backout would refuse, on every host and in the cluster, in place of the checks of a
-    /// running system. `versions` then says what is to be installed; with a backup set, that set does.
+    /// running system.
     #[serde(default)]
     pub(crate) preflight: bool,
+    /// What the preflight is for: an update goes to `versions`, a backout to the backup set.
+    #[serde(default)]
+    pub(crate) operation: Direction,
     /// Whether a drain may delete Pods with emptyDir volumes; without it the preflight finds such Pods.
     #[serde(default)]
     pub(crate) delete_emptydir_data: bool,

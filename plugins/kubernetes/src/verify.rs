@@ -14,7 +14,7 @@ use crate::backout::{discovery_of, versions_of};
 use crate::cluster::{self, View};
 use crate::discovery::{self, Discovery};
 use crate::hosts::{self, Host, Software};
-use crate::parameters::{self, Unserved, Verify};
+use crate::parameters::{self, Direction, Unserved, Verify};
 use crate::parts::{COREDNS, RUNNING, unit, unknown};
 use crate::preflight::{self, Assessment, Demands, Rules, of_every_part};
 use crate::update::{accepted, of_versions, refuse_skew};
@@ -325,7 +325,8 @@ fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verificatio
     let name = invocation.cluster()?;
     let cluster = Cluster(name);
     let layout = parameters.layout();
-    let set = invocation.backup_set().ok();
+    let backout = parameters.operation == Direction::Backout;
+    let set = invocation.backup_set().ok().filter(|_| backout);
     let mut checks = Checks::new();
     let mut found = Assessment::default();
     let mut plans: Vec<Found> = Vec::new();
@@ -347,6 +348,7 @@ fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verificatio
         let host_name = host.info.name.as_str();
         let versions = match set {
             Some(set) => versions_of(set, host_name),
+            None if backout => Versions::new(),
             None => parameters.versions.clone(),
         };
         let wanted = of_every_part(&software.installed(), &versions);
@@ -354,7 +356,7 @@ fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verificatio
             directory: layout.directory,
             operating_systems: &parameters.operating_systems,
             free_space_mib: parameters.free_space_mib,
-            downgrade: set.is_some(),
+            downgrade: backout,
         };
         for (package, status) in &software.packages {
             if let Some(version) = &status.version {
@@ -441,7 +443,7 @@ fn of_cluster(
     }
     if let Some(running) = Version::parse(&server.version) {
         let to = server_to.unwrap_or(running);
-        if set.is_none()
+        if parameters.operation == Direction::Update
             && let Some(message) = version::step(running, to)
         {
             found.refuse("version-skipped", "kube-apiserver", message);
