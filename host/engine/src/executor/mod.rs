@@ -13,6 +13,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod unwind;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -123,8 +124,15 @@ pub async fn execute(parts: Parts, plan: &Plan) -> Result<RunSummary, JournalErr
         terminal: tokio::sync::Mutex::default(),
         found: Mutex::default(),
     });
-    let end = executor.whole(plan).await;
+    let mut end = executor.whole(plan).await;
     executor.gate.settled().await;
+    if let Ending::Step(step) = &end
+        && step.unwind
+        && step.stop.is_none()
+    {
+        end = Ending::Unwound(executor.unwind(plan).await);
+        executor.gate.settled().await;
+    }
     executor.conclude(plan, end).await
 }
 
@@ -222,8 +230,9 @@ impl Executor {
                 Some("the operator answered no; nothing was changed".to_owned()),
             ),
             Ending::Step(end) => outcome_of(end),
+            Ending::Unwound(outcome) => (*outcome, None),
         };
-        if outcome == RunOutcome::Succeeded
+        if matches!(outcome, RunOutcome::Succeeded)
             && let Err(error) = self.release_sets(plan).await
         {
             message = Some(error.to_string());
@@ -278,6 +287,8 @@ impl Executor {
 enum Ending {
     Declined,
     Step(StepEnd),
+    /// What was changed was backed out, or that failed too.
+    Unwound(RunOutcome),
 }
 
 fn outcome_of(end: &StepEnd) -> (RunOutcome, Option<String>) {

@@ -56,6 +56,8 @@ pub(super) struct Record {
     pub(super) hosts: IndexMap<String, HostState>,
     pub(super) reports: Vec<Reported>,
     pub(super) warnings: Vec<Finding>,
+    /// Updates that changed something, in the order in which they ended.
+    pub(super) changed: Vec<super::unwind::Changed>,
     /// Outcome of each step, by path.
     pub(super) steps: BTreeMap<String, StepOutcome>,
 }

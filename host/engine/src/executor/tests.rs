@@ -12,7 +12,9 @@ use super::*;
 use crate::artifacts::DirectoryStore;
 use crate::backups::Backups;
 use crate::contract::operations::{Check, Verdict, Verification};
-use crate::contract::types::{Finding as ContractFinding, Invocation, Problem, Report};
+use crate::contract::types::{
+    ComponentVersion, Finding as ContractFinding, Invocation, Problem, Report,
+};
 use crate::contract::{Failure, FailureKind, Place, RetryAdvice};
 use crate::expression::Scope;
 use crate::gate::Attempt;
@@ -125,7 +127,11 @@ impl Component for Scripted {
             summary: String::new(),
             outputs: json!({"did": job.operation()}).to_string(),
             artifacts: Vec::new(),
-            versions: Vec::new(),
+            versions: vec![ComponentVersion {
+                part: "p".to_owned(),
+                version: "1".to_owned(),
+                place: Place::Runner,
+            }],
             warnings: Vec::new(),
         })))
     }
@@ -225,7 +231,10 @@ async fn run_with(
         gate: Arc::clone(&bench.gate),
         backups: Backups::open(&home.path().join("sets")).unwrap(),
         store: Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap()),
-        releases: Releases::default(),
+        releases: serde_json::from_value(
+            json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}}}}),
+        )
+        .unwrap(),
         platform: "p".to_owned(),
         run: "r".to_owned(),
         stamp: Timestamp::from_unix_millis(0),
@@ -571,6 +580,45 @@ async fn an_update_without_a_backup_is_refused() {
     assert_eq!(done.summary.outcome, RunOutcome::Refused);
     assert!(done.calls.is_empty());
     assert!(done.summary.message.unwrap().contains("run a backup first"));
+}
+
+fn with_backup(on_failure: &str) -> Value {
+    workflow(json!([
+        {"name": "backup", "component": "p", "operation": "backup"},
+        {"name": "one", "component": "p", "operation": "update", "targets": "ab", "forks": 1},
+        {"name": "two", "component": "q", "operation": "verify", "on-failure": on_failure},
+    ]))
+}
+
+#[tokio::test]
+async fn what_a_failed_run_changed_is_backed_out_last_first() {
+    let acts = [("q verify-health a,b,c", Act::Unhealthy)];
+    let done = run(with_backup("back-out"), &acts).await;
+    assert_eq!(
+        done.summary.outcome,
+        RunOutcome::BackedOut,
+        "{:?}",
+        done.summary.failures
+    );
+    assert_eq!(
+        done.calls[done.calls.len() - 2..],
+        ["p backout b", "p backout a"]
+    );
+}
+
+#[tokio::test]
+async fn a_backout_that_fails_makes_the_run_stuck() {
+    let acts = [
+        ("q verify-health a,b,c", Act::Unhealthy),
+        ("p backout b", Act::Fail),
+    ];
+    let done = run(with_backup("back-out"), &acts).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Stuck);
+    assert_eq!(
+        done.calls.last().unwrap(),
+        "p backout b",
+        "nothing is touched after that"
+    );
 }
 
 #[tokio::test]

@@ -77,6 +77,17 @@ impl Executor {
             ended.outcome,
             ended.culprit.as_deref(),
         );
+        // A failed update may have changed something, too.
+        if unit.job == Job::Update && ended.outcome != StepOutcome::Ok {
+            record.changed.push(super::unwind::Changed {
+                step: unit.step.clone(),
+                component: unit.component.clone(),
+                target: unit.target.clone(),
+                hosts: unit.hosts.clone(),
+                cluster: unit.cluster.clone(),
+                parameters: unit.parameters.clone(),
+            });
+        }
         if let Some(report) = &ended.report {
             record.warnings.extend(report.warnings.iter().cloned());
             record.reports.push(super::Reported {

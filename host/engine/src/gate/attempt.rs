@@ -14,7 +14,7 @@ use super::call::{Call, by_place, too_much};
 use super::runner::Runner;
 use super::{Gate, Stop};
 use crate::capability::{Capable, Subject};
-use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, log};
+use crate::contract::{Class, Failure, FailureKind, Function, Place, log};
 
 /// Lines that an attempt may log.
 const MAX_LINES: u32 = 10_000;

@@ -50,6 +50,11 @@ async fn a_write_is_started_on_disk_performed_and_ended() {
     assert!(answers[0].as_ref().unwrap().changed);
     assert!(attempt.has_changed());
     assert_eq!(bench.script.performed(), ["start a/x.service"]);
+    assert_eq!(
+        bench.events.0.lock().unwrap().len(),
+        2,
+        "it is shown when it begins and when it ends"
+    );
     let lines = written(&bench).await;
     let [start, end] = lines.as_slice() else {
         panic!("{lines:?}")

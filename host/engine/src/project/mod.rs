@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use runner_types::{
-    Connection, Depth, Diagnostic, Diagnostics, Digest, Document, Extra, FileDigest, FormatVersion,
+    Connection, Depth, Diagnostic, Diagnostics, Digest, Extra, FileDigest, FormatVersion,
     Inventory, Located, Operation, Operator, PluginPin, Policy, Releases, ResolvedInventory,
     RunHeader, SourceFile, Timestamp, Workflow,
 };
