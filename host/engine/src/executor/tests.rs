@@ -237,7 +237,7 @@ async fn run_with(
         .unwrap(),
         platform: "p".to_owned(),
         run: "r".to_owned(),
-        stamp: Timestamp::from_unix_millis(0),
+        stamp: Timestamp::from(std::time::SystemTime::now()),
     };
     if cancel {
         bench.gate.cancel();
