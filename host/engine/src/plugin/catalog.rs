@@ -1,6 +1,6 @@
 //! Finding and loading plugins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -220,6 +220,9 @@ impl Catalog {
             reason,
         })?;
         let mut linker = host.linker.clone();
+        for version in wasi_versions(&package.imports) {
+            super::wasi::link(&mut linker, version).map_err(load)?;
+        }
         linker
             .define_unknown_imports_as_traps(&component)
             .map_err(load)?;
@@ -422,6 +425,19 @@ fn check_imports(imports: &[String]) -> Result<(), String> {
         "it imports {}; a plugin may import runner:plugin and wasi only",
         foreign.join(", ")
     ))
+}
+
+/// Versions of WASI 0.2 that a component imports; one may import several.
+fn wasi_versions(imports: &[String]) -> BTreeSet<&str> {
+    imports
+        .iter()
+        .filter_map(|name| {
+            name.strip_prefix("wasi:")?
+                .split_once('@')
+                .map(|(_, version)| version)
+        })
+        .filter(|version| version.starts_with("0.2."))
+        .collect()
 }
 
 /// Functions of the contract that this host does not have would trap when called: refused now, by name.

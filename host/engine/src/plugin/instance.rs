@@ -192,14 +192,13 @@ pub enum GuestError {
     Trapped(String),
 }
 
-/// Makes the linker that every plugin gets: the contract and inert WASI.
+/// Makes the linker that every plugin gets: the contract.
 ///
 /// # Errors
 /// When two parts define the same name.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     generated::link(&mut linker)?;
-    super::wasi::link(&mut linker)?;
     Ok(linker)
 }
 

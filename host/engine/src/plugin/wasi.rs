@@ -56,33 +56,34 @@ struct Datetime {
     nanoseconds: u32,
 }
 
-/// Puts the interfaces that do answer into the linker.
+/// Puts the interfaces that do answer into the linker, under the version that a component imports: a stub under the
+/// exact name would win over an answer under a compatible one.
 ///
 /// # Errors
 /// When a name is in the linker already.
-pub(crate) fn link<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
-    io(linker)?;
-    cli(linker)?;
-    clocks(linker)?;
-    random(linker)?;
-    let mut preopens = linker.instance("wasi:filesystem/preopens@0.2.0")?;
+pub(crate) fn link<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
+    io(linker, version)?;
+    cli(linker, version)?;
+    clocks(linker, version)?;
+    random(linker, version)?;
+    let mut preopens = linker.instance(&format!("wasi:filesystem/preopens@{version}"))?;
     preopens.resource("descriptor", ResourceType::host::<Descriptor>(), |_, _| {
         Ok(())
     })?;
     preopens.func_wrap("get-directories", |_: StoreContextMut<'_, T>, (): ()| {
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })?;
-    let mut types = linker.instance("wasi:filesystem/types@0.2.0")?;
+    let mut types = linker.instance(&format!("wasi:filesystem/types@{version}"))?;
     types.resource("descriptor", ResourceType::host::<Descriptor>(), |_, _| {
         Ok(())
     })?;
     Ok(())
 }
 
-fn io<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
-    let mut error = linker.instance("wasi:io/error@0.2.0")?;
+fn io<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
+    let mut error = linker.instance(&format!("wasi:io/error@{version}"))?;
     error.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))?;
-    let mut poll = linker.instance("wasi:io/poll@0.2.0")?;
+    let mut poll = linker.instance(&format!("wasi:io/poll@{version}"))?;
     poll.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
     // Nothing is ever waited for here: whatever is polled is ready.
     poll.func_wrap(
@@ -100,7 +101,7 @@ fn io<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
         },
     )?;
 
-    let mut streams = linker.instance("wasi:io/streams@0.2.0")?;
+    let mut streams = linker.instance(&format!("wasi:io/streams@{version}"))?;
     streams.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))?;
     streams.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
     streams.resource(
@@ -171,8 +172,8 @@ fn io<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     Ok(())
 }
 
-fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
-    let mut environment = linker.instance("wasi:cli/environment@0.2.0")?;
+fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
+    let mut environment = linker.instance(&format!("wasi:cli/environment@{version}"))?;
     environment.func_wrap("get-environment", |_: StoreContextMut<'_, T>, (): ()| {
         Ok((Vec::<(String, String)>::new(),))
     })?;
@@ -182,7 +183,7 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     environment.func_wrap("initial-cwd", |_: StoreContextMut<'_, T>, (): ()| {
         Ok((None::<String>,))
     })?;
-    let mut exit = linker.instance("wasi:cli/exit@0.2.0")?;
+    let mut exit = linker.instance(&format!("wasi:cli/exit@{version}"))?;
     exit.func_wrap(
         "exit",
         |_: StoreContextMut<'_, T>, (status,): (Result<(), ()>,)| -> Result<()> {
@@ -194,7 +195,7 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     )?;
     for (interface, function) in [("stdout", "get-stdout"), ("stderr", "get-stderr")] {
         let stream = if interface == "stderr" { ERR } else { OUT };
-        let mut instance = linker.instance(&format!("wasi:cli/{interface}@0.2.0"))?;
+        let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
         instance.resource(
             "output-stream",
             ResourceType::host::<OutputStream>(),
@@ -208,7 +209,7 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
             },
         )?;
     }
-    let mut stdin = linker.instance("wasi:cli/stdin@0.2.0")?;
+    let mut stdin = linker.instance(&format!("wasi:cli/stdin@{version}"))?;
     stdin.resource(
         "input-stream",
         ResourceType::host::<InputStream>(),
@@ -218,19 +219,19 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
         store.data_mut().handle()?;
         Ok((Resource::<InputStream>::new_own(0),))
     })?;
-    let mut input = linker.instance("wasi:cli/terminal-input@0.2.0")?;
+    let mut input = linker.instance(&format!("wasi:cli/terminal-input@{version}"))?;
     input.resource(
         "terminal-input",
         ResourceType::host::<TerminalInput>(),
         |_, _| Ok(()),
     )?;
-    let mut output = linker.instance("wasi:cli/terminal-output@0.2.0")?;
+    let mut output = linker.instance(&format!("wasi:cli/terminal-output@{version}"))?;
     output.resource(
         "terminal-output",
         ResourceType::host::<TerminalOutput>(),
         |_, _| Ok(()),
     )?;
-    let mut terminal = linker.instance("wasi:cli/terminal-stdin@0.2.0")?;
+    let mut terminal = linker.instance(&format!("wasi:cli/terminal-stdin@{version}"))?;
     terminal.resource(
         "terminal-input",
         ResourceType::host::<TerminalInput>(),
@@ -243,7 +244,7 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
         ("terminal-stdout", "get-terminal-stdout"),
         ("terminal-stderr", "get-terminal-stderr"),
     ] {
-        let mut instance = linker.instance(&format!("wasi:cli/{interface}@0.2.0"))?;
+        let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
         instance.resource(
             "terminal-output",
             ResourceType::host::<TerminalOutput>(),
@@ -256,9 +257,9 @@ fn cli<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     Ok(())
 }
 
-fn clocks<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
+fn clocks<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     const MILLI: u64 = 1_000_000;
-    let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
+    let mut wall = linker.instance(&format!("wasi:clocks/wall-clock@{version}"))?;
     wall.func_wrap("now", |store: StoreContextMut<'_, T>, (): ()| {
         let now = store.data().last_time();
         let nanoseconds = u32::try_from(now % 1000 * MILLI).unwrap_or_default();
@@ -273,7 +274,7 @@ fn clocks<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
             nanoseconds: 1_000_000,
         },))
     })?;
-    let mut monotonic = linker.instance("wasi:clocks/monotonic-clock@0.2.0")?;
+    let mut monotonic = linker.instance(&format!("wasi:clocks/monotonic-clock@{version}"))?;
     monotonic.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
     monotonic.func_wrap("now", |store: StoreContextMut<'_, T>, (): ()| {
         Ok((store.data().last_time().saturating_mul(MILLI),))
@@ -284,7 +285,7 @@ fn clocks<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
     Ok(())
 }
 
-fn random<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
+fn random<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     for (interface, bytes, number) in [
         ("random", "get-random-bytes", "get-random-u64"),
         (
@@ -293,7 +294,7 @@ fn random<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
             "get-insecure-random-u64",
         ),
     ] {
-        let mut instance = linker.instance(&format!("wasi:random/{interface}@0.2.0"))?;
+        let mut instance = linker.instance(&format!("wasi:random/{interface}@{version}"))?;
         instance.func_wrap(
             bytes,
             |mut store: StoreContextMut<'_, T>, (count,): (u64,)| {
@@ -309,7 +310,7 @@ fn random<T: Wasi>(linker: &mut Linker<T>) -> Result<()> {
             Ok((number_from(store.data_mut()),))
         })?;
     }
-    let mut seed = linker.instance("wasi:random/insecure-seed@0.2.0")?;
+    let mut seed = linker.instance(&format!("wasi:random/insecure-seed@{version}"))?;
     seed.func_wrap(
         "insecure-seed",
         |mut store: StoreContextMut<'_, T>, (): ()| {
