@@ -53,6 +53,8 @@ fn plain_numbers(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load;
+    use serde_json::json;
 
     /// Every object of a schema that has properties refuses others, unless it is open on purpose.
     fn open_objects(at: &str, value: &Value, found: &mut Vec<String>) {
@@ -88,6 +90,137 @@ mod tests {
                 assert!(of.get("description").is_some(), "{name}: {field}");
             }
             assert_eq!(schema["type"], "object", "{name}");
+        }
+    }
+
+    fn valid(name: &str, value: &Value) -> bool {
+        let schema = schemas()
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .unwrap()
+            .1;
+        jsonschema::draft202012::new(&schema)
+            .unwrap()
+            .is_valid(value)
+    }
+
+    /// What the loader takes, the schema takes, and the other way round.
+    #[test]
+    fn schemas_judge_as_the_loader_does() {
+        let step = |step: Value| json!({"name": "w", "steps": [step]});
+        let cases = [
+            (
+                step(json!({"name": "a", "component": "c", "operation": "update"})),
+                true,
+            ),
+            (
+                step(
+                    json!({"name": "a", "component": "c", "operation": "verify", "depth": "health", "needs": []}),
+                ),
+                true,
+            ),
+            (step(json!({"name": "a", "component": "c"})), false),
+            (
+                step(json!({"name": "a", "component": "c", "operation": "rollback"})),
+                false,
+            ),
+            (
+                step(json!({"name": "a", "workflow": "x.json", "inputs": {"a": 1}})),
+                true,
+            ),
+            (
+                step(json!({"name": "a", "workflow": "x.json", "rolling": {}})),
+                false,
+            ),
+            (
+                step(
+                    json!({"name": "a", "component": "c", "operation": "update", "timeout": "5 s"}),
+                ),
+                false,
+            ),
+            (
+                step(
+                    json!({"name": "a", "component": "c", "operation": "update", "targets": ["a", "!b"]}),
+                ),
+                true,
+            ),
+            (
+                step(
+                    json!({"name": "a", "rolling": {"over": "x", "batch": [1, "25%"], "maintenance": ["k", {"component": "l"}],
+                "pause": {"before": {"message": "m"}},
+                "steps": [{"name": "b", "component": "c", "operation": "update"}]}}),
+                ),
+                true,
+            ),
+            (
+                step(
+                    json!({"name": "a", "rolling": {"over": "x", "batch": "25", "max-failures": "101%", "steps": []}}),
+                ),
+                false,
+            ),
+            (
+                step(json!({"name": "a", "component": "c", "operation": "update", "extra": 1})),
+                false,
+            ),
+            (
+                json!({"name": "w", "inputs": {"a": {"type": "bool"}},
+                "steps": [{"name": "a", "component": "c", "operation": "update"}]}),
+                false,
+            ),
+        ];
+        for (value, wanted) in cases {
+            assert_eq!(
+                load::<Workflow>(&value.to_string(), "w").is_ok(),
+                wanted,
+                "loader: {value}"
+            );
+            assert_eq!(valid("workflow", &value), wanted, "schema: {value}");
+        }
+        let inventories = [
+            (
+                json!({"hosts": {"a": {"become": {"user": "x"}, "port": 22}, "b": {"become": true}}}),
+                true,
+            ),
+            (json!({"hosts": {"a": {"become": "yes"}}}), false),
+            (json!({"hosts": {"a": {"port": 70000}}}), false),
+            (
+                json!({"hosts": {"a": {}}, "secrets": {"s": {"command": ["x"]}}}),
+                true,
+            ),
+            (
+                json!({"hosts": {"a": {}}, "secrets": {"s": {"env": "x"}}}),
+                false,
+            ),
+        ];
+        for (value, wanted) in inventories {
+            assert_eq!(
+                load::<Inventory>(&value.to_string(), "i").is_ok(),
+                wanted,
+                "loader: {value}"
+            );
+            assert_eq!(valid("inventory", &value), wanted, "schema: {value}");
+        }
+        let policies = [
+            (
+                json!({"grants": [{"plugin": "a", "allow": "systemd.stop", "units": ["x"]}]}),
+                true,
+            ),
+            (
+                json!({"grants": [{"plugin": "a", "allow": "systemd.stop", "units": "x"}]}),
+                false,
+            ),
+            (
+                json!({"grants": [{"plugin": "a", "allow": "systemd.stop", "unit": ["x"]}]}),
+                false,
+            ),
+        ];
+        for (value, wanted) in policies {
+            assert_eq!(
+                load::<Policy>(&value.to_string(), "p").is_ok(),
+                wanted,
+                "loader: {value}"
+            );
+            assert_eq!(valid("policy", &value), wanted, "schema: {value}");
         }
     }
 }

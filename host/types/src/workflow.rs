@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Depth, Expr, Operation, Template, TimeSpan};
+use crate::{Depth, Expr, Template, TimeSpan};
 
 mod batch;
 mod check;
@@ -159,43 +159,6 @@ const fn one_day() -> TimeSpan {
 
 pub(crate) const fn yes() -> bool {
     true
-}
-
-impl Workflow {
-    /// Every component step with its JSON path, those inside rolling blocks included; sub-workflows are not followed.
-    #[must_use]
-    pub fn component_steps(&self) -> Vec<&ComponentStep> {
-        let mut found = Vec::new();
-        for step in &self.steps {
-            match &step.action {
-                StepAction::Component(step) => found.push(step),
-                StepAction::Rolling(rolling) => {
-                    found.extend(rolling.steps.iter().filter_map(|step| match &step.action {
-                        StepAction::Component(step) => Some(step),
-                        StepAction::Rolling(_) | StepAction::Workflow(_) => None,
-                    }));
-                }
-                StepAction::Workflow(_) => {}
-            }
-        }
-        found
-    }
-
-    /// Whether any of its own steps updates or backs out.
-    #[must_use]
-    pub fn changes_platform(&self) -> bool {
-        self.component_steps()
-            .iter()
-            .any(|step| step.operation.changes_platform())
-    }
-}
-
-impl ComponentStep {
-    /// Whether this step is of that operation.
-    #[must_use]
-    pub fn is(&self, operation: Operation) -> bool {
-        self.operation == operation
-    }
 }
 
 #[cfg(test)]

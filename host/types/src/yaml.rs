@@ -1,5 +1,6 @@
 //! YAML as Ansible reads it: YAML 1.1's plain scalars, merge keys, and the tags of vaults and unsafe texts.
 
+use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ pub(crate) enum YamlKind {
     /// A list.
     List(Vec<Yaml>),
     /// A mapping; of names that stand twice the last one counts, as in Ansible.
-    Map(Vec<(String, Yaml)>),
+    Map(IndexMap<String, Yaml>),
 }
 
 impl Yaml {
@@ -96,7 +97,7 @@ struct Open {
 enum Items {
     List(Vec<Yaml>),
     Map {
-        members: Vec<(String, Yaml)>,
+        members: IndexMap<String, Yaml>,
         merged: Vec<Yaml>,
         key: Option<String>,
     },
@@ -129,7 +130,7 @@ impl Builder<'_> {
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(position, tag.as_deref())?;
                 let items = Items::Map {
-                    members: Vec::new(),
+                    members: IndexMap::new(),
                     merged: Vec::new(),
                     key: None,
                 };
@@ -214,8 +215,7 @@ impl Builder<'_> {
                 },
                 Some(name) if name == "<<" => merged.push(value),
                 Some(name) => {
-                    members.retain(|(known, _)| *known != name);
-                    members.push((name, value));
+                    members.insert(name, value);
                 }
             },
         }
@@ -288,8 +288,11 @@ fn key_of(value: &Yaml) -> Option<String> {
 }
 
 /// `<<`: members of the merged mappings, of which the first one wins, below the own ones.
-fn merge(members: Vec<(String, Yaml)>, merged: Vec<Yaml>) -> Vec<(String, Yaml)> {
-    let mut all: Vec<(String, Yaml)> = Vec::new();
+fn merge(members: IndexMap<String, Yaml>, merged: Vec<Yaml>) -> IndexMap<String, Yaml> {
+    if merged.is_empty() {
+        return members;
+    }
+    let mut all: IndexMap<String, Yaml> = IndexMap::new();
     for value in merged {
         let sources = match value.kind {
             YamlKind::List(items) => items,
@@ -298,14 +301,11 @@ fn merge(members: Vec<(String, Yaml)>, merged: Vec<Yaml>) -> Vec<(String, Yaml)>
         for source in sources {
             if let YamlKind::Map(inner) = source.kind {
                 for (name, value) in inner {
-                    if !all.iter().any(|(known, _)| *known == name) {
-                        all.push((name, value));
-                    }
+                    all.entry(name).or_insert(value);
                 }
             }
         }
     }
-    all.retain(|(name, _)| !members.iter().any(|(known, _)| known == name));
     all.extend(members);
     all
 }
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_names_counts() {
-        assert_eq!(json_of("a: 1\nb: 2\na: 3\n"), json!({"b": 2, "a": 3}));
+        assert_eq!(json_of("a: 1\nb: 2\na: 3\n"), json!({"a": 3, "b": 2}));
     }
 
     #[test]
@@ -464,9 +464,9 @@ mod tests {
         let YamlKind::Map(members) = &value.kind else {
             panic!("no mapping")
         };
-        assert!(matches!(members[0].1.kind, YamlKind::Vault));
+        assert!(matches!(members[0].kind, YamlKind::Vault));
         assert!(matches!(
-            members[1].1.kind,
+            members[1].kind,
             YamlKind::Text { literal: true, .. }
         ));
         assert!(value.to_json().is_none());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{ALL, Become, Inventory};
-use crate::{Document, JsonPath, Mistakes, did_you_mean};
+use crate::{Document, JsonPath, MAX_DEPTH, Mistakes, did_you_mean};
 
 impl Document for Inventory {
     const KIND: &'static str = "inventory";
@@ -66,6 +66,9 @@ impl Inventory {
             .collect();
         let mut edges = Vec::with_capacity(self.groups.len());
         for (name, group) in &self.groups {
+            if mistakes.is_full() {
+                return;
+            }
             let at = root.key(name);
             if name == ALL {
                 mistakes.add_with_help(
@@ -77,7 +80,7 @@ impl Inventory {
                 check_name(&at, name, "group", mistakes);
             }
             for (index, host) in group.hosts.iter().enumerate() {
-                if self.hosts.contains_key(host) {
+                if self.hosts.contains_key(host) || mistakes.is_full() {
                     continue;
                 }
                 let at = at.key("hosts").index(index);
@@ -116,6 +119,15 @@ impl Inventory {
             mistakes.add(
                 &root.key(first).key("groups"),
                 format!("these groups contain each other: {}", names.join(" -> ")),
+            );
+        } else if let Some(index) = self.depths().iter().position(|depth| *depth >= MAX_DEPTH) {
+            let name = self
+                .groups
+                .get_index(index)
+                .map_or("", |(name, _)| name.as_str());
+            mistakes.add(
+                &root.key(name),
+                format!("groups nest deeper than {MAX_DEPTH}"),
             );
         }
     }

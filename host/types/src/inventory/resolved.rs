@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::{Become, Connection, Host, Inventory};
 
@@ -254,18 +255,22 @@ impl Inventory {
         let depths = self.depths();
         let mut by_depth: Vec<usize> = (0..self.groups.len()).collect();
         by_depth.sort_by_key(|index| depths[*index]);
+        let mut ranks = vec![0; by_depth.len()];
+        for (rank, index) in by_depth.iter().enumerate() {
+            ranks[*index] = rank;
+        }
         // For each host the groups it is in: its own ones, and all that contain them.
-        let mut member_of: IndexMap<&str, Vec<bool>> = self
+        let mut member_of: IndexMap<&str, BTreeSet<usize>> = self
             .hosts
             .keys()
-            .map(|name| (name.as_str(), vec![false; self.groups.len()]))
+            .map(|name| (name.as_str(), BTreeSet::new()))
             .collect();
         let parents = self.parents();
         for (index, group) in self.groups.values().enumerate() {
             let above = upwards(&parents, index);
             for host in &group.hosts {
                 if let Some(groups) = member_of.get_mut(host.as_str()) {
-                    above.iter().for_each(|group| groups[*group] = true);
+                    groups.extend(above.iter().map(|group| ranks[*group]));
                 }
             }
         }
@@ -278,11 +283,8 @@ impl Inventory {
         for (name, host) in &self.hosts {
             let mut variables = self.variables.clone();
             let mut names = Vec::new();
-            let member = member_of.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-            for index in by_depth
-                .iter()
-                .filter(|index| member.get(**index) == Some(&true))
-            {
+            let ranks = member_of.get(name.as_str()).into_iter().flatten();
+            for index in ranks.filter_map(|rank| by_depth.get(*rank)) {
                 if let Some((group, of)) = self.groups.get_index(*index) {
                     names.push(group.clone());
                     variables.extend(of.variables.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -351,7 +353,7 @@ impl Inventory {
     }
 
     /// How many groups there are around each, along the longest way.
-    fn depths(&self) -> Vec<usize> {
+    pub(super) fn depths(&self) -> Vec<usize> {
         let mut depths = vec![0; self.groups.len()];
         // Each round goes one level deeper; a cycle, which `check` refuses, ends with the rounds.
         for _ in 0..self.groups.len() {

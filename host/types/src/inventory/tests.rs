@@ -227,33 +227,40 @@ fn mistakes_are_named() {
     }
 }
 
-#[test]
-fn a_thousand_hosts_in_nested_groups_resolve() {
+/// So many groups, each within the one after it, and hosts in each.
+fn nested(groups: usize, hosts: usize) -> Inventory {
     let mut inventory = Inventory::default();
-    for number in 0..1000 {
+    for number in 0..groups {
+        let names: Vec<String> = (0..hosts).map(|host| format!("h{number}-{host}")).collect();
         inventory
             .hosts
-            .insert(format!("h{number}"), Host::default());
-        let inner = if number == 0 {
-            Vec::new()
-        } else {
-            vec![format!("g{}", number - 1)]
-        };
+            .extend(names.iter().map(|name| (name.clone(), Host::default())));
+        let inner = number.checked_sub(1).map(|inner| format!("g{inner}"));
         let group = Group {
-            hosts: vec![format!("h{number}")],
-            groups: inner,
+            hosts: names,
+            groups: inner.into_iter().collect(),
             ..Group::default()
         };
         inventory.groups.insert(format!("g{number}"), group);
     }
-    let resolved = inventory.resolve();
-    assert_eq!(resolved.groups["g999"].len(), 1000);
-    assert_eq!(resolved.host("h0").unwrap().groups.len(), 1000);
-    assert_eq!(
-        resolved.host("h0").unwrap().groups[0],
-        "g999",
-        "outer groups come first"
-    );
+    inventory
+}
+
+#[test]
+fn many_hosts_in_nested_groups_resolve() {
+    let resolved = nested(60, 100).resolve();
+    assert_eq!(resolved.groups["g59"].len(), 6000);
+    let host = resolved.host("h0-0").unwrap();
+    assert_eq!(host.groups.len(), 60);
+    assert_eq!(host.groups[0], "g59", "outer groups come first");
+}
+
+#[test]
+fn groups_nest_so_deep_and_no_deeper() {
+    let text = |groups| serde_json::to_string(&nested(groups, 1)).unwrap();
+    assert!(load::<Inventory>(&text(64), "i").is_ok());
+    let error = load::<Inventory>(&text(65), "i").unwrap_err().to_string();
+    assert!(error.contains("groups nest deeper than 64"), "{error}");
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::JsonPath;
+use super::{JsonPath, MAX_MISTAKES};
 
 /// A place in a text, counted from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +87,21 @@ impl Diagnostics {
             return Ok(());
         }
         found.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+        if let Some(more) = found
+            .len()
+            .checked_sub(MAX_MISTAKES)
+            .filter(|more| *more > 0)
+        {
+            found.truncate(MAX_MISTAKES);
+            let file = found
+                .last()
+                .map(|last| last.file.clone())
+                .unwrap_or_default();
+            found.push(Diagnostic::of_file(
+                &file,
+                format!("and {more} more like these"),
+            ));
+        }
         Err(Self(found))
     }
 
@@ -162,6 +177,12 @@ impl Mistakes {
             ..Diagnostic::of_file(file, message)
         });
         Diagnostics::check(found.collect())
+    }
+
+    /// Whether there are so many that looking for more is of no use.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.len() > MAX_MISTAKES
     }
 
     /// Whether there is none.

@@ -9,8 +9,9 @@ pub fn glob_matches(pattern: &str, text: &str, separator: Option<char>) -> bool 
     // Row by row over the tokens: `reach[i]` says whether the tokens so far cover the first `i` characters.
     let mut reach = vec![false; text.len() + 1];
     reach[0] = true;
+    let mut next = vec![false; text.len() + 1];
     for token in tokens {
-        let mut next = vec![false; text.len() + 1];
+        next.fill(false);
         match token {
             Token::Literal(wanted) => {
                 for (at, c) in text.iter().enumerate() {
@@ -29,7 +30,7 @@ pub fn glob_matches(pattern: &str, text: &str, separator: Option<char>) -> bool 
                 }
             }
         }
-        reach = next;
+        std::mem::swap(&mut reach, &mut next);
     }
     reach.last().copied().unwrap_or(false)
 }

@@ -1,7 +1,7 @@
 //! What the types of a workflow cannot say.
 
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{InputSpec, Prompt, Retry, Rolling, Step, StepAction, Workflow, WorkflowText};
 use crate::{Document, JsonPath, Mistakes, Segment, TimeSpan, did_you_mean, segments};
@@ -11,8 +11,20 @@ impl Document for Workflow {
 
     fn check(&self, mistakes: &mut Mistakes) {
         let root = JsonPath::root();
+        let names = |steps: &[Step]| {
+            steps
+                .iter()
+                .map(|step| step.name.clone())
+                .collect::<Vec<_>>()
+        };
+        let inner = self.steps.iter().flat_map(|step| match &step.action {
+            StepAction::Rolling(block) => names(&block.steps),
+            StepAction::Component(_) | StepAction::Workflow(_) => Vec::new(),
+        });
+        let steps = names(&self.steps).into_iter().chain(inner).collect();
         Checker {
             workflow: self,
+            steps,
             mistakes,
         }
         .workflow(&root);
@@ -21,6 +33,8 @@ impl Document for Workflow {
 
 struct Checker<'a> {
     workflow: &'a Workflow,
+    /// Names of all steps, those within rolling blocks included.
+    steps: HashSet<String>,
     mistakes: &'a mut Mistakes,
 }
 
@@ -222,6 +236,9 @@ impl Checker<'_> {
                 continue;
             };
             for (number, need) in needs.iter().enumerate() {
+                if self.mistakes.is_full() {
+                    return;
+                }
                 let at = at.index(index).key("needs").index(number);
                 match places.get(need.as_str()) {
                     Some(place) if *place == index => {
@@ -391,36 +408,23 @@ impl Checker<'_> {
 
     /// Names after `inputs.` and `steps.` must exist.
     fn references(&mut self, at: &JsonPath, expr: &str) {
-        let workflow = self.workflow;
+        if self.mistakes.is_full() {
+            return;
+        }
         for (root, name) in references(expr) {
-            let (known, what): (Vec<&str>, &str) = match root {
-                "inputs" => (
-                    workflow.inputs.keys().map(String::as_str).collect(),
-                    "input",
-                ),
-                "steps" => (
-                    workflow
-                        .steps
-                        .iter()
-                        .map(|step| step.name.as_str())
-                        .collect(),
-                    "step",
-                ),
-                _ => continue,
-            };
-            let inner = what == "step" && self.is_inner_step(name);
-            if !inner && !known.contains(&name) {
-                let near = did_you_mean(name, known.iter().copied());
-                self.mistakes.add(at, format!("no {what} {name:?}{near}"));
+            let inputs = &self.workflow.inputs;
+            match root {
+                "inputs" if !inputs.contains_key(name) => {
+                    let near = did_you_mean(name, inputs.keys());
+                    self.mistakes.add(at, format!("no input {name:?}{near}"));
+                }
+                "steps" if !self.steps.contains(name) => {
+                    let near = did_you_mean(name, &self.steps);
+                    self.mistakes.add(at, format!("no step {name:?}{near}"));
+                }
+                _ => {}
             }
         }
-    }
-
-    fn is_inner_step(&self, name: &str) -> bool {
-        self.workflow.steps.iter().any(|step| match &step.action {
-            StepAction::Rolling(block) => block.steps.iter().any(|inner| inner.name == name),
-            StepAction::Component(_) | StepAction::Workflow(_) => false,
-        })
     }
 }
 

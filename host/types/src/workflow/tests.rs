@@ -69,7 +69,6 @@ fn a_whole_workflow_is_read_and_written_back() {
         workflow.requires.backup.max_age,
         TimeSpan::from_secs(12 * 3600)
     );
-    assert_eq!(workflow.component_steps().len(), 3);
     let again = serde_json::to_string_pretty(&workflow).unwrap();
     assert_eq!(read(&again).unwrap(), workflow);
 }
@@ -385,4 +384,35 @@ proptest! {
     fn no_argument_panics(argument in ".{0,60}") {
         let _ = values(&[&argument]);
     }
+}
+
+/// A workflow of so many steps, whose needs and conditions name other steps.
+fn large(steps: usize, wrong: &str) -> String {
+    let step = |number: usize| {
+        let other = number.saturating_sub(1);
+        format!(
+            r#"{{"name": "s{number}", "component": "c", "operation": "update", "needs": [{}],
+                "when": "steps.s{other}{wrong}.changed"}}"#,
+            if number == 0 {
+                String::new()
+            } else {
+                format!("\"s{other}{wrong}\"")
+            }
+        )
+    };
+    let steps: Vec<String> = (0..steps).map(step).collect();
+    format!(r#"{{"name": "w", "steps": [{}]}}"#, steps.join(","))
+}
+
+#[test]
+fn large_files_are_judged_too() {
+    assert_eq!(read(&large(10_000, "")).unwrap().steps.len(), 10_000);
+    let found = mistakes(&large(10_000, "x"));
+    assert!(found.len() <= 60, "{}", found.len());
+    assert!(
+        found
+            .last()
+            .is_some_and(|last| last.contains("more like these")),
+        "{found:?}"
+    );
 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 use super::literal;
-use super::ranges::expand;
 use super::tree::{Tree, UNGROUPED, variable_of_json};
 use crate::{ALL, Diagnostic, Diagnostics, Position, did_you_mean};
 
@@ -140,7 +139,7 @@ impl Reader<'_> {
                 ),
             }
         }
-        let names = match expand(name) {
+        let names = match self.tree.expand(name) {
             Ok(names) => names,
             Err(reason) => return self.wrong(number, reason, ""),
         };

@@ -1,7 +1,7 @@
 //! Ranges in host names: `node[1:3]`, `node[01:10:2]`, `rack[a:c]-[1:2]`.
 
 /// More hosts than this are not made of one name.
-const MAX_HOSTS: usize = 100_000;
+pub(super) const MAX_HOSTS: usize = 100_000;
 
 /// The names that a name with ranges means.
 pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {

@@ -545,3 +545,21 @@ proptest! {
         let _ = load_inventory(&Memory::of(&[("h.ini", &INI[..cut])]), Path::new("h.ini"));
     }
 }
+
+#[test]
+fn large_files_are_judged_too() {
+    let bad = "[\n".repeat(200_000);
+    assert!(error(&[("h.ini", &bad)]).lines().count() < 200);
+    let many = "n[1:60000]\nm[1:60000]\n";
+    assert!(error(&[("h.ini", many)]).contains("more than 100000 hosts"));
+    let hosts: String = (0..50_000)
+        .map(|n| format!("    h{n}: {{a: {n}}}\n"))
+        .collect();
+    assert_eq!(
+        load(&[("h.yml", &format!("all:\n  hosts:\n{hosts}"))])
+            .inventory
+            .hosts
+            .len(),
+        50_000
+    );
+}

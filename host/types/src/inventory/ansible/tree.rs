@@ -3,6 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
+use super::ranges::{MAX_HOSTS, expand};
 use crate::yaml::{Yaml, YamlKind};
 use crate::{ALL, Needs, Unavailable, Variable};
 
@@ -29,6 +30,15 @@ pub(super) struct TreeGroup {
 impl Tree {
     pub(super) fn group(&mut self, name: &str) -> &mut TreeGroup {
         self.groups.entry(name.to_owned()).or_default()
+    }
+
+    /// The names that a name with ranges means, while there is room for them.
+    pub(super) fn expand(&self, name: &str) -> Result<Vec<String>, String> {
+        let names = expand(name)?;
+        if self.hosts.len() + names.len() > MAX_HOSTS {
+            return Err(format!("there are more than {MAX_HOSTS} hosts"));
+        }
+        Ok(names)
     }
 
     /// Declares a host, in a group when one is given.

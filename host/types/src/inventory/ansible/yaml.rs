@@ -1,6 +1,5 @@
 //! Ansible's YAML inventories.
 
-use super::ranges::expand;
 use super::tree::{Tree, variable_of_yaml};
 use crate::yaml::{Yaml, YamlKind, parse as parse_yaml};
 use crate::{ALL, Diagnostic, Diagnostics, MAX_DEPTH};
@@ -91,7 +90,7 @@ impl Reader<'_> {
 
     fn hosts(&mut self, group: &str, hosts: &Yaml) {
         for (pattern, variables) in self.members(hosts, "hosts") {
-            let names = match expand(&pattern) {
+            let names = match self.tree.expand(&pattern) {
                 Ok(names) => names,
                 Err(reason) => {
                     self.wrong(&variables, reason, "");
@@ -111,7 +110,7 @@ impl Reader<'_> {
     /// Members of a mapping. As in Ansible nothing is an empty one, and a text one with only that name.
     fn members(&mut self, value: &Yaml, what: &str) -> Vec<(String, Yaml)> {
         match &value.kind {
-            YamlKind::Map(members) => members.clone(),
+            YamlKind::Map(members) => members.clone().into_iter().collect(),
             YamlKind::Text { text, .. } if ["hosts", "children"].contains(&what) => {
                 vec![(
                     text.clone(),
