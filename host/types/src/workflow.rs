@@ -161,5 +161,26 @@ pub(crate) const fn yes() -> bool {
     true
 }
 
+impl Workflow {
+    /// Every component step, those inside rolling blocks included; sub-workflows are not followed.
+    #[must_use]
+    pub fn component_steps(&self) -> Vec<&ComponentStep> {
+        let mut found = Vec::new();
+        for step in &self.steps {
+            match &step.action {
+                StepAction::Component(step) => found.push(step),
+                StepAction::Rolling(rolling) => {
+                    found.extend(rolling.steps.iter().filter_map(|step| match &step.action {
+                        StepAction::Component(step) => Some(step),
+                        StepAction::Rolling(_) | StepAction::Workflow(_) => None,
+                    }));
+                }
+                StepAction::Workflow(_) => {}
+            }
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,7 @@ fn a_whole_workflow_is_read_and_written_back() {
         workflow.requires.backup.max_age,
         TimeSpan::from_secs(12 * 3600)
     );
+    assert_eq!(workflow.component_steps().len(), 3);
     let again = serde_json::to_string_pretty(&workflow).unwrap();
     assert_eq!(read(&again).unwrap(), workflow);
 }
