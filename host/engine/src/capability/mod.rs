@@ -18,6 +18,8 @@ mod runner;
 mod secrets;
 mod systemd;
 
+pub(crate) use systemd::drop_in_path;
+
 /// What a grant is judged by, besides the place.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject<'a> {

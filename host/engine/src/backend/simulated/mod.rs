@@ -1,38 +1,28 @@
 //! The simulated platform.
+#![doc = include_str!("FORMAT.md")]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod behaviour;
+mod birth;
+mod facts;
+mod fault;
+mod files;
+mod generate;
+mod kubernetes;
+mod model;
+mod pattern;
+mod pipe;
+mod platform;
+mod rules;
+mod seed;
+mod serve;
 
-use crate::artifacts::Store;
-use crate::contract::Backend;
+pub use behaviour::Behaviours;
+pub use facts::StoreError as FactsError;
+pub use fault::{Fault, FaultKind, Faults};
+pub use files::{SeedFile, read_behaviours, read_faults};
+pub use generate::{Shape, generate};
+pub use platform::{Simulated, SimulatedError};
+pub use seed::PlatformSeed;
 
-pub mod facts;
-
-/// A simulated platform, open.
-pub struct Simulated;
-
-/// Why a simulated platform cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SimulatedError(String);
-
-impl Simulated {
-    /// Opens a platform, seeded when its directory is new.
-    ///
-    /// # Errors
-    /// When its seed, its behaviours, its faults or its state are wrong.
-    pub fn open(
-        _directory: &Path,
-        seed: &Path,
-        _behaviours: &[PathBuf],
-        _faults: Option<&Path>,
-        _store: Arc<dyn Store>,
-    ) -> Result<Self, SimulatedError> {
-        Err(SimulatedError(format!(
-            "{} cannot be opened",
-            seed.display()
-        )))
-    }
-}
-
-impl Backend for Simulated {}
+#[cfg(test)]
+mod tests;

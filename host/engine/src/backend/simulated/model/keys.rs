@@ -2,7 +2,7 @@
 
 /// A host.
 pub(crate) fn host(host: &str) -> String {
-    format!("host/{host}")
+    format!("hosts/{host}")
 }
 
 /// A unit; with an empty name the prefix of all.
@@ -66,4 +66,9 @@ pub(crate) fn fault(name: &str) -> String {
 /// The hosts that an address, host name or node's InternalIP may mean.
 pub(crate) fn address(address: &str) -> String {
     format!("address/{address}")
+}
+
+/// The host that a node is.
+pub(crate) fn node_host(cluster: &str, node: &str) -> String {
+    format!("cluster/{cluster}/host/{node}")
 }

@@ -1,0 +1,318 @@
+//! `artifacts`: between simulated files and the store, always as a stream.
+
+use std::io::{self, Read, Write};
+
+use crate::artifacts::{Stored, StoreError};
+use crate::backend::failure;
+use crate::backend::simulated::Simulated;
+use crate::backend::simulated::model::Model;
+use crate::backend::simulated::model::content::Content;
+use crate::backend::simulated::model::files::{Entry, inside};
+use crate::backend::simulated::pattern::glob;
+use crate::backend::simulated::pipe::{self, Sink};
+use crate::backend::simulated::platform::{Shared, blocking};
+use crate::contract::artifacts::{
+    Capability, DataOrder, DataRef, GetData, Put, PutData, PutOrder, Restore, RestoreOrder, Source, StoredData, Tree,
+};
+use crate::contract::files::{FileChange, FileKind, Precondition};
+use crate::contract::types::Artifact;
+use crate::contract::{Failure, Performed, Place};
+
+/// Data that `get-data` gives back at most.
+const MOST_DATA: u64 = 4 << 20;
+/// A comment in the first header tells a stored tree from a file that happens to be an archive.
+const TREE: &[u8] = b"25 comment=runner-tree-1\n";
+
+#[async_trait::async_trait]
+impl Capability for Simulated {
+    async fn put(&self, place: &Place, items: Vec<PutOrder>) -> Performed<Artifact> {
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            let ready = self.call::<Put>(place, vec![item.clone()], |shared, _| vec![shared.reachable()]).await?;
+            answers.push(match ready.into_iter().next() {
+                Some(Err(failure)) => Err(failure),
+                _ => self.store_one(item).await,
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn put_data(&self, place: &Place, items: Vec<DataOrder>) -> Performed<Artifact> {
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            let size = item.data.len() as u64;
+            let stored = self.shared.store.put_bytes(item.data).await;
+            answers.push(stored.map_err(|error| stores(&error)).map(|digest| Artifact {
+                digest,
+                size,
+                name: item.name,
+                origin: place.clone(),
+                labels: item.labels,
+            }));
+        }
+        Ok(answers)
+    }
+
+    async fn get_data(&self, _place: &Place, items: Vec<DataRef>) -> Performed<StoredData> {
+        let mut answers = Vec::with_capacity(items.len());
+        for item in items {
+            let data = self.shared.store.read_bytes(&item.digest, MOST_DATA).await;
+            answers.push(data.map(|data| StoredData { data }).map_err(|error| stores(&error)));
+        }
+        Ok(answers)
+    }
+
+    async fn restore(&self, place: &Place, items: Vec<RestoreOrder>) -> Performed<FileChange> {
+        let mut answers: Vec<Result<FileChange, Failure>> = Vec::with_capacity(items.len());
+        for item in items {
+            if answers.iter().any(Result::is_err) {
+                answers.push(Err(failure::not_attempted(item.path.clone())));
+                continue;
+            }
+            let spooled = self.spool(&item.digest).await;
+            let answer = match spooled {
+                Err(failure) => Err(failure),
+                Ok(content) => {
+                    let done = self.call::<Restore>(place, vec![item], move |shared, items| {
+                        items.iter().map(|item| shared.transact(|model| restore(model, item, &content))).collect()
+                    });
+                    let done = done.await?.into_iter().next();
+                    done.unwrap_or_else(|| Err(failure::not_attempted("")))
+                }
+            };
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+}
+
+impl Shared {
+    /// The answer of a call that is only asked for what stands in its way.
+    fn reachable(&self) -> Result<Artifact, Failure> {
+        Ok(Artifact {
+            digest: String::new(),
+            size: 0,
+            name: String::new(),
+            origin: Place::Runner,
+            labels: Vec::new(),
+        })
+    }
+}
+
+impl Simulated {
+    async fn store_one(&self, item: PutOrder) -> Result<Artifact, Failure> {
+        let (sink, stream) = pipe::into_async();
+        let shared = std::sync::Arc::clone(&self.shared);
+        let order = item.clone();
+        let writer = tokio::spawn(blocking(move || send(&shared, &order, sink)));
+        let stored = self.shared.store.put(Box::pin(stream)).await;
+        let sent = writer.await.map_err(|error| failure::other("simulator", &item.name, error.to_string()))??;
+        sent?;
+        let Stored { digest, size } = stored.map_err(|error| stores(&error))?;
+        Ok(Artifact {
+            digest,
+            size,
+            name: item.name,
+            origin: Place::Host(item.host),
+            labels: item.labels,
+        })
+    }
+
+    /// Brings data of the store among the platform's contents, verified.
+    async fn spool(&self, digest: &str) -> Result<Content, Failure> {
+        let stream = self.shared.store.open(digest).await.map_err(|error| stores(&error))?;
+        let mut source = pipe::into_blocking(stream);
+        let shared = std::sync::Arc::clone(&self.shared);
+        let wanted = digest.to_owned();
+        blocking(move || {
+            let content = shared.blobs.keep_stream(&mut source)?;
+            let found = shared.blobs.sha256(&content)?;
+            match found == wanted {
+                true => Ok(content),
+                false => Err(failure::failed(&wanted, format!("data {wanted} of the store is damaged: it hashes to {found}"), None, "")),
+            }
+        })
+        .await?
+    }
+}
+
+fn stores(error: &StoreError) -> Failure {
+    let message = error.to_string();
+    match error {
+        StoreError::Missing { digest, .. } => failure::not_found(digest, message),
+        StoreError::TooLarge { digest, .. } => failure::too_large(digest, message),
+        StoreError::NoDigest(text) => failure::invalid(text, message),
+        StoreError::Damaged { digest, .. } => failure::failed(digest, message, None, ""),
+        StoreError::Io { .. } => failure::other("store", "store", message),
+    }
+}
+
+/// Sends what an order names into the sink.
+fn send(shared: &Shared, order: &PutOrder, mut sink: Sink) -> Result<(), Failure> {
+    let host = order.host.as_str();
+    let sent = match &order.source {
+        Source::File(path) => {
+            let content = shared.transact(|model| model.regular(host, path))?.content.unwrap_or_default();
+            let mut reader = shared.blobs.reader(&content, 0)?;
+            io::copy(&mut reader, &mut sink).map(|_| ())
+        }
+        Source::Tree(tree) => send_tree(shared, host, tree, &mut sink)?,
+    };
+    let subject = &order.name;
+    sent.and_then(|()| sink.finish())
+        .map_err(|error| failure::other("store", subject, error.to_string()))
+}
+
+fn send_tree(shared: &Shared, host: &str, tree: &Tree, sink: &mut Sink) -> Result<io::Result<()>, Failure> {
+    let (root, entries) = shared.transact(|model| {
+        let root = model.resolve(host, &tree.path, true)?;
+        model.need_directory(host, &root)?;
+        let entries = model.below(host, &root)?;
+        Ok((root, entries))
+    })?;
+    let base = inside(&root);
+    let mut archive = tar::Builder::new(sink);
+    if let Err(error) = begin_tree(&mut archive) {
+        return Ok(Err(error));
+    }
+    for (path, entry) in entries {
+        let name = path.strip_prefix(&base).unwrap_or(&path);
+        if tree.exclude.iter().any(|pattern| excluded(pattern, name)) {
+            continue;
+        }
+        let reader: Box<dyn Read> = match &entry.content {
+            Some(content) => shared.blobs.reader(content, 0)?,
+            None => Box::new(io::empty()),
+        };
+        if let Err(error) = append(&mut archive, name, &entry, reader) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(archive.into_inner().map(|_| ()))
+}
+
+/// Whether a pattern stands for a path or a directory it is in.
+fn excluded(pattern: &str, path: &str) -> bool {
+    let pattern = pattern.trim_end_matches("/**").trim_end_matches('/');
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.into_iter().any(|end| glob(pattern, &path[..end]))
+}
+
+fn begin_tree<W: Write>(archive: &mut tar::Builder<W>) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XGlobalHeader);
+    header.set_size(TREE.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_path("pax_global_header")?;
+    header.set_cksum();
+    archive.append(&header, TREE)
+}
+
+fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, entry: &Entry, reader: Box<dyn Read>) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(entry.mode);
+    header.set_username(&entry.owner)?;
+    header.set_groupname(&entry.group)?;
+    let seconds = u64::try_from(entry.modified.unix_millis() / 1000).unwrap_or(0);
+    header.set_mtime(seconds);
+    match (&entry.link, entry.kind) {
+        (Some(link), _) => {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            archive.append_link(&mut header, name, link)
+        }
+        (None, FileKind::Directory) => {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            archive.append_data(&mut header, format!("{name}/"), io::empty())
+        }
+        (None, _) => {
+            header.set_size(entry.content.as_ref().map_or(0, Content::size));
+            archive.append_data(&mut header, name, reader)
+        }
+    }
+}
+
+fn restore(model: &mut Model<'_>, item: &RestoreOrder, content: &Content) -> Result<FileChange, Failure> {
+    let host = item.host.as_str();
+    let head = model.blobs.read(content, 0, 1024)?;
+    let is_tree = head.get(156) == Some(&b'g') && head.get(512..512 + TREE.len()) == Some(TREE);
+    if !is_tree {
+        return model.write(host, &item.path, content.clone(), &item.precondition, item.attributes.as_ref());
+    }
+    let path = model.resolve(host, &item.path, true)?;
+    if model.entry(host, &path)?.is_some() {
+        model.need_directory(host, &path)?;
+        let there = model.below(host, &path)?;
+        if !there.is_empty() {
+            return already_there(model, &path, content, &there);
+        }
+    }
+    if item.precondition != Precondition::Absent || model.entry(host, &path)?.is_none() {
+        let directory = Entry::directory(model.now);
+        model.put(host, &path, &directory)?;
+    }
+    for (name, entry) in unpacked(model, content)? {
+        model.put(host, &format!("{}{name}", inside(&path)), &entry)?;
+    }
+    if let Some(attributes) = &item.attributes {
+        model.set_attributes(host, &path, attributes, false)?;
+    }
+    Ok(FileChange { changed: true, before: None, after: None })
+}
+
+/// A directory that holds just the tree is as wanted; any other that holds something is in the way.
+fn already_there(model: &Model<'_>, path: &str, content: &Content, there: &[(String, Entry)]) -> Result<FileChange, Failure> {
+    let base = inside(path);
+    let wanted = unpacked(model, content)?;
+    let same = wanted.len() == there.len()
+        && wanted.iter().all(|(name, entry)| {
+            there.iter().any(|(path, found)| {
+                path.strip_prefix(&base) == Some(name) && found.kind == entry.kind && found.content == entry.content && found.link == entry.link
+            })
+        });
+    match same {
+        true => Ok(FileChange { changed: false, before: None, after: None }),
+        false => Err(failure::conflict(
+            path,
+            format!("{path} is not empty"),
+            there.iter().take(10).map(|(path, _)| path.clone()).collect(),
+            None,
+        )),
+    }
+}
+
+fn unpacked(model: &Model<'_>, content: &Content) -> Result<Vec<(String, Entry)>, Failure> {
+    let wrong = |error: io::Error| failure::failed("artifact", format!("the stored tree cannot be unpacked: {error}"), None, "");
+    let mut archive = tar::Archive::new(model.blobs.reader(content, 0)?);
+    let mut found = Vec::new();
+    for member in archive.entries().map_err(wrong)? {
+        let mut member = member.map_err(wrong)?;
+        let name = member.path().map_err(wrong)?.to_string_lossy().trim_end_matches('/').to_owned();
+        if name.split('/').any(|part| matches!(part, ".." | "." | "")) {
+            return Err(failure::invalid("artifact", format!("the stored tree holds the path {name:?}")));
+        }
+        let link = member.link_name().map_err(wrong)?.map(|link| link.to_string_lossy().into_owned());
+        let mut entry = match member.header().entry_type() {
+            tar::EntryType::Directory => Entry::directory(model.now),
+            tar::EntryType::Symlink => Entry {
+                kind: FileKind::SymbolicLink,
+                link,
+                ..Entry::directory(model.now)
+            },
+            tar::EntryType::XGlobalHeader => continue,
+            _ => Entry::file(model.blobs.keep_stream(&mut member)?, model.now),
+        };
+        let header = member.header();
+        entry.mode = header.mode().map_err(wrong)?;
+        if let Ok(Some(owner)) = header.username() {
+            entry.owner = owner.to_owned();
+        }
+        if let Ok(Some(group)) = header.groupname() {
+            entry.group = group.to_owned();
+        }
+        found.push((name, entry));
+    }
+    Ok(found)
+}

@@ -1,0 +1,102 @@
+//! `kubernetes`.
+
+use crate::backend::failure;
+use crate::backend::simulated::Simulated;
+use crate::backend::simulated::kubernetes::wait::given;
+use crate::backend::simulated::kubernetes::write::{Evicted, title};
+use crate::backend::simulated::platform::Shared;
+use crate::contract::kubernetes::{
+    Apply, ApplyOrder, Capability, Create, CreateOrder, Evict, Eviction, Get, Object, ObjectChange, ObjectRef, Page,
+    PageOrder, Pages, Patch, PatchOrder, Remove, RemovalOrder, Server, Servers, WaitFor, WaitOrder,
+};
+use crate::contract::{Failure, Performed, Place};
+
+#[async_trait::async_trait]
+impl Capability for Simulated {
+    async fn servers(&self, place: &Place, items: Vec<String>) -> Performed<Server> {
+        self.each::<Servers>(place, items, |model, cluster| model.server(cluster)).await
+    }
+
+    async fn get(&self, place: &Place, items: Vec<ObjectRef>) -> Performed<Object> {
+        self.each::<Get>(place, items, |model, item| {
+            model.referred(item).map(|object| given(&object, &item.kind, &[]))
+        })
+        .await
+    }
+
+    async fn pages(&self, place: &Place, items: Vec<PageOrder>) -> Performed<Page> {
+        self.each::<Pages>(place, items, |model, item| model.page(item)).await
+    }
+
+    async fn wait_for(&self, place: &Place, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
+        self.each::<WaitFor>(place, items, |model, item| model.wait(item)).await
+    }
+
+    async fn apply(&self, place: &Place, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {
+        self.each::<Apply>(place, items, |model, item| model.apply(item)).await
+    }
+
+    async fn patch(&self, place: &Place, items: Vec<PatchOrder>) -> Performed<ObjectChange> {
+        self.each::<Patch>(place, items, |model, item| model.patch(item)).await
+    }
+
+    async fn create(&self, place: &Place, items: Vec<CreateOrder>) -> Performed<ObjectChange> {
+        self.each::<Create>(place, items, |model, item| model.create(item)).await
+    }
+
+    async fn remove(&self, place: &Place, items: Vec<RemovalOrder>) -> Performed<ObjectChange> {
+        self.each::<Remove>(place, items, |model, item| model.remove_object(item)).await
+    }
+
+    async fn evict(&self, place: &Place, items: Vec<Eviction>) -> Performed<ObjectChange> {
+        self.call::<Evict>(place, items, evict_all).await
+    }
+}
+
+/// Evicts Pods in rounds, each Pod an effect of its own: what a budget forbids now it may allow once another Pod's
+/// successor is ready. When a round gets nowhere, waiting would not help either: the time is over.
+fn evict_all(shared: &Shared, items: &[Eviction]) -> Vec<Result<ObjectChange, Failure>> {
+    let mut answers: Vec<Option<Result<ObjectChange, Failure>>> = vec![None; items.len()];
+    loop {
+        let mut progress = false;
+        let mut obstacles = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            if answers[index].is_some() {
+                continue;
+            }
+            match shared.transact(|model| model.evict(item)) {
+                Ok(Evicted::Done(change)) => {
+                    answers[index] = Some(Ok(change));
+                    progress = true;
+                }
+                Ok(Evicted::Blocked(budget)) => obstacles.push((index, Some(budget))),
+                Ok(Evicted::Ending) => obstacles.push((index, None)),
+                Err(failure) => {
+                    answers[index] = Some(Err(failure));
+                    progress = true;
+                }
+            }
+        }
+        if progress && !obstacles.is_empty() {
+            continue;
+        }
+        for (index, budget) in obstacles {
+            answers[index] = Some(Err(given_up(&items[index], budget)));
+        }
+        let open = || Err(failure::timed_out("Pod", "the eviction did not end"));
+        return answers.into_iter().map(|answer| answer.unwrap_or_else(open)).collect();
+    }
+}
+
+fn given_up(item: &Eviction, budget: Option<String>) -> Failure {
+    let title = title("Pod", &item.namespace, &item.name);
+    match budget {
+        Some(budget) => failure::conflict(
+            &title,
+            format!("{title} cannot be evicted: {budget} did not allow it within {} ms", item.time_out),
+            vec![budget],
+            None,
+        ),
+        None => failure::timed_out(&title, format!("{title} was evicted, but is not gone after {} ms: the kubelet of its node does not end it", item.time_out)),
+    }
+}
