@@ -29,17 +29,31 @@ impl SeedFile {
     /// Everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Self, Diagnostics> {
         let bytes = bytes(path)?;
-        let platform = load_bytes::<PlatformSeed>(&bytes, &path.display().to_string())?.into_parts().0;
+        let platform = load_bytes::<PlatformSeed>(&bytes, &path.display().to_string())?
+            .into_parts()
+            .0;
         let beside = path.parent().unwrap_or(Path::new("."));
-        let behaviours = platform.behaviours.iter().map(|name| beside.join(name)).collect();
-        Ok(Self { behaviours, digest: hex::encode(Sha256::digest(&bytes)), platform })
+        let behaviours = platform
+            .behaviours
+            .iter()
+            .map(|name| beside.join(name))
+            .collect();
+        Ok(Self {
+            behaviours,
+            digest: hex::encode(Sha256::digest(&bytes)),
+            platform,
+        })
     }
 
     /// A seed that stands in no file.
     #[must_use]
     pub fn made(platform: PlatformSeed) -> Self {
         let text = serde_json::to_vec(&platform).unwrap_or_default();
-        Self { digest: hex::encode(Sha256::digest(text)), platform, behaviours: Vec::new() }
+        Self {
+            digest: hex::encode(Sha256::digest(text)),
+            platform,
+            behaviours: Vec::new(),
+        }
     }
 }
 
@@ -67,7 +81,10 @@ pub fn read_faults(path: &Path) -> Result<Faults, Diagnostics> {
 fn bytes(path: &Path) -> Result<Vec<u8>, Diagnostics> {
     std::fs::read(path).map_err(|error| {
         let file = path.display().to_string();
-        Diagnostics::one(Diagnostic::of_file(&file, format!("cannot be read: {error}")))
+        Diagnostics::one(Diagnostic::of_file(
+            &file,
+            format!("cannot be read: {error}"),
+        ))
     })
 }
 
@@ -78,7 +95,10 @@ impl Document for PlatformSeed {
         let root = JsonPath::root();
         let templates = root.key("templates");
         let unknown = |names: &[String], at: &JsonPath, mistakes: &mut Mistakes| {
-            for name in names.iter().filter(|name| !self.templates.contains_key(*name)) {
+            for name in names
+                .iter()
+                .filter(|name| !self.templates.contains_key(*name))
+            {
                 mistakes.add(&at.key("like"), format!("there is no template {name:?}"));
             }
         };
@@ -126,13 +146,21 @@ impl Document for Behaviours {
         for (number, entry) in self.units.iter().enumerate() {
             let at = root.key("units").index(number);
             guard(entry.when.as_deref(), &at, mistakes);
-            text(entry.fails.as_deref().unwrap_or_default(), &at.key("fails"), mistakes);
+            text(
+                entry.fails.as_deref().unwrap_or_default(),
+                &at.key("fails"),
+                mistakes,
+            );
             changes(&entry.sets, &at, mistakes);
         }
         for (number, entry) in self.packages.iter().enumerate() {
             let at = root.key("packages").index(number);
             guard(entry.when.as_deref(), &at, mistakes);
-            text(entry.fails.as_deref().unwrap_or_default(), &at.key("fails"), mistakes);
+            text(
+                entry.fails.as_deref().unwrap_or_default(),
+                &at.key("fails"),
+                mistakes,
+            );
             changes(&entry.sets, &at, mistakes);
         }
         for (number, entry) in self.http.iter().enumerate() {
@@ -140,7 +168,11 @@ impl Document for Behaviours {
             guard(entry.when.as_deref(), &at, mistakes);
             texts(&entry.body, &at.key("body"), mistakes);
             texts(&entry.status, &at.key("status"), mistakes);
-            text(entry.refused.as_deref().unwrap_or_default(), &at.key("refused"), mistakes);
+            text(
+                entry.refused.as_deref().unwrap_or_default(),
+                &at.key("refused"),
+                mistakes,
+            );
             changes(&entry.sets, &at, mistakes);
         }
         for (number, entry) in self.pods.iter().enumerate() {
@@ -150,7 +182,11 @@ impl Document for Behaviours {
                 cel(ready, &at.key("ready"), mistakes);
             }
             text(&entry.message, &at.key("message"), mistakes);
-            text(entry.fails.as_deref().unwrap_or_default(), &at.key("fails"), mistakes);
+            text(
+                entry.fails.as_deref().unwrap_or_default(),
+                &at.key("fails"),
+                mistakes,
+            );
             changes(&entry.sets, &at, mistakes);
         }
     }
@@ -204,10 +240,13 @@ fn changes(list: &[Change], at: &JsonPath, mistakes: &mut Mistakes) {
         let at = at.key("sets").index(number);
         let verbs = change.verbs();
         if verbs.len() != 1 {
-            mistakes.add(&at, match verbs.as_slice() {
-                [] => "a change needs a verb, such as `state`, `file` or `object`".to_owned(),
-                several => format!("a change has one verb, not {}", several.join(" and ")),
-            });
+            mistakes.add(
+                &at,
+                match verbs.as_slice() {
+                    [] => "a change needs a verb, such as `state`, `file` or `object`".to_owned(),
+                    several => format!("a change has one verb, not {}", several.join(" and ")),
+                },
+            );
         }
         if change.object.is_some() && change.patch.is_none() && change.merge.is_none() {
             mistakes.add(&at, "`object` needs `patch` or `merge`");
@@ -220,7 +259,10 @@ fn changes(list: &[Change], at: &JsonPath, mistakes: &mut Mistakes) {
             cel(list, &at.key("for-each"), mistakes);
         }
         if let Ok(Value::Object(fields)) = serde_json::to_value(change) {
-            for (name, value) in fields.iter().filter(|(name, _)| !matches!(name.as_str(), "when" | "for-each")) {
+            for (name, value) in fields
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "when" | "for-each"))
+            {
                 texts(value, &at.key(name), mistakes);
             }
         }

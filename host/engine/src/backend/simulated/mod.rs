@@ -1,10 +1,10 @@
 //! The simulated platform.
 #![doc = include_str!("FORMAT.md")]
 
-mod behaviour;
+pub mod behaviour;
 mod birth;
-mod facts;
-mod fault;
+pub mod facts;
+pub mod fault;
 mod files;
 mod generate;
 mod kubernetes;
@@ -13,7 +13,7 @@ mod pattern;
 mod pipe;
 mod platform;
 mod rules;
-mod seed;
+pub mod seed;
 mod serve;
 
 pub use behaviour::Behaviours;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Whether `*` in the pattern can stand for what makes it the text.
-#[must_use]
-pub fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -26,11 +25,10 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// What captures hold.
-pub type Captures = BTreeMap<String, Value>;
+pub(crate) type Captures = BTreeMap<String, Value>;
 
 /// Matches arguments with a template.
-#[must_use]
-pub fn arguments(template: &[String], argv: &[String]) -> Option<Captures> {
+pub(crate) fn arguments(template: &[String], argv: &[String]) -> Option<Captures> {
     let (program, rest) = argv.split_first()?;
     let (wanted, templates) = template.split_first()?;
     let program = match wanted.contains('/') {
@@ -78,16 +76,18 @@ fn token(template: &str, text: &str, captures: &mut Captures) -> bool {
 }
 
 /// Matches a URL with a template.
-#[must_use]
-pub fn url(template: &str, url: &str) -> Option<Captures> {
+pub(crate) fn url(template: &str, url: &str) -> Option<Captures> {
     let mut captures = Captures::new();
-    pieces(template, url, &mut captures, |wildcard, found| {
-        match wildcard {
+    pieces(
+        template,
+        url,
+        &mut captures,
+        |wildcard, found| match wildcard {
             "**" => true,
             "*" => !found.contains('/'),
             _ => !found.is_empty() && !found.contains(['/', '?', '&', '#', ':']),
-        }
-    })
+        },
+    )
     .then_some(captures)
 }
 
@@ -183,7 +183,10 @@ mod tests {
     #[test]
     fn url_templates() {
         let host = url("http://{host}:2379/health", "http://10.0.0.1:2379/health");
-        assert_eq!(host.and_then(|mut c| c.remove("host")), Some("10.0.0.1".into()));
+        assert_eq!(
+            host.and_then(|mut c| c.remove("host")),
+            Some("10.0.0.1".into())
+        );
         assert!(url("http://{host}/a", "http://x/b/a").is_none());
         assert!(url("http://*/**", "http://x/b/a?c=d").is_some());
         let query = url("http://x/q?a={a}&b={b}", "http://x/q?a=1&b=2");

@@ -30,8 +30,15 @@ pub(super) struct Source {
 pub(super) fn into_async() -> (Sink, Source) {
     let (sender, receiver) = channel(WAITING);
     (
-        Sink { pieces: sender, buffer: Vec::new() },
-        Source { pieces: receiver, piece: Vec::new(), at: 0 },
+        Sink {
+            pieces: sender,
+            buffer: Vec::new(),
+        },
+        Source {
+            pieces: receiver,
+            piece: Vec::new(),
+            at: 0,
+        },
     )
 }
 
@@ -52,7 +59,12 @@ pub(super) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl 
             }
         }
     });
-    Blocking { pieces: receiver, piece: Vec::new(), at: 0, ended: false }
+    Blocking {
+        pieces: receiver,
+        piece: Vec::new(),
+        at: 0,
+        ended: false,
+    }
 }
 
 impl Sink {
@@ -63,7 +75,9 @@ impl Sink {
     }
 
     fn send(&self, piece: io::Result<Vec<u8>>) -> io::Result<()> {
-        self.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.pieces
+            .blocking_send(piece)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -79,13 +93,20 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self.buffer.is_empty() {
             true => Ok(()),
-            false => self.send(Ok(std::mem::take(&mut self.buffer))),
+            false => {
+                let piece = std::mem::take(&mut self.buffer);
+                self.send(Ok(piece))
+            }
         }
     }
 }
 
 impl AsyncRead for Source {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.at == this.piece.len() {
             match this.pieces.poll_recv(context) {
@@ -125,7 +146,7 @@ impl Read for Blocking {
             self.at = 0;
             self.ended = self.piece.is_empty();
         }
-        let count = (&self.piece[self.at..]).read(buffer)?;
+        let count = Read::read(&mut &self.piece[self.at..], buffer)?;
         self.at += count;
         Ok(count)
     }
@@ -157,7 +178,9 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_finished_is_an_error() {
         let (mut sink, mut source) = into_async();
-        let writer = tokio::task::spawn_blocking(move || sink.write_all(b"half").and_then(|()| sink.flush()));
+        let writer = tokio::task::spawn_blocking(move || {
+            sink.write_all(b"half").and_then(|()| sink.flush())
+        });
         assert!(writer.await.is_ok());
         let mut found = Vec::new();
         assert!(source.read_to_end(&mut found).await.is_err());

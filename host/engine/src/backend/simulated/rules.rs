@@ -30,7 +30,11 @@ pub(crate) struct Compiled {
 
 impl Rules {
     /// From the files of a platform; behaviours in the order of their components.
-    pub(crate) fn new(seed: &PlatformSeed, mut behaviours: Vec<Behaviours>, faults: Vec<Fault>) -> Self {
+    pub(crate) fn new(
+        seed: &PlatformSeed,
+        mut behaviours: Vec<Behaviours>,
+        faults: Vec<Fault>,
+    ) -> Self {
         behaviours.sort_by(|a, b| a.component.cmp(&b.component));
         Self {
             behaviours,

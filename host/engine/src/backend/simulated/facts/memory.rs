@@ -61,18 +61,6 @@ impl Memory {
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Fact)> {
         self.facts.iter()
     }
-
-    /// How many facts there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.facts.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.facts.is_empty()
-    }
 }
 
 impl Facts for Memory {

@@ -143,12 +143,6 @@ impl Store {
         &self.header.origin
     }
 
-    /// Where it lives.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Makes a change last, then true. An empty change costs nothing.
     ///
     /// # Errors

@@ -77,7 +77,11 @@ impl<'a> Transaction<'a> {
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| failure::other("damaged-platform", key, error.to_string()))?;
-        self.set_text(key.into(), text.into());
+        // Null stands for no fact in the log.
+        match text.as_str() {
+            "null" => self.remove(key),
+            _ => self.set_text(key.into(), text.into()),
+        }
         Ok(())
     }
 

@@ -18,7 +18,11 @@ pub(crate) fn milli(text: &str) -> u64 {
         _ => return 0,
     };
     let number: f64 = digits.parse().unwrap_or(0.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "negative and enormous quantities saturate")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "negative and enormous quantities saturate"
+    )]
     let milli = (number * factor).round() as u64;
     milli
 }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::controllers::Work;
-use super::objects::{condition, controller, name_of, namespace_of, node_term, owner_term, set, text};
+use super::objects::{
+    condition, controller, name_of, namespace_of, node_term, owner_term, set, text,
+};
 use super::quantity::milli_of;
 use super::select::Labels;
 use crate::backend::simulated::model::{Model, keys};
@@ -30,7 +32,10 @@ pub(crate) struct Resources {
 
 impl Resources {
     fn of_pod(pod: &Value) -> Self {
-        let mut all = Self { pods: 1000, ..Self::default() };
+        let mut all = Self {
+            pods: 1000,
+            ..Self::default()
+        };
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
         for container in containers.into_iter().flatten() {
             all.cpu += milli_of(container.pointer("/resources/requests/cpu"));
@@ -48,7 +53,11 @@ impl Resources {
     }
 
     fn plus(self, other: Self) -> Self {
-        Self { cpu: self.cpu + other.cpu, memory: self.memory + other.memory, pods: self.pods + other.pods }
+        Self {
+            cpu: self.cpu + other.cpu,
+            memory: self.memory + other.memory,
+            pods: self.pods + other.pods,
+        }
     }
 
     fn minus(self, other: Self) -> Self {
@@ -82,12 +91,21 @@ fn occupies(pod: &Value) -> Option<(&str, Resources)> {
 
 impl Model<'_> {
     /// What the scheduler remembers of a node.
-    pub(crate) fn node_state(&self, cluster: &str, node: &str) -> Result<Option<NodeState>, Failure> {
+    pub(crate) fn node_state(
+        &self,
+        cluster: &str,
+        node: &str,
+    ) -> Result<Option<NodeState>, Failure> {
         self.tx.get(&node_key(cluster, node))
     }
 
     /// Keeps count of what Pods occupy.
-    pub(crate) fn account(&mut self, cluster: &str, before: Option<&Value>, after: Option<&Value>) -> Result<(), Failure> {
+    pub(crate) fn account(
+        &mut self,
+        cluster: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+    ) -> Result<(), Failure> {
         let (before, after) = (before.and_then(occupies), after.and_then(occupies));
         if before == after {
             return Ok(());
@@ -108,7 +126,12 @@ impl Model<'_> {
     }
 
     /// Notes a Node that is another one than before.
-    pub(crate) fn note_node(&mut self, cluster: &str, before: Option<&Value>, after: Option<&Value>) -> Result<(), Failure> {
+    pub(crate) fn note_node(
+        &mut self,
+        cluster: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+    ) -> Result<(), Failure> {
         let Some(name) = after.or(before).map(name_of) else {
             return Ok(());
         };
@@ -120,25 +143,39 @@ impl Model<'_> {
                     room: Resources::of_node(node),
                     used: old.used,
                     ready: condition(node, "Ready") == "True",
-                    cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true),
+                    cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool)
+                        == Some(true),
                 };
                 if new != old || before.is_none() {
                     self.tx.set(&key, &new)?;
-                    self.work.insert(Work::Node { cluster: cluster.to_owned(), node: name.to_owned() });
-                    self.work.insert(Work::Pending { cluster: cluster.to_owned() });
+                    self.work.insert(Work::Node {
+                        cluster: cluster.to_owned(),
+                        node: name.to_owned(),
+                    });
+                    self.work.insert(Work::Pending {
+                        cluster: cluster.to_owned(),
+                    });
                 }
             }
             None => {
                 self.tx.remove(&key);
-                self.work.insert(Work::Node { cluster: cluster.to_owned(), node: name.to_owned() });
+                self.work.insert(Work::Node {
+                    cluster: cluster.to_owned(),
+                    node: name.to_owned(),
+                });
             }
         }
         if before.map(placement) != after.map(placement) {
             let prefix = format!("{}DaemonSet.apps/", keys::objects(cluster));
             for (key, _) in self.tx.below(&prefix) {
-                self.work.insert(Work::Owner { cluster: cluster.to_owned(), key });
+                self.work.insert(Work::Owner {
+                    cluster: cluster.to_owned(),
+                    key,
+                });
             }
-            self.work.insert(Work::Pending { cluster: cluster.to_owned() });
+            self.work.insert(Work::Pending {
+                cluster: cluster.to_owned(),
+            });
         }
         Ok(())
     }
@@ -200,8 +237,15 @@ impl Model<'_> {
         Ok(match best {
             Some((_, node)) => Ok(node),
             None => {
-                let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} {why}")).collect();
-                Err(format!("0/{} nodes are available: {}.", names.len(), reasons.join(", ")))
+                let reasons: Vec<String> = reasons
+                    .iter()
+                    .map(|(why, count)| format!("{count} {why}"))
+                    .collect();
+                Err(format!(
+                    "0/{} nodes are available: {}.",
+                    names.len(),
+                    reasons.join(", ")
+                ))
             }
         })
     }
@@ -221,7 +265,13 @@ impl Model<'_> {
     }
 
     /// Why a node will not do.
-    fn objection(&self, cluster: &str, pod: &Value, name: &str, volumes: Option<&[String]>) -> Result<Option<&'static str>, Failure> {
+    fn objection(
+        &self,
+        cluster: &str,
+        pod: &Value,
+        name: &str,
+        volumes: Option<&[String]>,
+    ) -> Result<Option<&'static str>, Failure> {
         let state = self.node_state(cluster, name)?.unwrap_or_default();
         if state.cordoned && !tolerates(pod, "node.kubernetes.io/unschedulable", "NoSchedule", "") {
             return Ok(Some("node(s) were unschedulable"));
@@ -259,7 +309,8 @@ impl Model<'_> {
 
     /// Whether the Pod refuses to be on one node with a Pod that is there.
     fn repelled(&self, cluster: &str, pod: &Value, node: &str) -> Result<bool, Failure> {
-        let pointer = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let pointer =
+            "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
         let Some(rules) = pod.pointer(pointer).and_then(Value::as_array) else {
             return Ok(false);
         };
@@ -268,7 +319,8 @@ impl Model<'_> {
             text(rule, "/topologyKey") == "kubernetes.io/hostname"
                 && Labels::of_object(rule.get("labelSelector")).is_some_and(|labels| {
                     there.iter().any(|(_, other)| {
-                        namespace_of(other) == namespace_of(pod) && labels.fit(other.pointer("/metadata/labels"))
+                        namespace_of(other) == namespace_of(pod)
+                            && labels.fit(other.pointer("/metadata/labels"))
                     })
                 })
         }))
@@ -281,7 +333,9 @@ fn placement(node: &Value) -> (Option<&Value>, Vec<&Value>) {
     let taints = taints.into_iter().flatten();
     (
         node.pointer("/metadata/labels"),
-        taints.filter(|taint| !NOT_READY.contains(&text(taint, "/key"))).collect(),
+        taints
+            .filter(|taint| !NOT_READY.contains(&text(taint, "/key")))
+            .collect(),
     )
 }
 
@@ -309,7 +363,8 @@ pub(crate) fn term_fits(term: &Value, node: &Value) -> bool {
     let fields = term.get("matchFields").and_then(Value::as_array);
     fields.into_iter().flatten().all(|field| {
         let values = field.get("values").and_then(Value::as_array);
-        let named = values.is_some_and(|values| values.iter().any(|v| v.as_str() == Some(name_of(node))));
+        let named =
+            values.is_some_and(|values| values.iter().any(|v| v.as_str() == Some(name_of(node))));
         text(field, "/key") == "metadata.name" && named == (text(field, "/operator") == "In")
     })
 }
@@ -330,8 +385,10 @@ fn tolerates(pod: &Value, key: &str, effect: &str, value: &str) -> bool {
     tolerations.into_iter().flatten().any(|toleration| {
         let wanted = text(toleration, "/key");
         let any_key = wanted.is_empty() && text(toleration, "/operator") == "Exists";
-        let same_value = text(toleration, "/operator") == "Exists" || text(toleration, "/value") == value;
-        let of_effect = matches!(text(toleration, "/effect"), "" ) || text(toleration, "/effect") == effect;
+        let same_value =
+            text(toleration, "/operator") == "Exists" || text(toleration, "/value") == value;
+        let of_effect =
+            matches!(text(toleration, "/effect"), "") || text(toleration, "/effect") == effect;
         (any_key || wanted == key) && same_value && of_effect
     })
 }

@@ -13,7 +13,11 @@ use crate::contract::Failure;
 
 impl Model<'_> {
     /// Makes changes in order.
-    pub(crate) fn apply_changes(&mut self, scope: &Scope, changes: &[Change]) -> Result<(), Failure> {
+    pub(crate) fn apply_changes(
+        &mut self,
+        scope: &Scope,
+        changes: &[Change],
+    ) -> Result<(), Failure> {
         for change in changes {
             let Some(list) = &change.for_each else {
                 self.apply_one(scope, change)?;
@@ -38,7 +42,10 @@ impl Model<'_> {
         let moved;
         let scope = match &change.host {
             Some(host) => {
-                moved = Scope { host: Some(self.render(scope, host)?), ..scope.clone() };
+                let host = self.render(scope, host)?;
+                let mut other = scope.clone();
+                other.host = Some(host);
+                moved = other;
                 &moved
             }
             None => scope,
@@ -56,15 +63,26 @@ impl Model<'_> {
             let line = self.render(scope, line)?;
             return self.journal_line(host_of(scope)?, &unit, 6, &line);
         }
-        match self.change_object(scope, change)? || self.change_unit(scope, change)? || self.change_file(scope, change)? {
+        match self.change_object(scope, change)?
+            || self.change_unit(scope, change)?
+            || self.change_file(scope, change)?
+        {
             true => Ok(()),
             false => Err(wrong(scope, "a change without a verb".to_owned())),
         }
     }
 
-    fn merge_state(&mut self, scope: &Scope, key: &str, fields: &Map<String, Value>) -> Result<(), Failure> {
+    fn merge_state(
+        &mut self,
+        scope: &Scope,
+        key: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<(), Failure> {
         let fields = Value::Object(self.fill_map(scope, fields)?);
-        let mut state = self.tx.get::<Value>(key)?.unwrap_or_else(|| Value::Object(Map::new()));
+        let mut state = self
+            .tx
+            .get::<Value>(key)?
+            .unwrap_or_else(|| Value::Object(Map::new()));
         patch::merge(&mut state, &fields);
         self.tx.set(key, &state)
     }
@@ -109,7 +127,10 @@ impl Model<'_> {
             }
         } else if let Some(from) = &change.copy {
             let from = self.render(scope, from)?;
-            let to = change.to.as_deref().ok_or_else(|| wrong(scope, "`copy` without `to`".to_owned()))?;
+            let to = change
+                .to
+                .as_deref()
+                .ok_or_else(|| wrong(scope, "`copy` without `to`".to_owned()))?;
             let to = self.render(scope, to)?;
             self.copy(host_of(scope)?, &from, &to)?;
         } else if let Some(path) = &change.snapshot {
@@ -127,16 +148,31 @@ impl Model<'_> {
         Ok(true)
     }
 
-    fn behaviour_file(&mut self, scope: &Scope, change: &Change, path: &str) -> Result<(), Failure> {
+    fn behaviour_file(
+        &mut self,
+        scope: &Scope,
+        change: &Change,
+        path: &str,
+    ) -> Result<(), Failure> {
         let path = self.render(scope, path)?;
         let host = host_of(scope)?;
         let content = match (&change.content, change.size) {
-            (Some(Value::String(text)), _) => self.blobs.keep(self.render(scope, text)?.into_bytes())?,
-            (Some(value), _) => self.blobs.keep(self.fill(scope, value)?.to_string().into_bytes())?,
-            (None, size) => Content::Made { name: path.clone(), size: size.map_or(0, |size| size.0) },
+            (Some(Value::String(text)), _) => {
+                self.blobs.keep(self.render(scope, text)?.into_bytes())?
+            }
+            (Some(value), _) => self
+                .blobs
+                .keep(self.fill(scope, value)?.to_string().into_bytes())?,
+            (None, size) => Content::Made {
+                name: path.clone(),
+                size: size.map_or(0, |size| size.0),
+            },
         };
         let resolved = self.resolve(host, &path, true)?;
-        let mut entry = self.tx.get::<Entry>(&keys::file(host, &resolved))?.unwrap_or_else(|| Entry::file(content.clone(), self.now));
+        let mut entry = self
+            .tx
+            .get::<Entry>(&keys::file(host, &resolved))?
+            .unwrap_or_else(|| Entry::file(content.clone(), self.now));
         entry.content = Some(content);
         entry.modified = self.now;
         self.attributes(scope, change, &mut entry)?;
@@ -145,7 +181,8 @@ impl Model<'_> {
 
     fn attributes(&self, scope: &Scope, change: &Change, entry: &mut Entry) -> Result<(), Failure> {
         if let Some(mode) = &change.mode {
-            entry.mode = octal(mode).ok_or_else(|| wrong(scope, format!("mode {mode:?} is not octal")))?;
+            entry.mode =
+                octal(mode).ok_or_else(|| wrong(scope, format!("mode {mode:?} is not octal")))?;
         }
         if let Some(owner) = &change.owner {
             entry.owner = self.render(scope, owner)?;
@@ -185,7 +222,11 @@ impl Model<'_> {
         Ok(true)
     }
 
-    fn object_name(&self, scope: &Scope, name: &ObjectName) -> Result<(String, String, String), Failure> {
+    fn object_name(
+        &self,
+        scope: &Scope,
+        name: &ObjectName,
+    ) -> Result<(String, String, String), Failure> {
         let namespace = name.namespace.as_deref().unwrap_or_default();
         Ok((
             self.render(scope, &name.kind)?,
@@ -195,8 +236,12 @@ impl Model<'_> {
     }
 
     fn needed_cluster(&self, scope: &Scope) -> Result<String, Failure> {
-        self.cluster_of(scope)?
-            .ok_or_else(|| wrong(scope, "there is not exactly one cluster that could be meant".to_owned()))
+        self.cluster_of(scope)?.ok_or_else(|| {
+            wrong(
+                scope,
+                "there is not exactly one cluster that could be meant".to_owned(),
+            )
+        })
     }
 }
 
@@ -208,5 +253,9 @@ fn host_of(scope: &Scope) -> Result<&str, Failure> {
 }
 
 fn wrong(scope: &Scope, message: String) -> Failure {
-    failure::other(BEHAVIOUR, format!("simulated.json of {}", scope.component), message)
+    failure::other(
+        BEHAVIOUR,
+        format!("simulated.json of {}", scope.component),
+        message,
+    )
 }

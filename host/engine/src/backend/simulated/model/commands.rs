@@ -86,7 +86,10 @@ impl Model<'_> {
             let program = command.argv.first().map_or("", String::as_str);
             return Err(failure::failed(
                 command.argv.join(" "),
-                format!("{program} on {} ended with exit code {}", command.host, ran.code),
+                format!(
+                    "{program} on {} ended with exit code {}",
+                    command.host, ran.code
+                ),
                 Some(ran.code),
                 &String::from_utf8_lossy(&tail),
             ));
@@ -98,8 +101,14 @@ impl Model<'_> {
         stderr.drain(..err.saturating_sub(limit));
         Ok(Output {
             code: ran.code,
-            stdout: Captured { dropped: dropped(out, stdout.len()), data: stdout },
-            stderr: Captured { dropped: dropped(err, stderr.len()), data: stderr },
+            stdout: Captured {
+                dropped: dropped(out, stdout.len()),
+                data: stdout,
+            },
+            stderr: Captured {
+                dropped: dropped(err, stderr.len()),
+                data: stderr,
+            },
             unseen: false,
         })
     }
@@ -119,14 +128,35 @@ impl Model<'_> {
                     return Ok(missing(format!("{program}: command not found\n")));
                 }
                 let mut scope = Scope::on(&behaviours.component, Some(host));
-                scope.set("args", captures.into_iter().collect::<serde_json::Map<_, _>>());
+                scope.set(
+                    "args",
+                    captures.into_iter().collect::<serde_json::Map<_, _>>(),
+                );
                 scope.set("argv", command.argv.clone());
-                scope.set("stdin", String::from_utf8_lossy(&joined(&command.stdin)).into_owned());
+                scope.set(
+                    "stdin",
+                    String::from_utf8_lossy(&joined(&command.stdin)).into_owned(),
+                );
                 let options = command.options.as_ref();
-                let environment = options.map(|o| o.environment.iter().map(|l| (l.name.clone(), Value::from(l.value.as_str()))).collect::<serde_json::Map<_, _>>());
+                let environment = options.map(|o| {
+                    o.environment
+                        .iter()
+                        .map(|l| (l.name.clone(), Value::from(l.value.as_str())))
+                        .collect::<serde_json::Map<_, _>>()
+                });
                 scope.set("env", environment.unwrap_or_default());
-                scope.set("user", options.and_then(|o| o.user.clone()).unwrap_or_else(|| "root".to_owned()));
-                scope.set("directory", options.and_then(|o| o.directory.clone()).unwrap_or_else(|| "/".to_owned()));
+                scope.set(
+                    "user",
+                    options
+                        .and_then(|o| o.user.clone())
+                        .unwrap_or_else(|| "root".to_owned()),
+                );
+                scope.set(
+                    "directory",
+                    options
+                        .and_then(|o| o.directory.clone())
+                        .unwrap_or_else(|| "/".to_owned()),
+                );
                 if self.when(&scope, entry.when.as_deref())? {
                     return self.behave(&scope, entry, command);
                 }
@@ -138,11 +168,25 @@ impl Model<'_> {
         )))
     }
 
-    fn behave(&mut self, scope: &Scope, entry: &behaviour::Command, command: &Command) -> Result<Ran, Failure> {
+    fn behave(
+        &mut self,
+        scope: &Scope,
+        entry: &behaviour::Command,
+        command: &Command,
+    ) -> Result<Ran, Failure> {
         let code = match self.fill(scope, &entry.exit)? {
             Value::Null => 0,
-            Value::Number(number) => number.as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(BROKEN),
-            other => return Err(failure::other("behaviour", command.argv.join(" "), format!("exit code {other} is no number"))),
+            Value::Number(number) => number
+                .as_i64()
+                .and_then(|code| i32::try_from(code).ok())
+                .unwrap_or(BROKEN),
+            other => {
+                return Err(failure::other(
+                    "behaviour",
+                    command.argv.join(" "),
+                    format!("exit code {other} is no number"),
+                ));
+            }
         };
         let mut stdout = Vec::new();
         if entry.order == Order::OutputFirst {
@@ -159,7 +203,11 @@ impl Model<'_> {
         if entry.order == Order::SetsFirst {
             stdout = self.output(scope, &entry.stdout, true)?;
         }
-        Ok(Ran { code, stdout, stderr: stderr.into_bytes() })
+        Ok(Ran {
+            code,
+            stdout,
+            stderr: stderr.into_bytes(),
+        })
     }
 
     /// Refuses what was called a read and changes something.
@@ -194,13 +242,20 @@ impl Model<'_> {
         let host = self.addressed(request)?;
         let mut any = false;
         for behaviours in &rules.behaviours {
-            for entry in behaviours.http.iter().filter(|e| e.method == request.method) {
+            for entry in behaviours
+                .http
+                .iter()
+                .filter(|e| e.method == request.method)
+            {
                 let Some(captures) = pattern::url(&entry.url, request.url) else {
                     continue;
                 };
                 any = true;
                 let mut scope = Scope::on(&behaviours.component, host.as_deref());
-                scope.set("args", captures.into_iter().collect::<serde_json::Map<_, _>>());
+                scope.set(
+                    "args",
+                    captures.into_iter().collect::<serde_json::Map<_, _>>(),
+                );
                 scope.set("via", request.via);
                 scope.set("request", described(request));
                 if self.when(&scope, entry.when.as_deref())? {
@@ -213,12 +268,19 @@ impl Model<'_> {
             &label,
             match any {
                 true => format!("{label}: connection refused"),
-                false => format!("{label}: connection refused; the simulated platform knows no such endpoint, add one to `http` of plugins/<component>/simulated.json"),
+                false => format!(
+                    "{label}: connection refused; the simulated platform knows no such endpoint, add one to `http` of plugins/<component>/simulated.json"
+                ),
             },
         ))
     }
 
-    fn respond(&mut self, scope: &Scope, entry: &behaviour::Endpoint, request: &HttpRequest<'_>) -> Result<Response, Failure> {
+    fn respond(
+        &mut self,
+        scope: &Scope,
+        entry: &behaviour::Endpoint,
+        request: &HttpRequest<'_>,
+    ) -> Result<Response, Failure> {
         let label = format!("{} {}", request.method, request.url);
         if let Some(reason) = &entry.refused {
             let reason = self.render(scope, reason)?;
@@ -229,11 +291,17 @@ impl Model<'_> {
             body = self.output(scope, &entry.body, false)?;
         }
         let status = self.fill(scope, &entry.status)?;
-        let status = status.as_u64().and_then(|status| u16::try_from(status).ok());
-        let status = status.ok_or_else(|| failure::other("behaviour", &label, "its status is no number"))?;
+        let status = status
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok());
+        let status =
+            status.ok_or_else(|| failure::other("behaviour", &label, "its status is no number"))?;
         let mut headers = Vec::new();
         for (name, value) in &entry.headers {
-            headers.push(Label { name: name.to_lowercase(), value: self.render(scope, value)? });
+            headers.push(Label {
+                name: name.to_lowercase(),
+                value: self.render(scope, value)?,
+            });
         }
         self.apply_changes(scope, &entry.sets)?;
         self.honest(request.effect, &label)?;
@@ -242,7 +310,12 @@ impl Model<'_> {
         }
         let all = body.len();
         body.truncate(limit(request.limit));
-        Ok(Response { status, headers, dropped: dropped(all, body.len()), body })
+        Ok(Response {
+            status,
+            headers,
+            dropped: dropped(all, body.len()),
+            body,
+        })
     }
 
     /// The host that a URL addresses, else the one the request goes through.
@@ -261,7 +334,11 @@ impl Model<'_> {
 }
 
 fn missing(stderr: String) -> Ran {
-    Ran { code: MISSING, stdout: Vec::new(), stderr: stderr.into_bytes() }
+    Ran {
+        code: MISSING,
+        stdout: Vec::new(),
+        stderr: stderr.into_bytes(),
+    }
 }
 
 fn described(request: &HttpRequest<'_>) -> Value {

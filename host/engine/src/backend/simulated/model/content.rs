@@ -119,14 +119,18 @@ impl Blobs {
     }
 
     /// The content as a stream, from an offset.
-    pub(crate) fn reader(&self, content: &Content, offset: u64) -> Result<Box<dyn Read + Send>, Failure> {
+    pub(crate) fn reader(
+        &self,
+        content: &Content,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, Failure> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         Ok(match content {
             Content::Text(text) => Box::new(Bytes::new(text.clone().into_bytes(), from)),
             Content::Base64(text) => {
-                let bytes = STANDARD
-                    .decode(text)
-                    .map_err(|error| failure::other("damaged-platform", "file", error.to_string()))?;
+                let bytes = STANDARD.decode(text).map_err(|error| {
+                    failure::other("damaged-platform", "file", error.to_string())
+                })?;
                 Box::new(Bytes::new(bytes, from))
             }
             Content::Made { name, size } => Box::new(Made {
@@ -147,7 +151,12 @@ impl Blobs {
     }
 
     /// At most `limit` bytes of the content from an offset.
-    pub(crate) fn read(&self, content: &Content, offset: u64, limit: u64) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(
+        &self,
+        content: &Content,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         self.reader(content, offset)?
             .take(limit)
@@ -165,7 +174,9 @@ impl Blobs {
         let mut hash = Sha256::new();
         let mut buffer = vec![0; INLINE];
         loop {
-            let count = reader.read(&mut buffer).map_err(|error| self.wrong(&error))?;
+            let count = reader
+                .read(&mut buffer)
+                .map_err(|error| self.wrong(&error))?;
             if count == 0 {
                 break;
             }
@@ -224,7 +235,10 @@ struct Made {
 }
 
 impl Read for Made {
-    #[allow(clippy::cast_possible_truncation, reason = "at most the buffer's length")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "at most the buffer's length"
+    )]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = (self.size - self.at).min(buffer.len() as u64) as usize;
         for (byte, place) in buffer[..count].iter_mut().zip(self.at..) {

@@ -211,16 +211,26 @@ impl Model<'_> {
     pub(crate) fn regular(&self, host: &str, path: &str) -> Result<Entry, Failure> {
         let resolved = self.resolve(host, path, true)?;
         match self.entry(host, &resolved)? {
-            None => Err(failure::not_found(path, format!("{path}: no such file on {host}"))),
+            None => Err(failure::not_found(
+                path,
+                format!("{path}: no such file on {host}"),
+            )),
             Some(entry) if entry.kind == FileKind::Regular => Ok(entry),
-            Some(_) => Err(failure::invalid(path, format!("{path} on {host} is no regular file"))),
+            Some(_) => Err(failure::invalid(
+                path,
+                format!("{path} on {host} is no regular file"),
+            )),
         }
     }
 
     /// The text of a file; `None` when there is none.
     pub(crate) fn text(&self, host: &str, path: &str) -> Result<Option<String>, Failure> {
         let resolved = self.resolve(host, path, true)?;
-        let Some(Entry { content: Some(content), .. }) = self.entry(host, &resolved)? else {
+        let Some(Entry {
+            content: Some(content),
+            ..
+        }) = self.entry(host, &resolved)?
+        else {
             return Ok(None);
         };
         let bytes = self.blobs.read(&content, 0, 4 << 20)?;
@@ -294,7 +304,9 @@ impl Model<'_> {
         if fits {
             return Ok(found);
         }
-        let there = found.clone().or_else(|| entry.map(|_| "no regular file".to_owned()));
+        let there = found
+            .clone()
+            .or_else(|| entry.map(|_| "no regular file".to_owned()));
         Err(failure::conflict(
             path,
             format!("{path} on {host} is not as expected"),
@@ -315,23 +327,39 @@ impl Model<'_> {
         let path = self.resolve(host, path, true)?;
         let before = self.check(host, &path, precondition)?;
         let existing = self.entry(host, &path)?;
-        if existing.as_ref().is_some_and(|entry| entry.kind != FileKind::Regular) {
-            return Err(failure::invalid(&path, format!("{path} on {host} is no regular file")));
+        if existing
+            .as_ref()
+            .is_some_and(|entry| entry.kind != FileKind::Regular)
+        {
+            return Err(failure::invalid(
+                &path,
+                format!("{path} on {host} is no regular file"),
+            ));
         }
         self.need_directory(host, parent(&path))?;
         let mut entry = Entry::file(content.clone(), self.now);
         if let Some(existing) = &existing {
-            entry = Entry { content: Some(content.clone()), modified: self.now, ..existing.clone() };
+            entry = Entry {
+                content: Some(content.clone()),
+                modified: self.now,
+                ..existing.clone()
+            };
         }
         if let Some(attributes) = attributes {
             entry.take(attributes);
         }
-        let changed = existing.as_ref().is_none_or(|existing| !existing.same(&entry));
+        let changed = existing
+            .as_ref()
+            .is_none_or(|existing| !existing.same(&entry));
         if changed {
             self.put(host, &path, &entry)?;
         }
         let after = Some(self.blobs.sha256(&content)?);
-        Ok(FileChange { changed, before, after })
+        Ok(FileChange {
+            changed,
+            before,
+            after,
+        })
     }
 
     /// Refuses where a directory is missing.
@@ -339,8 +367,14 @@ impl Model<'_> {
         let resolved = self.resolve(host, path, true)?;
         match self.entry(host, &resolved)? {
             Some(entry) if entry.kind == FileKind::Directory => Ok(()),
-            Some(_) => Err(failure::invalid(path, format!("{path} on {host} is no directory"))),
-            None => Err(failure::not_found(path, format!("{path}: no such directory on {host}"))),
+            Some(_) => Err(failure::invalid(
+                path,
+                format!("{path} on {host} is no directory"),
+            )),
+            None => Err(failure::not_found(
+                path,
+                format!("{path}: no such directory on {host}"),
+            )),
         }
     }
 
@@ -354,7 +388,10 @@ impl Model<'_> {
     ) -> Result<bool, Failure> {
         let path = self.resolve(host, path, true)?;
         let Some(entry) = self.entry(host, &path)? else {
-            return Err(failure::not_found(&path, format!("{path}: no such file on {host}")));
+            return Err(failure::not_found(
+                &path,
+                format!("{path}: no such file on {host}"),
+            ));
         };
         let mut entries = vec![(path.clone(), entry)];
         if recursive {
@@ -377,7 +414,10 @@ impl Model<'_> {
         let from = self.resolve(host, from, true)?;
         let to = self.resolve(host, to, true)?;
         let Some(entry) = self.entry(host, &from)? else {
-            return Err(failure::not_found(&from, format!("{from}: no such file on {host}")));
+            return Err(failure::not_found(
+                &from,
+                format!("{from}: no such file on {host}"),
+            ));
         };
         if to == from || to.starts_with(&inside(&from)) {
             return Err(failure::invalid(&to, format!("{to} is inside {from}")));
@@ -393,7 +433,10 @@ impl Model<'_> {
             .collect();
         there.extend(self.below(host, &to)?);
         let same = there.len() == wanted.len()
-            && there.iter().zip(&wanted).all(|(a, b)| a.0 == b.0 && a.1.same(&b.1));
+            && there
+                .iter()
+                .zip(&wanted)
+                .all(|(a, b)| a.0 == b.0 && a.1.same(&b.1));
         if same {
             return Ok(false);
         }
@@ -433,7 +476,11 @@ impl Model<'_> {
     }
 
     fn is_full(&mut self, host: &str, path: &str) -> Result<bool, Failure> {
-        let occasion = Occasion { function: "", host: Some(host), cluster: None };
+        let occasion = Occasion {
+            function: "",
+            host: Some(host),
+            cluster: None,
+        };
         let fault = self.fault(FaultKind::DiskFull, occasion, |fault| {
             let root = fault.path.as_deref().unwrap_or("/");
             path == root || path.starts_with(&inside(root))

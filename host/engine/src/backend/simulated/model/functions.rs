@@ -4,17 +4,42 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Model, Scope, keys, version};
-use crate::backend::simulated::facts::Facts as _;
 use crate::backend::simulated::kubernetes::patch::merge;
 use crate::contract::Failure;
 use crate::contract::files::FileKind;
 
 /// All of them.
 pub(crate) const NAMES: [&str; 30] = [
-    "unit", "package", "version", "upstream", "minor", "compare", "file", "exists", "files",
-    "sha256", "digest", "there", "component", "hosts", "host_at", "api", "object", "objects",
-    "pod_at", "snapshot", "json", "pretty", "parse", "lines", "merge", "keys", "values", "number",
-    "bytes_size", "default",
+    "unit",
+    "package",
+    "version",
+    "upstream",
+    "minor",
+    "compare",
+    "file",
+    "exists",
+    "files",
+    "sha256",
+    "digest",
+    "there",
+    "component",
+    "hosts",
+    "host_at",
+    "api",
+    "object",
+    "objects",
+    "pod_at",
+    "snapshot",
+    "json",
+    "pretty",
+    "parse",
+    "lines",
+    "merge",
+    "keys",
+    "values",
+    "number",
+    "bytes_size",
+    "default",
 ];
 
 /// Calls a function.
@@ -56,27 +81,36 @@ impl Call<'_, '_> {
 
     fn text(&self, index: usize) -> Result<&str, String> {
         let value = self.any(index)?;
-        value
-            .as_str()
-            .ok_or_else(|| format!("argument {} of {}() is {value}, not a string", index + 1, self.name))
+        value.as_str().ok_or_else(|| {
+            format!(
+                "argument {} of {}() is {value}, not a string",
+                index + 1,
+                self.name
+            )
+        })
     }
 
     fn map(&self, index: usize) -> Result<&Map<String, Value>, String> {
         let value = self.any(index)?;
-        value
-            .as_object()
-            .ok_or_else(|| format!("argument {} of {}() is {value}, not a map", index + 1, self.name))
+        value.as_object().ok_or_else(|| {
+            format!(
+                "argument {} of {}() is {value}, not a map",
+                index + 1,
+                self.name
+            )
+        })
     }
 
     /// The host named at this index, else the scope's.
     fn host(&self, index: usize) -> Result<&str, String> {
         match self.arguments.get(index) {
             Some(_) => self.text(index),
-            None => self
-                .scope
-                .host
-                .as_deref()
-                .ok_or_else(|| format!("{}() needs a host here: there is none of its own", self.name)),
+            None => self.scope.host.as_deref().ok_or_else(|| {
+                format!(
+                    "{}() needs a host here: there is none of its own",
+                    self.name
+                )
+            }),
         }
     }
 
@@ -87,7 +121,9 @@ impl Call<'_, '_> {
                 .model
                 .cluster_of(self.scope)
                 .map_err(said)?
-                .ok_or_else(|| format!("{}() needs a cluster: there is not exactly one", self.name)),
+                .ok_or_else(|| {
+                    format!("{}() needs a cluster: there is not exactly one", self.name)
+                }),
         }
     }
 
@@ -101,7 +137,9 @@ impl Call<'_, '_> {
             "pretty" => serde_json::to_string_pretty(self.any(0)?)
                 .map_err(|error| error.to_string())?
                 .into(),
-            "parse" => serde_json::from_str(self.text(0)?).map_err(|error| format!("not JSON: {error}"))?,
+            "parse" => {
+                serde_json::from_str(self.text(0)?).map_err(|error| format!("not JSON: {error}"))?
+            }
             "lines" => self.text(0)?.lines().collect::<Vec<_>>().into(),
             "merge" => {
                 let mut base = self.any(0)?.clone();
@@ -117,7 +155,9 @@ impl Call<'_, '_> {
             },
             "number" => {
                 let text = self.any(0)?;
-                let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+                let text = text
+                    .as_str()
+                    .map_or_else(|| text.to_string(), str::to_owned);
                 serde_json::from_str::<serde_json::Number>(text.trim())
                     .map(Value::Number)
                     .map_err(|_| format!("{text:?} is no number"))?
@@ -131,14 +171,21 @@ impl Call<'_, '_> {
         match self.name {
             "unit" => self.unit(self.host(1)?),
             "package" => {
-                let installed = model.installed(self.host(1)?, self.text(0)?).map_err(said)?;
+                let installed = model
+                    .installed(self.host(1)?, self.text(0)?)
+                    .map_err(said)?;
                 Ok(installed.unwrap_or_default().into())
             }
             "version" => {
-                let installed = model.installed(self.host(1)?, self.text(0)?).map_err(said)?;
+                let installed = model
+                    .installed(self.host(1)?, self.text(0)?)
+                    .map_err(said)?;
                 Ok(version::upstream(&installed.unwrap_or_default()).into())
             }
-            "file" => Ok(model.text(self.host(1)?, self.text(0)?).map_err(said)?.into()),
+            "file" => Ok(model
+                .text(self.host(1)?, self.text(0)?)
+                .map_err(said)?
+                .into()),
             "exists" => {
                 let host = self.host(1)?;
                 let path = model.resolve(host, self.text(0)?, true).map_err(said)?;
@@ -148,7 +195,9 @@ impl Call<'_, '_> {
                 let host = self.host(1)?;
                 let path = model.resolve(host, self.text(0)?, true).map_err(said)?;
                 let below = model.below(host, &path).map_err(said)?;
-                let files = below.into_iter().filter(|(_, entry)| entry.kind == FileKind::Regular);
+                let files = below
+                    .into_iter()
+                    .filter(|(_, entry)| entry.kind == FileKind::Regular);
                 Ok(files.map(|(path, _)| path).collect::<Vec<_>>().into())
             }
             "digest" => {
@@ -163,7 +212,9 @@ impl Call<'_, '_> {
             }
             "hosts" => {
                 let hosts = model.hosts().map_err(said)?;
-                let values = hosts.iter().map(|host| model.host_value(host).map_err(said));
+                let values = hosts
+                    .iter()
+                    .map(|host| model.host_value(host).map_err(said));
                 Ok(Value::Array(values.collect::<Result<_, _>>()?))
             }
             "host_at" => match model.host_at(self.text(0)?).map_err(said)? {
@@ -199,7 +250,9 @@ impl Call<'_, '_> {
                     Some(_) => self.text(1)?,
                     None => "",
                 };
-                let found = model.objects(&cluster, self.text(0)?, namespace).map_err(said)?;
+                let found = model
+                    .objects(&cluster, self.text(0)?, namespace)
+                    .map_err(said)?;
                 Ok(Value::Array(found))
             }
             "pod_at" => {

@@ -35,7 +35,14 @@ impl Host {
     /// Its boot marker: a name-like hash of the host and its number of boots.
     fn boot(&self, name: &str) -> String {
         let hash = hex::encode(Sha256::digest(format!("{name} {}", self.boots).as_bytes()));
-        format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hash[..8],
+            &hash[8..12],
+            &hash[12..16],
+            &hash[16..20],
+            &hash[20..32]
+        )
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod files;
 mod functions;
 pub(crate) mod hosts;
 pub(crate) mod keys;
+mod needs;
 pub(crate) mod packages;
 mod scope;
 pub(crate) mod units;

@@ -61,7 +61,10 @@ impl VariableResolver for Lookup<'_, '_> {
                 let arguments: Vec<Value> = serde_json::from_str(arguments).unwrap_or_default();
                 functions::call(self.model, self.scope, name, &arguments).map(Some)
             }
-            None => self.model.variable(self.scope, variable).map_err(|f| f.message),
+            None => self
+                .model
+                .variable(self.scope, variable)
+                .map_err(|f| f.message),
         };
         match found {
             Ok(value) => from_json(&value?).try_into().ok().map(CowVal::Owned),
@@ -74,7 +77,11 @@ impl VariableResolver for Lookup<'_, '_> {
 }
 
 /// What a function of behaviours does inside CEL: it asks the evaluation's [`Lookup`].
-fn forward(name: &str, context: &FunctionContext<'_, '_>, arguments: &[Cel]) -> Result<Cel, ExecutionError> {
+fn forward(
+    name: &str,
+    context: &FunctionContext<'_, '_>,
+    arguments: &[Cel],
+) -> Result<Cel, ExecutionError> {
     let arguments = arguments
         .iter()
         .map(to_json)
@@ -95,7 +102,10 @@ impl Model<'_> {
             let subject = format!("simulated.json of {}", scope.component);
             failure::other(BEHAVIOUR, subject, format!("`{text}`: {reason}"))
         };
-        let compiled = self.rules.compiled(text).map_err(|error| wrong(error.reason))?;
+        let compiled = self
+            .rules
+            .compiled(text)
+            .map_err(|error| wrong(error.reason))?;
         let lookup = Lookup {
             model: self,
             scope,
@@ -104,15 +114,22 @@ impl Model<'_> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         for name in &compiled.functions {
             if let Some(known) = functions::NAMES.iter().find(|known| *known == name) {
-                let call = move |context: &FunctionContext<'_, '_>, Arguments(arguments): Arguments| {
+                let call = move |context: &FunctionContext<'_, '_>,
+                                 Arguments(arguments): Arguments| {
                     forward(known, context, &arguments)
                 };
-                context.add_function(known, call).map_err(|error| wrong(error.to_string()))?;
+                context
+                    .add_function(known, call)
+                    .map_err(|error| wrong(error.to_string()))?;
             }
         }
         context.set_variable_resolver(&lookup);
         let result = compiled.program.execute(&context);
-        let failed = lookup.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failed = lookup
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match (result, failed) {
             (_, Some(reason)) => Err(wrong(reason)),
             (Err(error), None) => Err(wrong(error.to_string())),
@@ -158,7 +175,11 @@ impl Model<'_> {
     }
 
     /// An object with the expressions of all its texts evaluated, keys included.
-    pub(crate) fn fill_map(&self, scope: &Scope, fields: &Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+    pub(crate) fn fill_map(
+        &self,
+        scope: &Scope,
+        fields: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, Failure> {
         fields
             .iter()
             .map(|(key, value)| Ok((self.render(scope, key)?, self.fill(scope, value)?)))
@@ -169,7 +190,13 @@ impl Model<'_> {
         if !text.contains("${") {
             return Ok(Value::from(text));
         }
-        let wrong = |reason: String| failure::other(BEHAVIOUR, format!("simulated.json of {}", scope.component), reason);
+        let wrong = |reason: String| {
+            failure::other(
+                BEHAVIOUR,
+                format!("simulated.json of {}", scope.component),
+                reason,
+            )
+        };
         let pieces = segments(text).map_err(|error| wrong(format!("{text:?}: {error}")))?;
         if let [Segment::Expr(expression)] = pieces.as_slice() {
             return self.evaluate(scope, expression);

@@ -196,7 +196,12 @@ impl Model<'_> {
     }
 
     /// Enables or disables a unit.
-    pub(crate) fn enable(&mut self, host: &str, name: &str, enabled: bool) -> Result<UnitChange, Failure> {
+    pub(crate) fn enable(
+        &mut self,
+        host: &str,
+        name: &str,
+        enabled: bool,
+    ) -> Result<UnitChange, Failure> {
         let mut unit = self.loaded(host, name)?;
         let changed = unit.enabled != enabled;
         if changed {
@@ -262,12 +267,25 @@ impl Model<'_> {
             unit.version = version::upstream(&installed).to_owned();
         }
         self.set_unit(host, name, &unit)?;
-        let occasion = Occasion { function: "", host: Some(host), cluster: None };
+        let occasion = Occasion {
+            function: "",
+            host: Some(host),
+            cluster: None,
+        };
         let fault = self.fault(FaultKind::UnitStart, occasion, |fault| {
-            fault.unit.as_deref().is_some_and(|pattern| glob(pattern, name))
+            fault
+                .unit
+                .as_deref()
+                .is_some_and(|pattern| glob(pattern, name))
         })?;
         let wrong = match fault {
-            Some(fault) => Some((fault.message.clone().unwrap_or_else(|| format!("{name}: main process exited")), 1)),
+            Some(fault) => Some((
+                fault
+                    .message
+                    .clone()
+                    .unwrap_or_else(|| format!("{name}: main process exited")),
+                1,
+            )),
             None => self.unit_moment(host, name, UnitMoment::Start)?,
         };
         if let Some((message, code)) = wrong {
@@ -277,7 +295,14 @@ impl Model<'_> {
         self.cluster_unit_changed(host, name)
     }
 
-    fn unit_failed(&mut self, host: &str, name: &str, mut unit: Unit, message: &str, code: i32) -> Result<(), Failure> {
+    fn unit_failed(
+        &mut self,
+        host: &str,
+        name: &str,
+        mut unit: Unit,
+        message: &str,
+        code: i32,
+    ) -> Result<(), Failure> {
         self.keep();
         unit.active = "failed".to_owned();
         unit.outcome = "exit-code".to_owned();
@@ -313,11 +338,21 @@ impl Model<'_> {
     }
 
     /// Sets a unit's active-state and nothing else.
-    pub(crate) fn force_unit(&mut self, host: &str, name: &str, active: &str) -> Result<(), Failure> {
+    pub(crate) fn force_unit(
+        &mut self,
+        host: &str,
+        name: &str,
+        active: &str,
+    ) -> Result<(), Failure> {
         let mut unit = self.loaded(host, name)?;
         if unit.active != active {
             unit.active = active.to_owned();
-            unit.outcome = if active == "failed" { "exit-code" } else { "success" }.to_owned();
+            unit.outcome = if active == "failed" {
+                "exit-code"
+            } else {
+                "success"
+            }
+            .to_owned();
             unit.since = Some(self.now);
             self.set_unit(host, name, &unit)?;
             self.cluster_unit_changed(host, name)?;
@@ -356,10 +391,20 @@ impl Model<'_> {
     }
 
     /// Adds a line to the system journal.
-    pub(crate) fn journal_line(&mut self, host: &str, unit: &str, priority: u8, text: &str) -> Result<(), Failure> {
+    pub(crate) fn journal_line(
+        &mut self,
+        host: &str,
+        unit: &str,
+        priority: u8,
+        text: &str,
+    ) -> Result<(), Failure> {
         let key = keys::journal(host, unit);
         let mut lines: Vec<JournalLine> = self.tx.get(&key)?.unwrap_or_default();
-        lines.push(JournalLine { time: self.now, priority, text: text.to_owned() });
+        lines.push(JournalLine {
+            time: self.now,
+            priority,
+            text: text.to_owned(),
+        });
         if lines.len() > LINES {
             lines.drain(..lines.len() - LINES);
         }

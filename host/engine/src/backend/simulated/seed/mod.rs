@@ -3,7 +3,7 @@
 mod host;
 mod scalar;
 
-pub use host::{DiskSeed, FileSeed, HostSeed, UnitSeed};
+pub use host::{DiskSeed, FileSeed, HostSeed};
 pub use scalar::{Names, Size};
 
 use indexmap::IndexMap;

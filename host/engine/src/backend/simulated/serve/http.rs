@@ -12,22 +12,42 @@ use crate::contract::{Failure, Performed, Place};
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn get(&self, place: &Place, items: Vec<Request>) -> Performed<Response> {
-        self.each::<Get>(place, items, |model, item| ask(model, item, "GET", Vec::new(), EffectClass::Read)).await
+        self.each::<Get>(place, items, |model, item| {
+            ask(model, item, "GET", Vec::new(), EffectClass::Read)
+        })
+        .await
     }
 
     async fn send(&self, place: &Place, items: Vec<Submission>) -> Performed<Response> {
         self.each::<Send>(place, items, |model, item| {
-            ask(model, &item.request, &item.method, joined(&item.body), item.effect)
+            ask(
+                model,
+                &item.request,
+                &item.method,
+                joined(&item.body),
+                item.effect,
+            )
         })
         .await
     }
 }
 
-fn ask(model: &mut Model<'_>, request: &Request, method: &str, body: Vec<u8>, effect: EffectClass) -> Result<Response, Failure> {
+fn ask(
+    model: &mut Model<'_>,
+    request: &Request,
+    method: &str,
+    body: Vec<u8>,
+    effect: EffectClass,
+) -> Result<Response, Failure> {
     let headers: BTreeMap<String, String> = request
         .headers
         .iter()
-        .map(|header| (header.name.to_lowercase(), String::from_utf8_lossy(&joined(&header.value)).into_owned()))
+        .map(|header| {
+            (
+                header.name.to_lowercase(),
+                String::from_utf8_lossy(&joined(&header.value)).into_owned(),
+            )
+        })
         .collect();
     model.request(&HttpRequest {
         method,
