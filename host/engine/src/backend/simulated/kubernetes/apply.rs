@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::fields::{get, leaves, put, remove, within};
+use super::fields::{get, leaves, put, remove_all, within};
 use super::objects::{kind_of, name_of, namespace_of, set, text, unset};
 use crate::backend::failure;
 use crate::backend::simulated::model::Model;
@@ -118,17 +118,15 @@ pub(crate) fn merged(live: &Value, apply: &Apply<'_>) -> Result<Value, Failure> 
         }
     }
     let mut object = live.clone();
-    for path in ours
-        .iter()
-        .filter(|path| !wanted.iter().any(|kept| touches(kept, path)))
-    {
-        if !all
-            .values()
-            .any(|owned| owned.iter().any(|other| touches(other, path)))
-        {
-            remove(&mut object, &kind, path);
-        }
-    }
+    let kept = |path: &str| {
+        let of_others = all.values().flatten();
+        wanted
+            .iter()
+            .chain(of_others)
+            .any(|other| touches(other, path))
+    };
+    let gone: Vec<&String> = ours.iter().filter(|path| !kept(path)).collect();
+    remove_all(&mut object, &kind, gone);
     // Again, now that whole items are gone: a list may have lost its last one.
     for path in &wanted {
         if get(&object, &kind, path) != get(apply.body, &kind, path) {

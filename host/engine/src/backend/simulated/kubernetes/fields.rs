@@ -178,8 +178,11 @@ pub(crate) fn put(object: &mut Value, kind: &str, path: &str, new: Value) {
                 None => {
                     let keys = keys_of(kind, &place.parent, &place.name);
                     let held: Vec<Value> = serde_json::from_str(&segment).unwrap_or_default();
-                    let item: Map<String, Value> =
-                        keys.iter().map(|key| (*key).to_owned()).zip(held).collect();
+                    // A protocol that nobody wrote is TCP without being written.
+                    let written =
+                        |(key, value): &(String, Value)| key != "protocol" || value != "TCP";
+                    let named = keys.iter().map(|key| (*key).to_owned());
+                    let item: Map<String, Value> = named.zip(held).filter(written).collect();
                     items.push(Value::Object(item));
                     items.len() - 1
                 }
@@ -190,8 +193,42 @@ pub(crate) fn put(object: &mut Value, kind: &str, path: &str, new: Value) {
     *value = new;
 }
 
+/// Removes what is at each path, and containers that it leaves empty. What tells items apart goes last: by it the other
+/// fields are found.
+pub(crate) fn remove_all<'p>(
+    object: &mut Value,
+    kind: &str,
+    paths: impl IntoIterator<Item = &'p String>,
+) {
+    const TELLING: [&str; 12] = [
+        ".name",
+        ".containerPort",
+        ".port",
+        ".protocol",
+        ".mountPath",
+        ".type",
+        ".uid",
+        ".ip",
+        ".key",
+        ".topologyKey",
+        ".whenUnsatisfiable",
+        ".effect",
+    ];
+    let mut paths: Vec<&String> = paths.into_iter().collect();
+    paths.sort_by_key(|path| {
+        let mut segments = path.rsplit('/');
+        let last = segments.next().unwrap_or_default();
+        let of_item = segments.next().is_some_and(|above| above.starts_with('='));
+        let telling = of_item && TELLING.contains(&last);
+        (telling, std::cmp::Reverse(path.matches('/').count()))
+    });
+    for path in paths {
+        remove(object, kind, path);
+    }
+}
+
 /// Removes what is at a path, and containers that it leaves empty.
-pub(crate) fn remove(object: &mut Value, kind: &str, path: &str) {
+fn remove(object: &mut Value, kind: &str, path: &str) {
     let segments: Vec<(char, String)> = segments(path).collect();
     remove_at(object, &mut Place::root(kind), &segments);
 }
@@ -277,9 +314,7 @@ mod tests {
             );
         }
         assert_eq!(leaves(&copy, kind), paths);
-        for path in &paths {
-            remove(&mut copy, kind, path);
-        }
+        remove_all(&mut copy, kind, &paths);
         assert_eq!(copy, json!({}));
     }
 
