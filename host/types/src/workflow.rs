@@ -102,8 +102,8 @@ pub struct AnswerSource {
 pub struct Precondition {
     /// Name, unique among the preconditions.
     pub name: String,
-    /// Component to verify first, or `*` for every component of the steps. Its checks must pass; the versions found
-    /// are `components` in `check`.
+    /// Component to verify first, or `*` for every component of the steps. What it finds is `components` in `check` and
+    /// `message`. Without a `check` each of its checks must pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// How much that verify looks at.
