@@ -64,6 +64,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         package_timeout: parameters.package_timeout,
     };
     let view = roll(&site, &goals, manner, view, &mut report)?;
+    // Servers of 3.5 know of a downgrade and do not say so; etcd takes some seconds to end one that is complete.
+    take_back_downgrade(&site, &view, wanted, &mut report)?;
     if let Some(wanted) = wanted {
         agreed(&site, &view, wanted.minor)?;
     }
@@ -138,7 +140,7 @@ fn too_far(server: &str, installed: &Installed, wanted: &Versions) -> Vec<Findin
     findings
 }
 
-/// Takes back a downgrade that was begun and not ended: etcd lets nobody join at the newer version while it lasts
+/// Takes back a downgrade that was begun and not ended: while it lasts, etcd keeps to the older version
 /// (<https://etcd.io/docs/v3.6/downgrades/downgrade_3_6/#rollback>).
 fn take_back_downgrade(
     site: &Site,
@@ -147,24 +149,34 @@ fn take_back_downgrade(
     report: &mut ReportBuilder,
 ) -> Result<(), Problem> {
     let Some(wanted) = wanted else { return Ok(()) };
-    let under_way = view
-        .seen
-        .iter()
-        .find(|seen| seen.downgrade().is_some_and(|target| target < wanted.minor));
-    let Some((seen, etcdctl)) =
-        under_way.and_then(|seen| Some((seen, site.etcdctl_on(&seen.host)?)))
-    else {
+    let Some(etcdctl) = under_way(view, wanted).and_then(|host| site.etcdctl_on(host)) else {
         return Ok(());
     };
-    etcdctl.cancel_downgrade().run()?;
+    if let Err(failure) = etcdctl.cancel_downgrade().run() {
+        // It may have ended by itself in the meantime.
+        if under_way(&site.look(&Expected::as_seen(view))?, wanted).is_some() {
+            return Err(failure.into());
+        }
+        return Ok(());
+    }
     let message = format!(
         "a downgrade of etcd was under way (known to host {}) and was taken back",
-        seen.host
+        etcdctl.host
     );
     report
         .changed(true)
         .warn("downgrade-cancelled", "etcd", message);
     Ok(())
+}
+
+/// A host whose member knows of a downgrade to less than what is wanted.
+fn under_way(view: &View, wanted: Version) -> Option<&str> {
+    let leads_back = |target: Minor| target < wanted.minor;
+    let seen = view
+        .seen
+        .iter()
+        .find(|seen| seen.downgrade().is_some_and(leads_back))?;
+    Some(&seen.host)
 }
 
 /// Waits until every member's data is in the format of the version that all of them run now.
@@ -198,7 +210,9 @@ fn agreed(site: &Site, view: &View, wanted: Minor) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::etcdctl::DowngradeInfo;
     use crate::parameters::Tls;
+    use crate::view::tests::{cluster, member};
     use runner_plugin_sdk::api::packages::PackageStatus;
     use std::collections::BTreeMap;
 
@@ -257,6 +271,21 @@ mod tests {
             code_for(Some("mystery"), "3.6.16-1").as_deref(),
             Some("unreadable-version")
         );
+    }
+
+    #[test]
+    fn a_downgrade_counts_when_it_leads_back() {
+        let mut view = cluster((1..=2).map(|n| member(n, "3.6.16", "3.5.0")).collect());
+        let wanted = Version::parse("3.6.16").unwrap();
+        assert_eq!(under_way(&view, wanted), None);
+        if let Ok(status) = &mut view.seen[1].status {
+            status.downgrade_info = Some(DowngradeInfo {
+                enabled: true,
+                target_version: "3.5.0".into(),
+            });
+        }
+        assert_eq!(under_way(&view, wanted), Some("h2"));
+        assert_eq!(under_way(&view, Version::parse("3.5.35").unwrap()), None);
     }
 
     #[test]
