@@ -340,6 +340,7 @@ impl Bench {
                 .collect(),
             hosts,
             cluster_backends: BTreeMap::new(),
+            secrets: std::iter::once("db".to_owned()).collect(),
             runner_backend: backend,
         };
         let events = Arc::new(Events::default());

@@ -11,7 +11,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -46,6 +46,8 @@ pub struct Platform {
     pub host_backends: BTreeMap<String, Arc<dyn Backend>>,
     /// Backend of each cluster.
     pub cluster_backends: BTreeMap<String, Arc<dyn Backend>>,
+    /// Names of the secrets that the inventory can bring.
+    pub secrets: BTreeSet<String>,
     /// What stands for the machine on which runner runs: HTTP from here, data of the store.
     pub runner_backend: Arc<dyn Backend>,
 }

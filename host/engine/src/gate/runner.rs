@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{Attempt, Stop};
 use crate::contract::{
-    Backend, Function, Performed, Place, artifacts, clock, http, log, operator, progress, random,
-    secrets,
+    Backend, FailureKind, Function, Performed, Place, artifacts, clock, http, log, operator,
+    progress, random, secrets,
 };
 use crate::journal::Durability;
 
@@ -116,7 +116,7 @@ impl Backend for Runner {
         self.0.gate.platform.runner_backend.artifacts()
     }
     fn secrets(&self) -> &dyn secrets::Capability {
-        self.0.gate.platform.runner_backend.secrets()
+        self
     }
 }
 
@@ -176,6 +176,28 @@ impl progress::Capability for Runner {
                 Ok(())
             })
             .collect())
+    }
+}
+
+/// Handles only: what a secret holds never comes near the gate, its journal or a guest. The backend that performs an
+/// effect puts the value in at the last moment.
+#[async_trait::async_trait]
+impl secrets::Capability for Runner {
+    async fn open(&self, _place: &Place, items: Vec<secrets::SecretRef>) -> Performed<String> {
+        let known = &self.0.gate.platform.secrets;
+        let open = |item: secrets::SecretRef| {
+            if known.contains(&item.name) {
+                return Ok(format!("secret:{}", item.name));
+            }
+            let near = runner_types::did_you_mean(&item.name, known);
+            let message = format!("the inventory has no secret {:?}{near}", item.name);
+            Err(super::authorise::failure(
+                FailureKind::NotFound,
+                item.name,
+                message,
+            ))
+        };
+        Ok(items.into_iter().map(open).collect())
     }
 }
 

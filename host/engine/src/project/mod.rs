@@ -521,6 +521,7 @@ impl Project {
                 .iter()
                 .map(|name| (name.clone(), Arc::clone(&simulated)))
                 .collect(),
+            secrets: self.inventory.secrets.keys().cloned().collect(),
             runner_backend: simulated,
         })
     }
