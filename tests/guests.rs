@@ -1,1 +1,270 @@
-//! Placeholder.
+//! Guests that misbehave: each fails its step with a clear reason, or is kept from what it is not given; and the rest of
+//! the workflow goes on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use runner_tests::{Ended, Invocation, guests};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Exit codes of the binary.
+const SUCCEEDED: i32 = 0;
+const FAILED: i32 = 3;
+const DENIED: i32 = 5;
+
+/// A platform of one host, and a workflow in which a guest is followed by one that behaves.
+struct Stage {
+    folder: TempDir,
+}
+
+impl Stage {
+    fn new(guest: &str, step: Value, grants: &[Value]) -> Result<Self> {
+        let stage = Self {
+            folder: TempDir::with_prefix("runner-guest-")?,
+        };
+        let mut step = step;
+        for (name, value) in [
+            ("name", guest),
+            ("component", guest),
+            ("operation", "backup"),
+            ("on-failure", "continue"),
+        ] {
+            step[name] = json!(value);
+        }
+        let workflow = json!({
+            "name": "guests",
+            "steps": [step, {"name": "good", "component": "good", "operation": "backup", "needs": []}],
+        });
+        let mut grants = grants.to_vec();
+        grants.push(json!({"plugin": "good", "allow": "files.read", "paths": ["/etc/hostname"]}));
+        stage.write("workflow.json", &workflow)?;
+        stage.write("policy.json", &json!({"grants": grants}))?;
+        stage.write(
+            "inventory.json",
+            &json!({"name": "small", "connection": "simulated", "platform": "platform.json", "hosts": {"alone": {}}}),
+        )?;
+        stage.write(
+            "platform.json",
+            &json!({"name": "small", "hosts": {"alone": {"files": {"/etc/hostname": "alone\n", "/tmp": {"directory": true}}}}}),
+        )?;
+        Ok(stage)
+    }
+
+    fn write(&self, name: &str, value: &Value) -> Result<()> {
+        Ok(fs::write(
+            self.path(name),
+            serde_json::to_vec_pretty(value)?,
+        )?)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self) -> Result<Ended> {
+        let arguments = [
+            "run",
+            "workflow.json",
+            "--inventory",
+            "inventory.json",
+            "--policy",
+            "policy.json",
+            "--plugins",
+        ];
+        Invocation::new(arguments)
+            .args([guests()?.into_os_string()])
+            .env("RUNNER_STATE_DIR", self.path("state"))
+            .directory(self.folder.path())
+            .run()
+    }
+
+    /// Standard error and the journal.
+    fn everything(&self, ended: &Ended) -> Result<String> {
+        let mut text = ended.stderr.clone();
+        for run in fs::read_dir(self.path("state/runs"))? {
+            text.push_str(&fs::read_to_string(run?.path().join("journal.jsonl"))?);
+        }
+        Ok(text)
+    }
+}
+
+/// Runs a guest; it ends with this code and says these texts, and the guest after it has done its work.
+fn meets(guest: &str, code: i32, texts: &[&str]) -> Result<String> {
+    meets_with(guest, json!({}), &[], code, texts)
+}
+
+fn meets_with(
+    guest: &str,
+    step: Value,
+    grants: &[Value],
+    code: i32,
+    texts: &[&str],
+) -> Result<String> {
+    let stage = Stage::new(guest, step, grants)?;
+    let ended = stage.run()?.with(code)?.says(texts)?;
+    let everything = stage.everything(&ended)?;
+    ensure!(
+        everything.contains("read 1 files"),
+        "the guest after it did not do its work:\n{everything}"
+    );
+    ensure!(
+        !ended.stderr.contains("panicked"),
+        "runner panicked:\n{}",
+        ended.stderr
+    );
+    Ok(everything)
+}
+
+fn grant(plugin: &str, capability: &str, path: &str) -> Value {
+    json!({"plugin": plugin, "allow": capability, "paths": [path]})
+}
+
+#[test]
+fn one_that_behaves_succeeds() -> Result<()> {
+    let stage = Stage::new("good", json!({}), &[])?;
+    let workflow = json!({"name": "guests", "steps": [{"name": "good", "component": "good", "operation": "backup"}]});
+    stage.write("workflow.json", &workflow)?;
+    stage.run()?.with(SUCCEEDED)?;
+    Ok(())
+}
+
+#[test]
+fn a_trap_fails_its_step() -> Result<()> {
+    meets("trap", FAILED, &["trap", "this guest traps"]).map(drop)
+}
+
+#[test]
+fn a_loop_without_end_is_interrupted() -> Result<()> {
+    let begun = Instant::now();
+    meets("spin", FAILED, &["spin"])?;
+    ensure!(
+        begun.elapsed() < Duration::from_secs(120),
+        "it took {:?}",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+#[test]
+fn one_that_takes_all_memory_is_stopped() -> Result<()> {
+    meets("hoard", FAILED, &["hoard", "memory"]).map(drop)
+}
+
+#[test]
+fn recursion_without_end_is_stopped() -> Result<()> {
+    meets("recurse", FAILED, &["recurse", "stack"]).map(drop)
+}
+
+#[test]
+fn the_process_is_not_the_guests_to_end() -> Result<()> {
+    meets("leave", FAILED, &["leave", "exit"]).map(drop)
+}
+
+#[test]
+fn what_is_said_beyond_the_quota_is_dropped_and_counted() -> Result<()> {
+    let everything = meets("chatter", SUCCEEDED, &[])?;
+    ensure!(
+        everything.len() < 8 << 20,
+        "{} bytes were kept",
+        everything.len()
+    );
+    ensure!(
+        everything.contains("dropped"),
+        "nothing says that lines were dropped"
+    );
+    Ok(())
+}
+
+#[test]
+fn calls_without_end_are_stopped() -> Result<()> {
+    let grants = [grant("flood", "files.stat", "/etc/hostname")];
+    meets_with("flood", json!({}), &grants, FAILED, &["flood", "calls"]).map(drop)
+}
+
+#[test]
+fn a_payload_beyond_the_bound_is_refused() -> Result<()> {
+    let grants = [grant("payload", "files.write", "/tmp/payload")];
+    let everything = meets_with("payload", json!({}), &grants, FAILED, &["payload"])?;
+    ensure!(!everything.contains("sent 40 MiB"), "40 MiB were taken");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_requested_is_denied_and_a_grant_would_not_help() -> Result<()> {
+    let grants = [json!({"plugin": "stray", "allow": "systemd.stop", "units": ["sshd.service"]})];
+    meets_with(
+        "stray",
+        json!({}),
+        &grants,
+        DENIED,
+        &["systemd.stop", "manifest"],
+    )
+    .map(drop)
+}
+
+#[test]
+fn a_question_that_is_not_declared_is_not_asked() -> Result<()> {
+    let everything = meets("question", FAILED, &["root-password"])?;
+    ensure!(
+        !everything.contains("Type the root password"),
+        "it was asked"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_sandbox_holds_nothing_of_the_machine() -> Result<()> {
+    let stage = Stage::new("burglar", json!({}), &[])?;
+    let ended = stage.run()?;
+    let everything = stage.everything(&ended)?;
+    ensure!(
+        !everything.contains("took "),
+        "it took something:\n{everything}"
+    );
+    ensure!(
+        everything.contains("read 1 files"),
+        "the guest after it did not do its work"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_report_that_nests_without_end_fails_its_step() -> Result<()> {
+    meets("nest", FAILED, &["nest"]).map(drop)
+}
+
+#[test]
+fn a_backup_that_was_never_made_is_no_backup() -> Result<()> {
+    let stage = Stage::new("forger", json!({}), &[])?;
+    let ended = stage.run()?.with(FAILED)?;
+    ended.says(&["forger"])?;
+    let sets = stage.path("state/sets");
+    if sets.is_dir() {
+        for set in fs::read_dir(sets)? {
+            let text = fs::read_to_string(set?.path())?;
+            ensure!(!text.contains("\"forger\""), "a set was kept: {text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sleep_ends_with_its_steps_time() -> Result<()> {
+    let begun = Instant::now();
+    meets_with(
+        "sleeper",
+        json!({"timeout": "2s"}),
+        &[],
+        FAILED,
+        &["sleeper"],
+    )?;
+    ensure!(
+        begun.elapsed() < Duration::from_secs(60),
+        "it took {:?}",
+        begun.elapsed()
+    );
+    Ok(())
+}

@@ -192,9 +192,7 @@ fn reads_only(run: &Path) -> Result<()> {
     let text = fs::read_to_string(run.join("journal.jsonl"))?;
     for line in text.lines() {
         let line: Value = serde_json::from_str(line)?;
-        let class = line
-            .pointer("/entry/start/class")
-            .or_else(|| line.pointer("/start/class"));
+        let class = line.pointer("/entry/start/class");
         if let Some(class) = class.and_then(Value::as_str) {
             ensure!(
                 class == "read" || class == "none",
