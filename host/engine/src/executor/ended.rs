@@ -1,6 +1,6 @@
 //! How a unit of work ended, from what the plugin answered.
 
-use runner_types::{Artifact, Finding, Report, StepOutcome};
+use runner_types::{Artifact, Digest, Finding, Report, StepOutcome};
 use serde_json::Value;
 
 use crate::capability::place_name;
@@ -19,7 +19,7 @@ pub(super) struct Ended {
     pub(super) stop: Option<Stop>,
     /// Host that caused a failure, when it was one.
     pub(super) culprit: Option<String>,
-    /// Artifacts of the report, in its order.
+    /// Artifacts of the report, in the order in which they were stored.
     pub(super) artifacts: Vec<Artifact>,
     /// What the plugin passed on.
     pub(super) failure: Option<Failure>,
@@ -173,15 +173,19 @@ impl Ended {
             Ok(report) => report,
             Err(reason) => return Self::failed("report", "", reason),
         };
-        let mut artifacts = Vec::with_capacity(report.artifacts.len());
-        for digest in &report.artifacts {
-            match stored.iter().find(|artifact| artifact.digest == *digest) {
-                Some(artifact) => artifacts.push(artifact.clone()),
-                None => {
-                    let message =
-                        format!("its report names the artifact {digest}, which it did not store");
-                    return Self::failed("report", digest.as_str(), message);
-                }
+        let is_missing =
+            |digest: &&Digest| !stored.iter().any(|artifact| artifact.digest == **digest);
+        if let Some(digest) = report.artifacts.iter().find(is_missing) {
+            let message = format!("its report names the artifact {digest}, which it did not store");
+            return Self::failed("report", digest.as_str(), message);
+        }
+        // Equal files of several hosts are one content under several names, all of which belong to the set.
+        let mut artifacts: Vec<Artifact> = Vec::with_capacity(stored.len());
+        for artifact in stored {
+            let same =
+                |known: &Artifact| known.name == artifact.name && known.origin == artifact.origin;
+            if report.artifacts.contains(&artifact.digest) && !artifacts.iter().any(same) {
+                artifacts.push(artifact.clone());
             }
         }
         // The plugin can only add to what the host saw change.
@@ -212,4 +216,56 @@ fn report_of(report: types::Report) -> Result<Report, String> {
         fields.insert("outputs".to_owned(), outputs);
     }
     serde_json::from_value(value).map_err(|error| format!("its report is wrong: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runner_types::Place;
+
+    fn stored(host: &str, content: &[u8; 32]) -> Artifact {
+        Artifact {
+            digest: Digest::from_bytes(content),
+            size: 1,
+            name: format!("{host}/kubelet.conf"),
+            origin: Place::Host(host.to_owned()),
+            labels: Vec::new(),
+        }
+    }
+
+    fn report(artifacts: &[&Artifact]) -> types::Report {
+        types::Report {
+            changed: false,
+            summary: String::new(),
+            outputs: String::new(),
+            artifacts: artifacts
+                .iter()
+                .map(|artifact| artifact.digest.to_string())
+                .collect(),
+            versions: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn equal_files_of_two_hosts_both_belong_to_the_set() {
+        let all = [
+            stored("a", &[1; 32]),
+            stored("b", &[1; 32]),
+            stored("c", &[2; 32]),
+        ];
+        let ended = Ended::reported(report(&[&all[0], &all[1]]), &all, false);
+        let names: Vec<&str> = ended
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.name.as_str())
+            .collect();
+        assert_eq!(names, ["a/kubelet.conf", "b/kubelet.conf"]);
+    }
+
+    #[test]
+    fn what_was_not_stored_is_no_artifact() {
+        let ended = Ended::reported(report(&[&stored("a", &[1; 32])]), &[], false);
+        assert_eq!(ended.outcome, StepOutcome::Failed);
+    }
 }
