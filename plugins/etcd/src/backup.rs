@@ -242,9 +242,11 @@ fn save_configuration(
 ) -> Result<(Vec<FileNote>, Vec<Artifact>), Problem> {
     let mut notes = Vec::new();
     let mut orders = Vec::new();
-    let paths = || std::iter::once(&site.settings.config).chain(&parameters.more_configuration);
+    let config = &site.settings.config;
+    let more = parameters.more_configuration.iter();
+    let paths = std::iter::once(config).chain(more.filter(|path| *path != config));
     for seat in &site.seats {
-        for path in paths() {
+        for path in paths.clone() {
             let artifact = format!("{}{path}", seat.host);
             orders.push(artifacts::file(&seat.host, path, &artifact));
             notes.push(FileNote {

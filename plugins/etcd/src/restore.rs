@@ -193,10 +193,12 @@ fn unknown_layouts(site: &Site) -> Vec<Finding> {
             );
             findings.push(finding("name-twice", seat.host.as_str(), message));
         }
-        if seat.config.token != site.seats[0].config.token {
+        if let Some(first) = site.seats.first()
+            && seat.config.token != first.config.token
+        {
             let message = format!(
                 "the members of etcd on hosts {} and {} have different tokens of the cluster",
-                site.seats[0].host, seat.host
+                first.host, seat.host
             );
             findings.push(finding("token-differs", seat.host.as_str(), message));
         }
