@@ -29,7 +29,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         return Err(refused("incomplete-backup", host, message));
     }
     // All data is read before the first write.
-    let stored = Stored::read(host, &set)?;
+    let stored = Stored::read(host, &set, &notes)?;
     let now = units::status(&[host.to_owned()], &UNITS)?;
     let wanted = Configuration {
         files: notes
@@ -81,24 +81,23 @@ fn mode(artifact: &Artifact) -> Option<u32> {
 struct Stored(BTreeMap<String, Content>);
 
 impl Stored {
-    fn read(host: &str, set: &Backup<'_>) -> Result<Self, Problem> {
-        let folder = format!("{host}/");
-        let artifacts: Vec<&Artifact> = set
-            .0
-            .artifacts
+    fn read(host: &str, set: &Backup<'_>, notes: &Notes) -> Result<Self, Problem> {
+        // What is absent in the set is removed from the host: only what was noted as absent may count as such.
+        let names = notes.stored.get(host).ok_or_else(|| {
+            let message = format!("backup set {} was made without host {host}", set.0.id);
+            refused("incomplete-backup", host, message)
+        })?;
+        let artifacts = names
             .iter()
-            .filter(|artifact| artifact.name.starts_with(&folder))
-            .collect();
-        let names: Vec<&str> = artifacts
-            .iter()
-            .map(|artifact| artifact.name.as_str())
-            .collect();
+            .map(|name| set.artifact(name))
+            .collect::<Result<Vec<&Artifact>, Problem>>()?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let data = if names.is_empty() {
             Vec::new()
         } else {
             set.data(&names)?
         };
-        let contents = artifacts.iter().zip(data).map(|(artifact, data)| {
+        let contents = artifacts.into_iter().zip(data).map(|(artifact, data)| {
             let mode = mode(artifact);
             (artifact.name.clone(), Content { data, mode })
         });
@@ -169,6 +168,7 @@ mod tests {
         let notes = Notes {
             packages: vec!["docker.io".into(), "docker-cli".into()],
             files: vec![],
+            stored: BTreeMap::new(),
         };
         let versions = Versions::from([("docker.io".to_owned(), "20.10.24-1".to_owned())]);
         assert_eq!(absent(&notes, &versions), ["docker-cli"]);

@@ -24,6 +24,8 @@ use crate::parameters::Backup;
 pub(crate) struct Notes {
     pub(crate) packages: Vec<String>,
     pub(crate) files: Vec<String>,
+    /// Names of the artifacts of each host: what is not among them was absent.
+    pub(crate) stored: BTreeMap<String, Vec<String>>,
 }
 
 /// Name of a file's artifact.
@@ -61,11 +63,26 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         .outputs(&Notes {
             packages: parameters.packages.clone(),
             files,
+            stored: by_host(&hosts, &orders),
         });
     Ok(report.finish(format!(
         "configuration of {} hosts saved; their packages can be had again",
         hosts.len()
     )))
+}
+
+fn by_host(hosts: &[String], orders: &[PutOrder]) -> BTreeMap<String, Vec<String>> {
+    let mut stored: BTreeMap<String, Vec<String>> = hosts
+        .iter()
+        .map(|host| (host.clone(), Vec::new()))
+        .collect();
+    for order in orders {
+        stored
+            .entry(order.host.clone())
+            .or_default()
+            .push(order.name.clone());
+    }
+    stored
 }
 
 fn broken(installed: &Installed) -> Vec<(String, String)> {
