@@ -1,0 +1,157 @@
+//! What went wrong, for people: the chain of causes told once, what to do next, and the exit code.
+
+use std::fmt;
+
+use runner_engine::backups::BackupError;
+use runner_engine::journal::Damage;
+use runner_engine::lock::LockError;
+use runner_engine::plugin::{CatalogError, PackageError};
+use runner_types::{Diagnostics, PatternError};
+
+use crate::exit::Exit;
+use crate::out;
+
+/// A problem that the command line itself found.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Wrong usage, or a wrong input file.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// With what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The exit code of an error, and what to do about it.
+fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<String>)> {
+    if let Some(problem) = error.downcast_ref::<Problem>() {
+        return Some((problem.exit, problem.hint.clone()));
+    }
+    if error.is::<Diagnostics>() || error.is::<PatternError>() {
+        return Some((Exit::Usage, None));
+    }
+    if let Some(error) = error.downcast_ref::<LockError>() {
+        return Some(match error {
+            LockError::Held(_) => {
+                (Exit::Locked, Some("wait until it has ended, or stop it with Ctrl-C in its terminal".to_owned()))
+            }
+            LockError::Io { .. } => (Exit::Internal, None),
+        });
+    }
+    if let Some(error) = error.downcast_ref::<BackupError>() {
+        return Some(match error {
+            BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } | BackupError::NotWhole { .. } => {
+                (Exit::Refused, Some("runner backups list shows what there is".to_owned()))
+            }
+            BackupError::Io { .. } | BackupError::Damaged { .. } => (Exit::Internal, None),
+        });
+    }
+    if let Some(error) = error.downcast_ref::<CatalogError>() {
+        return Some(match error {
+            CatalogError::Engine(_) => (Exit::Internal, None),
+            CatalogError::Missing { .. } => {
+                (Exit::Usage, Some("name the directory of the plugins with --plugins".to_owned()))
+            }
+            CatalogError::Unreadable { .. }
+            | CatalogError::Huge { .. }
+            | CatalogError::Package { .. }
+            | CatalogError::Manifest { .. }
+            | CatalogError::Twice { .. }
+            | CatalogError::Contract { .. }
+            | CatalogError::Load { .. } => (Exit::Usage, None),
+        });
+    }
+    if error.is::<PackageError>() {
+        return Some((Exit::Usage, None));
+    }
+    if error.is::<Damage>() {
+        let hint = "what stands before that place is whole; keep the directory as it is and look at it by eye";
+        return Some((Exit::Internal, Some(hint.to_owned())));
+    }
+    None
+}
+
+/// The error as text and its exit code.
+pub(crate) fn tell(error: &anyhow::Error) -> (String, Exit) {
+    let mut text = String::new();
+    let mut judged = None;
+    for cause in error.chain() {
+        judged = judged.or_else(|| judge(cause));
+        let message = cause.to_string();
+        // Some errors name their cause themselves.
+        if !text.contains(message.trim()) {
+            text.push_str(if text.is_empty() { "error: " } else { "\n  caused by: " });
+            text.push_str(&message.trim_end().replace('\n', "\n  "));
+        }
+    }
+    let (exit, hint) = judged.unwrap_or((Exit::Internal, None));
+    if let Some(hint) = hint {
+        text.push_str("\n  hint: ");
+        text.push_str(&hint);
+    }
+    text.push('\n');
+    (text, exit)
+}
+
+/// Shows an error and gives its exit code.
+pub(crate) fn show(error: &anyhow::Error) -> Exit {
+    let (text, exit) = tell(error);
+    tracing::error!(error = %format!("{error:#}"), code = exit.code(), "command failed");
+    out::stderr(&text);
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_chain_is_told_once_with_its_hint() {
+        let inner = Problem::usage("no such file").hint("give it with -i");
+        let error = Err::<(), _>(inner).context("cannot read inventory.json").unwrap_err();
+        let (text, exit) = tell(&error);
+        assert_eq!(
+            text,
+            "error: cannot read inventory.json\n  caused by: no such file\n  hint: give it with -i\n"
+        );
+        assert_eq!(exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_cause_that_its_error_names_is_not_told_twice() {
+        let source = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(LockError::Io { path: "/l".to_owned(), source });
+        let (text, exit) = tell(&error);
+        assert_eq!(text.matches("disk on fire").count(), 1, "{text}");
+        assert_eq!(exit, Exit::Internal);
+        assert_eq!(tell(&anyhow::Error::new(LockError::Held(None))).1, Exit::Locked);
+    }
+
+    #[test]
+    fn what_nobody_judged_is_internal() {
+        assert_eq!(tell(&anyhow::anyhow!("odd")), ("error: odd\n".to_owned(), Exit::Internal));
+    }
+}

@@ -1,0 +1,105 @@
+//! The two ways out: standard output for what was asked for, standard error for people.
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+
+/// Writes to standard output. A reader that has gone away is no error: it has what it wanted.
+///
+/// # Errors
+/// When standard output cannot be written, for example to a full disk.
+pub(crate) fn stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes to standard error, as far as that is possible.
+pub(crate) fn stderr(text: &str) {
+    let mut out = io::stderr().lock();
+    // Nobody is left to be told.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A JSON document for standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(stdout(&text)?)
+}
+
+/// Rows in columns, under their headings. The last column is as wide as it is.
+pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            line.push_str(cell);
+            let blanks = width.saturating_sub(cell.chars().count()) + 2;
+            line.extend(std::iter::repeat_n(' ', blanks));
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut text = line(&mut headings.iter().copied());
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+/// Colours for people at a terminal, nothing elsewhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// For standard error: colours when it is a terminal and `NO_COLOR` is not set.
+    pub(crate) fn for_stderr() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self(wanted && io::stderr().is_terminal())
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_no_line_ends_in_blanks() {
+        let rows = vec![vec!["a".to_owned(), String::new()], vec!["long-name".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["NAME", "VALUE"], &rows), "NAME       VALUE\na\nlong-name  x\n");
+    }
+}
