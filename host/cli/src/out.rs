@@ -33,7 +33,10 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Rows in columns, under their headings. The last column is as wide as it is.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
+    let mut widths: Vec<usize> = headings
+        .iter()
+        .map(|heading| heading.chars().count())
+        .collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -69,7 +72,11 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub(crate) fn red(self, text: &str) -> String {
@@ -99,7 +106,13 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_no_line_ends_in_blanks() {
-        let rows = vec![vec!["a".to_owned(), String::new()], vec!["long-name".to_owned(), "x".to_owned()]];
-        assert_eq!(table(&["NAME", "VALUE"], &rows), "NAME       VALUE\na\nlong-name  x\n");
+        let rows = vec![
+            vec!["a".to_owned(), String::new()],
+            vec!["long-name".to_owned(), "x".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "VALUE"], &rows),
+            "NAME       VALUE\na\nlong-name  x\n"
+        );
     }
 }

@@ -61,7 +61,10 @@ impl<'a> Document<'a> {
 
 impl<W: Write + Send> Json<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self { out, tally: Tally::default() }
+        Self {
+            out,
+            tally: Tally::default(),
+        }
     }
 }
 
@@ -144,7 +147,10 @@ mod tests {
         }
         lines.end(&Ending::example()).unwrap();
         let text = String::from_utf8(out).unwrap();
-        let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let read: Vec<Event> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(read, events);
     }
 }

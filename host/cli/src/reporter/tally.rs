@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 use runner_types::{
-    Attempt, Decision, Event, EventKind, Finding, Operation, Recap, Report, RunOutcome, StepOutcome, StepOutline, Target,
-    Timestamp,
+    Attempt, Decision, Event, EventKind, Finding, Operation, Report, StepOutcome, StepOutline,
+    Target, Timestamp,
 };
 use serde::Serialize;
 
@@ -22,8 +22,6 @@ pub(crate) struct Tally {
     pub(crate) attempts: IndexMap<(String, Target), Tried>,
     /// Time of the first and of the last event.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
-    /// How it ended.
-    pub(crate) ended: Option<Ended>,
 }
 
 /// The latest attempt of a step over a target.
@@ -59,17 +57,6 @@ pub(crate) struct Tried {
     pub(crate) failures: Vec<String>,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Ended {
-    /// How.
-    pub(crate) outcome: RunOutcome,
-    /// Counts per host.
-    pub(crate) recap: Recap,
-    /// Why it did not end well.
-    pub(crate) message: Option<String>,
-}
-
 /// Failed effects that are kept of an attempt.
 const FAILURES: usize = 5;
 
@@ -79,34 +66,59 @@ impl Tally {
         let first = self.span.map_or(event.time, |(first, _)| first);
         self.span = Some((first, event.time));
         match &event.what {
-            EventKind::RunBegun { run, workflow, simulated, steps, .. } => {
+            EventKind::RunBegun {
+                run,
+                workflow,
+                simulated,
+                steps,
+                ..
+            } => {
                 self.run.clone_from(run);
                 self.workflow.clone_from(workflow);
                 self.simulated = *simulated;
                 self.outline.clone_from(steps);
-                self.ended = None;
             }
-            EventKind::StepBegun { attempt, component, operation, hosts } => {
+            EventKind::StepBegun {
+                attempt,
+                component,
+                operation,
+                hosts,
+            } => {
                 let tried = Tried {
                     component: Some(component.clone()),
                     operation: Some(*operation),
                     hosts: hosts.clone(),
                     ..Tried::of(attempt, event.time)
                 };
-                self.attempts.insert((attempt.step.clone(), attempt.target.clone()), tried);
+                self.attempts
+                    .insert((attempt.step.clone(), attempt.target.clone()), tried);
             }
             EventKind::EffectEnded { call, failed, .. } => {
                 let tried = self.tried(&call.of(), event.time);
                 for item in failed {
-                    tried.failures.push(format!("{}: {}", item.place, item.subject));
+                    tried
+                        .failures
+                        .push(format!("{}: {}", item.place, item.subject));
                 }
                 let surplus = tried.failures.len().saturating_sub(FAILURES);
                 tried.failures.drain(..surplus);
             }
-            EventKind::Decided { step: Some(step), target, what: Decision::Skipped { reason } } => {
+            EventKind::Decided {
+                step: Some(step),
+                target,
+                what: Decision::Skipped { reason },
+            } => {
                 let target = target.clone().unwrap_or(Target::Hosts);
-                let attempt = Attempt { step: step.clone(), target, attempt: 1 };
-                let outline = self.outline.iter().find(|outline| outline.step == *step).cloned();
+                let attempt = Attempt {
+                    step: step.clone(),
+                    target,
+                    attempt: 1,
+                };
+                let outline = self
+                    .outline
+                    .iter()
+                    .find(|outline| outline.step == *step)
+                    .cloned();
                 let tried = self.tried(&attempt, event.time);
                 if let Some(outline) = outline {
                     tried.component = outline.component;
@@ -117,21 +129,24 @@ impl Tally {
                 tried.reason = Some(reason.clone());
                 tried.ended = Some(event.time);
             }
-            EventKind::StepEnded { attempt, outcome, report, findings } => {
+            EventKind::StepEnded {
+                attempt,
+                outcome,
+                report,
+                findings,
+            } => {
                 let tried = self.tried(attempt, event.time);
                 tried.outcome = Some(*outcome);
                 tried.report.clone_from(report);
                 tried.findings.clone_from(findings);
                 tried.ended = Some(event.time);
             }
-            EventKind::RunEnded { outcome, recap, message } => {
-                self.ended = Some(Ended { outcome: *outcome, recap: recap.clone(), message: message.clone() });
-            }
             EventKind::EffectBegun { .. }
             | EventKind::Progress { .. }
             | EventKind::Log { .. }
             | EventKind::Decided { .. }
-            | EventKind::Waiting { .. } => {}
+            | EventKind::Waiting { .. }
+            | EventKind::RunEnded { .. } => {}
         }
     }
 
@@ -143,14 +158,19 @@ impl Tally {
 
     /// Attempts that did not end well and were not made good by a later one.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &Tried> {
-        self.attempts.values().filter(|tried| tried.outcome.is_some_and(|outcome| !outcome.is_success()))
+        self.attempts
+            .values()
+            .filter(|tried| tried.outcome.is_some_and(|outcome| !outcome.is_success()))
     }
 
     /// Announced steps that have ended, for a count.
     pub(crate) fn ended_steps(&self) -> usize {
         let ended = |step: &StepOutline| {
             let inner = format!("{}/", step.step);
-            let mut of = self.attempts.values().filter(|tried| tried.step == step.step || tried.step.starts_with(&inner));
+            let mut of = self
+                .attempts
+                .values()
+                .filter(|tried| tried.step == step.step || tried.step.starts_with(&inner));
             of.clone().next().is_some() && of.all(|tried| tried.outcome.is_some())
         };
         self.outline.iter().filter(|step| ended(step)).count()
@@ -179,9 +199,16 @@ impl Tried {
     /// What it said when it ended, or the best that is known.
     pub(crate) fn why(&self) -> Vec<&str> {
         if self.findings.is_empty() {
-            self.failures.last().map(String::as_str).into_iter().collect()
+            self.failures
+                .last()
+                .map(String::as_str)
+                .into_iter()
+                .collect()
         } else {
-            self.findings.iter().map(|finding| finding.message.as_str()).collect()
+            self.findings
+                .iter()
+                .map(|finding| finding.message.as_str())
+                .collect()
         }
     }
 }
@@ -189,10 +216,14 @@ impl Tried {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use runner_types::{CallId, EffectClass, EffectItem, LogLevel, Place};
+    use runner_types::{CallId, EffectClass, EffectItem, LogLevel, Place, Recap, RunOutcome};
 
     pub(crate) fn at(seconds: i64, what: EventKind) -> Event {
-        Event { index: 0, time: Timestamp::from_unix_millis(1_795_247_506_000 + seconds * 1_000), what }
+        Event {
+            index: 0,
+            time: Timestamp::from_unix_millis(1_795_247_506_000 + seconds * 1_000),
+            what,
+        }
     }
 
     pub(crate) fn attempt(number: u32) -> Attempt {
@@ -229,11 +260,26 @@ pub(crate) mod tests {
             summary: "kubelet 1.34.4".to_owned(),
             ..Report::default()
         });
-        at(seconds, EventKind::StepEnded { attempt: attempt(number), outcome, report, findings })
+        at(
+            seconds,
+            EventKind::StepEnded {
+                attempt: attempt(number),
+                outcome,
+                report,
+                findings,
+            },
+        )
     }
 
     pub(crate) fn ended(seconds: i64, outcome: RunOutcome) -> Event {
-        at(seconds, EventKind::RunEnded { outcome, recap: Recap::default(), message: None })
+        at(
+            seconds,
+            EventKind::RunEnded {
+                outcome,
+                recap: Recap::default(),
+                message: None,
+            },
+        )
     }
 
     pub(crate) fn call() -> CallId {
@@ -246,7 +292,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn item(subject: &str) -> EffectItem {
-        EffectItem { place: Place::Host("node-1".to_owned()), subject: subject.to_owned() }
+        EffectItem {
+            place: Place::Host("node-1".to_owned()),
+            subject: subject.to_owned(),
+        }
     }
 
     /// A run with one of everything that ends badly.
@@ -278,7 +327,11 @@ pub(crate) mod tests {
             begun(1, 1),
             at(
                 2,
-                EventKind::Log { attempt: attempt(1), level: LogLevel::Info, message: "draining node-1".to_owned() },
+                EventKind::Log {
+                    attempt: attempt(1),
+                    level: LogLevel::Info,
+                    message: "draining node-1".to_owned(),
+                },
             ),
             at(
                 3,
@@ -305,7 +358,9 @@ pub(crate) mod tests {
                 EventKind::Decided {
                     step: Some("metrics".to_owned()),
                     target: None,
-                    what: Decision::Skipped { reason: "nodes did not succeed".to_owned() },
+                    what: Decision::Skipped {
+                        reason: "nodes did not succeed".to_owned(),
+                    },
                 },
             ),
             ended(62, RunOutcome::Failed),
@@ -335,13 +390,15 @@ pub(crate) mod tests {
         assert_eq!(skipped.outcome, Some(StepOutcome::Skipped));
         assert_eq!(skipped.component.as_deref(), Some("metrics"));
         assert_eq!(tally.ended_steps(), 2);
-        assert_eq!(tally.ended.map(|ended| ended.outcome), Some(RunOutcome::Failed));
     }
 
     #[test]
     fn without_findings_the_last_failed_effect_says_why() {
         let mut tried = Tried::of(&attempt(1), Timestamp::from_unix_millis(0));
-        tried.failures = vec!["node-1: first".to_owned(), "node-1: job timed out".to_owned()];
+        tried.failures = vec![
+            "node-1: first".to_owned(),
+            "node-1: job timed out".to_owned(),
+        ];
         assert_eq!(tried.why(), ["node-1: job timed out"]);
     }
 }

@@ -1,8 +1,8 @@
 //! Events in words: one line each, its kind first, so that a run's output can be searched.
 
 use runner_types::{
-    AnsweredBy, Attempt, Decision, EffectClass, EffectItem, Event, EventKind, Finding, LogLevel, Report, StepOutcome,
-    Target,
+    AnsweredBy, Attempt, Decision, EffectClass, EffectItem, Event, EventKind, Finding, LogLevel,
+    Report, StepOutcome, Target,
 };
 use serde_json::Value;
 
@@ -27,7 +27,11 @@ pub(crate) struct Wording {
 
 impl Wording {
     pub(crate) fn new(verbosity: u8, paint: Paint, questions_seen: bool) -> Self {
-        Self { verbosity, paint, questions_seen }
+        Self {
+            verbosity,
+            paint,
+            questions_seen,
+        }
     }
 
     pub(crate) fn paint(self) -> Paint {
@@ -37,33 +41,76 @@ impl Wording {
     /// An event as whole lines; none: not shown at this verbosity.
     pub(crate) fn event(self, event: &Event, tally: &Tally) -> Option<String> {
         let text = match &event.what {
-            EventKind::RunBegun { run, workflow, resumed, simulated, steps } => {
+            EventKind::RunBegun {
+                run,
+                workflow,
+                resumed,
+                simulated,
+                steps,
+            } => {
                 return Some(self.begun(run, workflow, *resumed, *simulated, steps.len()));
             }
-            EventKind::StepBegun { attempt, component, operation, hosts } => {
+            EventKind::StepBegun {
+                attempt,
+                component,
+                operation,
+                hosts,
+            } => {
                 let again = match attempt.attempt {
                     0 | 1 => String::new(),
                     number => format!(", attempt {number}"),
                 };
                 let on = on(&attempt.target, hosts);
-                self.line("start", &of(attempt), &format!("{operation} {component}{on}{again}"))
+                self.line(
+                    "start",
+                    &of(attempt),
+                    &format!("{operation} {component}{on}{again}"),
+                )
             }
-            EventKind::EffectBegun { call, function, class, items } => {
+            EventKind::EffectBegun {
+                call,
+                function,
+                class,
+                items,
+            } => {
                 if self.verbosity < effect_verbosity(*class) {
                     return None;
                 }
-                self.line("effect", &of(&call.of()), &format!("{function}{}", listed(items)))
+                self.line(
+                    "effect",
+                    &of(&call.of()),
+                    &format!("{function}{}", listed(items)),
+                )
             }
-            EventKind::EffectEnded { call, function, failed, changed, replayed } => {
+            EventKind::EffectEnded {
+                call,
+                function,
+                failed,
+                changed,
+                replayed,
+            } => {
                 return self.effect_ended(&of(&call.of()), function, failed, *changed, *replayed);
             }
-            EventKind::Progress { attempt, message, done, total } => {
+            EventKind::Progress {
+                attempt,
+                message,
+                done,
+                total,
+            } => {
                 if self.verbosity < 1 {
                     return None;
                 }
-                self.line("progress", &of(attempt), &format!("{message}{}", counted(*done, *total)))
+                self.line(
+                    "progress",
+                    &of(attempt),
+                    &format!("{message}{}", counted(*done, *total)),
+                )
             }
-            EventKind::Log { attempt, level, message } => {
+            EventKind::Log {
+                attempt,
+                level,
+                message,
+            } => {
                 let (kind, from) = match level {
                     LogLevel::Debug => ("debug", 1),
                     LogLevel::Info => ("info", 0),
@@ -85,8 +132,16 @@ impl Wording {
                 }
                 self.line("waiting", prompt, message)
             }
-            EventKind::StepEnded { attempt, outcome, report, findings } => {
-                let begun = tally.attempts.get(&(attempt.step.clone(), attempt.target.clone())).map(|tried| tried.begun);
+            EventKind::StepEnded {
+                attempt,
+                outcome,
+                report,
+                findings,
+            } => {
+                let begun = tally
+                    .attempts
+                    .get(&(attempt.step.clone(), attempt.target.clone()))
+                    .map(|tried| tried.begun);
                 let took = begun.map(|begun| duration(event.time.since(begun)));
                 return Some(self.step_ended(attempt, *outcome, report.as_ref(), findings, took));
             }
@@ -99,29 +154,50 @@ impl Wording {
     fn line(self, kind: &str, place: &str, text: &str) -> String {
         let kind_text = format!("{kind:<KIND$}");
         let kind_text = match kind {
-            "failed" | "unreachable" | "denied" | "refused" | "error" | "timed-out" | "in-doubt" | "stopped" => {
-                self.paint.red(&kind_text)
-            }
+            "failed" | "unreachable" | "denied" | "refused" | "error" | "timed-out"
+            | "in-doubt" | "stopped" => self.paint.red(&kind_text),
             "warning" | "changed" | "waiting" | "cancelled" => self.paint.yellow(&kind_text),
             "ok" => self.paint.green(&kind_text),
             "effect" | "progress" | "debug" | "skipped" => self.paint.dim(&kind_text),
             _ => kind_text,
         };
         let text = indented(text, &" ".repeat(KIND + 3));
-        if place.is_empty() { format!("{kind_text} {text}\n") } else { format!("{kind_text} {place}: {text}\n") }
+        if place.is_empty() {
+            format!("{kind_text} {text}\n")
+        } else {
+            format!("{kind_text} {place}: {text}\n")
+        }
     }
 
-    fn begun(self, run: &str, workflow: &str, resumed: bool, simulated: bool, steps: usize) -> String {
+    fn begun(
+        self,
+        run: &str,
+        workflow: &str,
+        resumed: bool,
+        simulated: bool,
+        steps: usize,
+    ) -> String {
         let mut text = String::new();
         if simulated {
             text.push_str(&self.paint.bold(&self.paint.yellow(SIMULATED)));
         }
         let verb = if resumed { "resumed" } else { "run" };
-        text.push_str(&self.line(verb, "", &format!("{run}: workflow {workflow}, {steps} steps")));
+        text.push_str(&self.line(
+            verb,
+            "",
+            &format!("{run}: workflow {workflow}, {steps} steps"),
+        ));
         text
     }
 
-    fn effect_ended(self, of: &str, function: &str, failed: &[EffectItem], changed: bool, replayed: bool) -> Option<String> {
+    fn effect_ended(
+        self,
+        of: &str,
+        function: &str,
+        failed: &[EffectItem],
+        changed: bool,
+        replayed: bool,
+    ) -> Option<String> {
         if self.verbosity < 1 {
             return None;
         }
@@ -133,8 +209,15 @@ impl Wording {
             };
             return Some(self.line("effect", of, &format!("{function} {how}")));
         }
-        let items: Vec<String> = failed.iter().map(|item| format!("{}: {}", item.place, item.subject)).collect();
-        Some(self.line("effect", of, &format!("{function} failed\n{}", items.join("\n"))))
+        let items: Vec<String> = failed
+            .iter()
+            .map(|item| format!("{}: {}", item.place, item.subject))
+            .collect();
+        Some(self.line(
+            "effect",
+            of,
+            &format!("{function} failed\n{}", items.join("\n")),
+        ))
     }
 
     fn step_ended(
@@ -176,7 +259,10 @@ impl Wording {
         for check in report.iter().flat_map(|report| &report.checks) {
             if !check.verdict.is_pass() || self.verbosity > 0 {
                 let verdict = format!("{:?}", check.verdict).to_lowercase();
-                let line = format!("{} on {}: expected {}, found {}", check.name, check.place, check.expected, check.observed);
+                let line = format!(
+                    "{} on {}: expected {}, found {}",
+                    check.name, check.place, check.expected, check.observed
+                );
                 text.push_str(&self.line(&format!("  {verdict}"), "", &line));
             }
         }
@@ -195,24 +281,38 @@ impl Wording {
                 }
                 ("fixed", Value::Object(values.clone()).to_string())
             }
-            Decision::Gate { name, held: true, .. } => {
+            Decision::Gate {
+                name, held: true, ..
+            } => {
                 if self.verbosity < 1 {
                     return None;
                 }
                 ("gate", format!("{name} holds"))
             }
-            Decision::Gate { name, held: false, message } => {
+            Decision::Gate {
+                name,
+                held: false,
+                message,
+            } => {
                 let message = message.as_deref().unwrap_or("it does not hold");
                 ("refused", format!("{name}: {message}"))
             }
-            Decision::Batch { number, hosts } => ("batch", format!("{} of hosts: {}", number + 1, hosts.join(", "))),
+            Decision::Batch { number, hosts } => (
+                "batch",
+                format!("{} of hosts: {}", number + 1, hosts.join(", ")),
+            ),
             Decision::Skipped { reason } => ("skipped", reason.clone()),
-            Decision::Threshold { failures, limit } => {
-                ("stopped", format!("{failures} hosts failed, {limit} are tolerated"))
+            Decision::Threshold { failures, limit } => (
+                "stopped",
+                format!("{failures} hosts failed, {limit} are tolerated"),
+            ),
+            Decision::Retry { attempt, delay } => {
+                ("retry", format!("attempt {attempt} after {delay}"))
             }
-            Decision::Retry { attempt, delay } => ("retry", format!("attempt {attempt} after {delay}")),
             Decision::TimedOut { after } => ("timed-out", format!("after {after}")),
-            Decision::Answered { prompt, answer, by, .. } => {
+            Decision::Answered {
+                prompt, answer, by, ..
+            } => {
                 let by = match by {
                     AnsweredBy::Operator { who, .. } => who.to_string(),
                     AnsweredBy::Input { name } => format!("-e {name}"),
@@ -227,10 +327,17 @@ impl Wording {
             }
             Decision::BackupSet { component, set } => ("backup-set", format!("{component}: {set}")),
             Decision::Cancelled { by } => {
-                let by = by.as_ref().map_or_else(|| "a signal".to_owned(), ToString::to_string);
-                ("cancelled", format!("asked to stop by {by}; effects under way finish"))
+                let by = by
+                    .as_ref()
+                    .map_or_else(|| "a signal".to_owned(), ToString::to_string);
+                (
+                    "cancelled",
+                    format!("asked to stop by {by}; effects under way finish"),
+                )
             }
-            Decision::Resumed { by, runner } => ("resumed", format!("by {by} with runner {runner}")),
+            Decision::Resumed { by, runner } => {
+                ("resumed", format!("by {by} with runner {runner}"))
+            }
             Decision::Unwinding { steps } => ("unwinding", steps.join(", ")),
         })
     }
@@ -266,7 +373,9 @@ fn place(step: Option<&str>, target: Option<&Target>) -> String {
 fn on(target: &Target, hosts: &[String]) -> String {
     match target {
         Target::Host(_) => String::new(),
-        Target::Cluster(_) | Target::Hosts => few(hosts).map_or_else(String::new, |hosts| format!(" on {hosts}")),
+        Target::Cluster(_) | Target::Hosts => {
+            few(hosts).map_or_else(String::new, |hosts| format!(" on {hosts}"))
+        }
     }
 }
 
@@ -278,7 +387,11 @@ fn few(names: &[String]) -> Option<String> {
         count if count <= MOST => Some(names.join(", ")),
         count => {
             let shown: Vec<&str> = names.iter().take(MOST - 1).map(String::as_str).collect();
-            Some(format!("{} and {} more", shown.join(", "), count - shown.len()))
+            Some(format!(
+                "{} and {} more",
+                shown.join(", "),
+                count - shown.len()
+            ))
         }
     }
 }
@@ -346,7 +459,10 @@ mod tests {
             text.contains("effect      nodes/node-1/kubernetes [node-1]: systemd.stop node-1: kubelet.service\n"),
             "{text}"
         );
-        assert!(text.contains("systemd.stop failed\n              node-1: job timed out\n"), "{text}");
+        assert!(
+            text.contains("systemd.stop failed\n              node-1: job timed out\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -363,7 +479,10 @@ mod tests {
         let items = vec![
             item("a"),
             item("b"),
-            EffectItem { place: Place::Host("node-2".to_owned()), subject: "a".to_owned() },
+            EffectItem {
+                place: Place::Host("node-2".to_owned()),
+                subject: "a".to_owned(),
+            },
             item("c"),
             item("d"),
         ];
@@ -373,14 +492,20 @@ mod tests {
             class: EffectClass::Read,
             items,
         };
-        assert!(shown(&[at(0, event.clone())], 1).ends_with(": files.read node-1: a, b node-2: a and 2 more\n"));
+        assert!(
+            shown(&[at(0, event.clone())], 1)
+                .ends_with(": files.read node-1: a, b node-2: a and 2 more\n")
+        );
         assert_eq!(shown(&[at(0, event)], 0), "");
     }
 
     #[test]
     fn who_answered_is_said() {
         let by = AnsweredBy::Operator {
-            who: Operator { user: "ann".to_owned(), host: "bastion".to_owned() },
+            who: Operator {
+                user: "ann".to_owned(),
+                host: "bastion".to_owned(),
+            },
             terminal: None,
         };
         let answered = |by| EventKind::Decided {
@@ -393,14 +518,26 @@ mod tests {
                 by,
             },
         };
-        assert_eq!(shown(&[at(0, answered(by))], 0), "answer      confirm: yes, by ann@bastion\n");
-        let by = AnsweredBy::Input { name: "no_interactive".to_owned() };
-        assert_eq!(shown(&[at(0, answered(by))], 0), "answer      confirm: yes, by -e no_interactive\n");
+        assert_eq!(
+            shown(&[at(0, answered(by))], 0),
+            "answer      confirm: yes, by ann@bastion\n"
+        );
+        let by = AnsweredBy::Input {
+            name: "no_interactive".to_owned(),
+        };
+        assert_eq!(
+            shown(&[at(0, answered(by))], 0),
+            "answer      confirm: yes, by -e no_interactive\n"
+        );
     }
 
     #[test]
     fn a_message_of_several_lines_stays_under_its_own() {
-        let event = EventKind::Log { attempt: attempt(1), level: LogLevel::Warn, message: "one\ntwo".to_owned() };
+        let event = EventKind::Log {
+            attempt: attempt(1),
+            level: LogLevel::Warn,
+            message: "one\ntwo".to_owned(),
+        };
         assert_eq!(
             shown(&[at(0, event)], 0),
             "warning     nodes/node-1/kubernetes [node-1]: one\n              two\n"

@@ -10,4 +10,4 @@ mod wasi;
 pub use catalog::{Catalog, CatalogError, Plugin, parse_manifest};
 pub use engine::EngineError;
 pub use instance::{GuestError, PluginInstance};
-pub use package::{MANIFEST_SECTION, Package, PackageError, pack};
+pub use package::{MANIFEST_SECTION, Package, PackageError, imported_functions, pack};

@@ -1,8 +1,10 @@
 //! The file of a plugin: a component with its manifest in one custom section.
 
 use sha2::{Digest as _, Sha256};
+use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{
-    BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload,
+    BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator,
+    WasmFeatures,
 };
 
 /// Name of the custom section that holds the manifest.
@@ -128,6 +130,39 @@ impl Package {
     pub fn manifest(&self) -> Result<&str, PackageError> {
         self.manifest.as_deref().ok_or(PackageError::NoManifest)
     }
+}
+
+/// Functions of the contract that a component imports, as `interface.function`, in the order of its imports.
+///
+/// # Errors
+/// When the bytes are not a valid component.
+pub fn imported_functions(component: &[u8]) -> Result<Vec<String>, PackageError> {
+    let damaged = |error: wasmparser::BinaryReaderError| PackageError::Damaged(error.to_string());
+    let package = Package::read(component)?;
+    let types = Validator::new_with_features(WasmFeatures::all())
+        .validate_all(component)
+        .map_err(damaged)?;
+    let types = types.as_ref();
+    let mut functions = Vec::new();
+    for import in &package.imports {
+        let Some(interface) = import
+            .strip_prefix("runner:plugin/")
+            .and_then(|rest| rest.split('@').next())
+        else {
+            continue;
+        };
+        let item = types.component_item_for_import(import).map(|item| item.ty);
+        if let Some(ComponentEntityType::Instance(instance)) = item {
+            functions.extend(
+                types[instance]
+                    .exports
+                    .iter()
+                    .filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)))
+                    .map(|(name, _)| format!("{interface}.{name}")),
+            );
+        }
+    }
+    Ok(functions)
 }
 
 /// A component with this manifest in place of any it had: everything else stays byte for byte.

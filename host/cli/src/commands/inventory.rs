@@ -1,0 +1,180 @@
+//! `runner inventory`: hosts as runner sees them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use runner_types::{Connection, DiskFiles, ResolvedHost, Variable, load_inventory};
+use serde_json::{Map, Value, json};
+
+use crate::args::{Common, ListOutput};
+use crate::exit::Exit;
+use crate::out;
+use crate::paths::Surroundings;
+
+/// Look at an inventory
+#[derive(Debug, Args)]
+pub(crate) struct Inventory {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Show(Show),
+}
+
+/// Show the hosts that an inventory means, with everything that groups and defaults give them
+///
+/// Reads runner's own JSON and Ansible's INI, YAML and `--list` JSON, with group_vars and host_vars beside them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runner inventory show -i hosts.ini
+  runner inventory show -i hosts.ini nodes '!node-3'      some of them
+  runner inventory show --output json master-1            everything about one, variables too")]
+struct Show {
+    /// Hosts, groups, globs, or one of these after `!` [default: all]
+    patterns: Vec<String>,
+    /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "RUNNER_INVENTORY",
+        hide_env = true
+    )]
+    inventory: Option<PathBuf>,
+    /// How it is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: ListOutput,
+}
+
+impl Inventory {
+    pub(crate) fn carry_out(&self, _common: &Common) -> anyhow::Result<Exit> {
+        match &self.command {
+            Command::Show(show) => show.carry_out(),
+        }
+    }
+}
+
+impl Show {
+    fn carry_out(&self) -> anyhow::Result<Exit> {
+        let path = Surroundings::real().inventory(self.inventory.as_deref(), None)?;
+        let loaded = load_inventory(&DiskFiles, &path)?;
+        for warning in &loaded.warnings {
+            out::stderr(&format!("warning: {warning}\n"));
+        }
+        let resolved = loaded.inventory.resolve();
+        let all = ["all".to_owned()];
+        let patterns = if self.patterns.is_empty() {
+            &all[..]
+        } else {
+            &self.patterns
+        };
+        let names = resolved.select(patterns)?;
+        let hosts: Vec<&ResolvedHost> = names
+            .iter()
+            .filter_map(|name| resolved.host(name))
+            .collect();
+        match self.output {
+            ListOutput::Text => out::stdout(&table(&hosts))?,
+            ListOutput::Json => {
+                let hosts: Map<String, Value> = hosts
+                    .into_iter()
+                    .map(|host| (host.name.clone(), whole(host)))
+                    .collect();
+                out::json(&json!({
+                    "hosts": hosts,
+                    "groups": resolved.groups,
+                    "clusters": loaded.inventory.clusters,
+                    "components": loaded.inventory.components,
+                }))?;
+            }
+        }
+        Ok(Exit::Succeeded)
+    }
+}
+
+const fn connection(connection: Connection) -> &'static str {
+    match connection {
+        Connection::Ssh => "ssh",
+        Connection::Local => "local",
+        Connection::Simulated => "simulated",
+    }
+}
+
+fn table(hosts: &[&ResolvedHost]) -> String {
+    let rows: Vec<Vec<String>> = hosts
+        .iter()
+        .map(|host| {
+            let user = host
+                .user
+                .as_ref()
+                .map_or_else(String::new, |user| format!("{user}@"));
+            let port = host
+                .port
+                .map_or_else(String::new, |port| format!(":{port}"));
+            vec![
+                host.name.clone(),
+                format!("{user}{}{port}", host.address),
+                connection(host.connection).to_owned(),
+                host.node.clone().unwrap_or_else(|| "-".to_owned()),
+                host.groups.join(", "),
+            ]
+        })
+        .collect();
+    out::table(&["HOST", "ADDRESS", "CONNECTION", "NODE", "GROUPS"], &rows)
+}
+
+fn whole(host: &ResolvedHost) -> Value {
+    let variables: Map<String, Value> = host
+        .variables
+        .iter()
+        .map(|(name, variable)| {
+            let value = match variable {
+                Variable::Value(value) => value.clone(),
+                Variable::Unavailable(why) => json!({ "unavailable": why }),
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    json!({
+        "address": host.address,
+        "node": host.node,
+        "groups": host.groups,
+        "connection": connection(host.connection),
+        "user": host.user,
+        "port": host.port,
+        "key": host.key,
+        "jump": host.jump,
+        "become": host.r#become,
+        "variables": variables,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ansible_inventory_is_shown_as_it_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        std::fs::write(
+            &path,
+            "[nodes]\nnode-1 ansible_host=10.0.0.12 ansible_user=ops ansible_port=2222\n",
+        )
+        .unwrap();
+        let resolved = load_inventory(&DiskFiles, &path)
+            .unwrap()
+            .inventory
+            .resolve();
+        let hosts: Vec<&ResolvedHost> = resolved.hosts.values().collect();
+        assert_eq!(
+            table(&hosts),
+            "HOST    ADDRESS             CONNECTION  NODE  GROUPS\n\
+             node-1  ops@10.0.0.12:2222  ssh         -     nodes\n"
+        );
+        assert_eq!(whole(hosts[0])["user"], "ops");
+    }
+}

@@ -1,0 +1,283 @@
+//! One run from the front end's side: reporters, terminal, signals, and the end told to everybody.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+
+use runner_engine::executor::{HostState as Known, RunSummary};
+use runner_engine::planner::Plan;
+use runner_engine::project::{Project, RunOptions};
+use runner_types::{RunOutcome, StepOutcome};
+
+use crate::args::RunOutput;
+use crate::console::{Console, InAdvance, Terminal, operator};
+use crate::exit::Exit;
+use crate::out::Paint;
+use crate::reporter::{
+    Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording,
+};
+use crate::signals::{self, Stoppable};
+
+/// How a run is shown and steered.
+pub(crate) struct Session<'a> {
+    /// What it rests on.
+    pub(crate) project: &'a Project,
+    /// How much is shown.
+    pub(crate) verbosity: u8,
+    /// What goes to standard output.
+    pub(crate) output: RunOutput,
+    /// Whether people see what happens, on standard error.
+    pub(crate) told: bool,
+    /// The command to run again after the cause of a failure was mended.
+    pub(crate) again: String,
+}
+
+impl Session<'_> {
+    /// Carries out a plan, showing what happens.
+    ///
+    /// # Errors
+    /// When the run cannot begin, or its journal cannot be written.
+    pub(crate) fn carry_out(&self, plan: &Plan) -> anyhow::Result<RunSummary> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let terminal = Terminal::open();
+        let reporters = Arc::new(Reporters::start(self.reporters(terminal.is_some()))?);
+        let summary = runtime.block_on(self.run(plan, terminal, &reporters));
+        match &summary {
+            Ok(summary) => reporters.finish(self.ending(summary)),
+            Err(_) => reporters.give_up(),
+        }
+        // A thread that waits for the terminal would keep the runtime for ever.
+        runtime.shutdown_background();
+        summary
+    }
+
+    async fn run(
+        &self,
+        plan: &Plan,
+        terminal: Option<Terminal>,
+        reporters: &Arc<Reporters>,
+    ) -> anyhow::Result<RunSummary> {
+        let stoppable = Stoppable::default();
+        signals::listen(stoppable.clone())?;
+        let options = plan
+            .prompts(self.project.world())
+            .into_iter()
+            .filter_map(|prompt| {
+                Some(InAdvance {
+                    component: prompt.component,
+                    key: prompt.key,
+                    option: prompt.option?,
+                })
+            })
+            .collect();
+        let who = operator();
+        let interactive = terminal.is_some();
+        let console = Console::new(terminal, options, Arc::clone(reporters), who.clone());
+        let options = RunOptions {
+            observer: Arc::clone(reporters) as Arc<dyn runner_engine::gate::Observer>,
+            operator: Arc::new(console),
+            interactive,
+            who,
+            on_begin: Box::new(move |gate| stoppable.begun(gate)),
+        };
+        Ok(self.project.run(plan, options).await?)
+    }
+
+    fn reporters(&self, interactive: bool) -> Vec<Box<dyn Reporter>> {
+        let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
+        let is_terminal = io::stderr().is_terminal();
+        if self.told {
+            let wording = Wording::new(
+                self.verbosity,
+                Paint::for_stderr(),
+                interactive && is_terminal,
+            );
+            // A dumb terminal cannot move its cursor.
+            let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+            reporters.push(if is_terminal && able {
+                Box::new(Progress::new(wording))
+            } else {
+                Box::new(Lines::new(wording))
+            });
+        }
+        match self.output {
+            RunOutput::Text => {}
+            RunOutput::Json => reporters.push(Box::new(Json::new(io::stdout()))),
+            RunOutput::Jsonl => reporters.push(Box::new(JsonLines::new(io::stdout()))),
+            RunOutput::Junit => reporters.push(Box::new(Junit::new(io::stdout()))),
+        }
+        reporters
+    }
+
+    fn ending(&self, summary: &RunSummary) -> Ending {
+        Ending {
+            run: summary.run.clone(),
+            directory: summary.directory.clone(),
+            outcome: summary.outcome,
+            recap: summary.recap.clone(),
+            message: summary.message.clone(),
+            hosts: summary
+                .hosts
+                .iter()
+                .map(|(host, known)| HostState {
+                    host: host.clone(),
+                    state: state(known),
+                })
+                .collect(),
+            next: next(summary, &self.again),
+        }
+    }
+}
+
+/// What is known of a host, in words.
+fn state(known: &Known) -> String {
+    let how = match known.outcome {
+        StepOutcome::Ok => "nothing had to change",
+        StepOutcome::Changed => "done",
+        StepOutcome::Skipped => "left out",
+        StepOutcome::Refused => "refused before anything was changed by it",
+        StepOutcome::Denied => "denied an effect, may be half done",
+        StepOutcome::Unreachable => "did not answer, may be half done",
+        StepOutcome::Failed => "failed, may be half done",
+        StepOutcome::TimedOut => "ran out of time, may be half done",
+        StepOutcome::Cancelled => "stopped on the way, may be half done",
+        StepOutcome::InDoubt => "an effect was begun and nobody knows how it ended",
+    };
+    let out = if known.out_of_service {
+        "; OUT OF SERVICE: taken out and not brought back"
+    } else {
+        ""
+    };
+    format!("last step {}: {how}{out}", known.step)
+}
+
+/// Commands that lead on after a bad end.
+fn next(summary: &RunSummary, again: &str) -> Vec<String> {
+    let show = format!(
+        "runner runs journal {}    # what it did, call by call",
+        summary.run
+    );
+    let mut next = Vec::new();
+    match summary.outcome {
+        RunOutcome::Succeeded => return next,
+        RunOutcome::Denied => {
+            next.push(
+                "add the grant lines quoted above to the policy, if that is what you want; then"
+                    .to_owned(),
+            );
+            next.push(format!(
+                "{again}    # goes on where this run stopped: what is done is not done again"
+            ));
+        }
+        RunOutcome::Refused => {
+            next.push("mend what was refused; then".to_owned());
+            next.push(again.to_owned());
+        }
+        RunOutcome::Declined => {
+            next.push(again.to_owned());
+            return next;
+        }
+        RunOutcome::Unanswerable => {
+            next.push("begin it at a terminal, or answer in advance; then".to_owned());
+            next.push(again.to_owned());
+        }
+        RunOutcome::Unreachable | RunOutcome::Failed | RunOutcome::Cancelled => {
+            next.push(format!(
+                "{again}    # once the cause is mended; what is done is not done again"
+            ));
+        }
+        RunOutcome::InDoubt => {
+            next.push("look at the host: did the effect named above happen? then".to_owned());
+            next.push(format!("{again}    # what is done is not done again"));
+        }
+        RunOutcome::BackedOut => next.push(format!("{again}    # once the cause is mended")),
+        RunOutcome::Stuck => {
+            next.push("mend what keeps the backout from ending, by hand if need be".to_owned())
+        }
+    }
+    next.push(show);
+    next
+}
+
+/// The command line that was given, for people who want to give it again.
+pub(crate) fn this_command() -> String {
+    let quoted = |word: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("runner".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The exit code of a run.
+pub(crate) fn exit(summary: &RunSummary) -> Exit {
+    Exit::of(summary.outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indexmap::IndexMap;
+    use runner_types::Recap;
+
+    fn summary(outcome: RunOutcome) -> RunSummary {
+        RunSummary {
+            run: "r1".to_owned(),
+            directory: "/s/runs/r1".into(),
+            workflow: "w".to_owned(),
+            outcome,
+            recap: Recap::default(),
+            message: None,
+            failures: Vec::new(),
+            hosts: IndexMap::new(),
+            warnings: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_bad_end_names_a_command() {
+        assert!(next(&summary(RunOutcome::Succeeded), "runner run w.json").is_empty());
+        for outcome in [
+            RunOutcome::Refused,
+            RunOutcome::Denied,
+            RunOutcome::Unreachable,
+            RunOutcome::Failed,
+            RunOutcome::Declined,
+            RunOutcome::Unanswerable,
+            RunOutcome::Cancelled,
+            RunOutcome::InDoubt,
+            RunOutcome::BackedOut,
+            RunOutcome::Stuck,
+        ] {
+            let next = next(&summary(outcome), "runner run w.json");
+            assert!(
+                next.iter().any(|line| line.starts_with("runner ")),
+                "{outcome}: {next:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_out_of_service_is_shouted() {
+        let known = Known {
+            step: "nodes/node-1".to_owned(),
+            outcome: StepOutcome::Failed,
+            out_of_service: true,
+        };
+        assert_eq!(
+            state(&known),
+            "last step nodes/node-1: failed, may be half done; OUT OF SERVICE: taken out and not brought back"
+        );
+    }
+}
