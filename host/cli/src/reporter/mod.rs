@@ -100,6 +100,7 @@ impl Reporters {
     }
 
     /// Shows nothing.
+    #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self(Mutex::new(State {
             workers: Vec::new(),
