@@ -209,15 +209,11 @@ impl Change<'_> {
             confirm_stop(host, &stopping)?;
         }
 
-        let owed = Owed {
-            restart: difference
-                .restart
-                .iter()
-                .map(|unit| (*unit).to_owned())
-                .collect(),
+        let restart = difference.restart.iter().map(|unit| (*unit).to_owned());
+        let owed = note.owed.clone().and(&Owed {
+            restart: restart.collect(),
             containers: stopping,
-        }
-        .and(&note.owed);
+        });
         owed::write(host, self.layout.owed_file, &note, &owed)?;
         if !removal.is_empty() {
             progress::show("removing containers and images", None, None);
