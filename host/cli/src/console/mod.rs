@@ -69,7 +69,7 @@ impl Ask for Console {
         if !asked_by_the_workflow_first(&asked) {
             terminal.forget_typed();
         }
-        terminal.show(&layout::question(&asked));
+        terminal.show(&format!("\n{}", layout::question(&asked)));
         loop {
             let Some(line) = terminal.line().await else {
                 terminal.show("\n");

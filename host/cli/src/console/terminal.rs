@@ -127,7 +127,7 @@ pub(crate) fn operator() -> Operator {
     let user = named("SUDO_USER")
         .or_else(|| named("USER"))
         .or_else(|| named("LOGNAME"))
-        .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
+        .unwrap_or_else(|| user_of(rustix::process::getuid().as_raw()));
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -135,10 +135,27 @@ pub(crate) fn operator() -> Operator {
     Operator { user, host }
 }
 
+/// Name of a user where the environment says none, as under systemd and in containers.
+fn user_of(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("uid-{id}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Cursor;
+
+    #[test]
+    fn a_user_without_a_name_is_a_number() {
+        assert_eq!(user_of(0), "root");
+        assert_eq!(user_of(u32::MAX - 7), format!("uid-{}", u32::MAX - 7));
+    }
 
     #[tokio::test]
     async fn lines_end_with_the_enter_key() {

@@ -64,9 +64,11 @@ impl Progress {
 
     fn update(&mut self, event: &Event) {
         match &event.what {
-            EventKind::RunBegun { steps, .. } => {
-                let whole = ProgressBar::new(steps.len() as u64).with_style(
-                    Self::style("[{bar:30}] {pos}/{len} steps, {elapsed}").progress_chars("=> "),
+            EventKind::RunBegun { .. } => {
+                let (_, total) = self.tally.progress();
+                let whole = ProgressBar::new(total as u64).with_style(
+                    Self::style("[{bar:30}] {pos}/{len} operations, {elapsed}")
+                        .progress_chars("=> "),
                 );
                 self.whole = Some(self.bars.add(whole));
             }
@@ -119,7 +121,7 @@ impl Progress {
             | EventKind::RunEnded { .. } => {}
         }
         if let Some(whole) = &self.whole {
-            whole.set_position(self.tally.ended_steps() as u64);
+            whole.set_position(self.tally.progress().0 as u64);
         }
     }
 

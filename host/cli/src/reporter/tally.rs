@@ -163,17 +163,45 @@ impl Tally {
             .filter(|tried| tried.outcome.is_some_and(|outcome| !outcome.is_success()))
     }
 
-    /// Announced steps that have ended, for a count.
-    pub(crate) fn ended_steps(&self) -> usize {
-        let ended = |step: &StepOutline| {
-            let inner = format!("{}/", step.step);
-            let mut of = self
-                .attempts
-                .values()
-                .filter(|tried| tried.step == step.step || tried.step.starts_with(&inner));
-            of.clone().next().is_some() && of.all(|tried| tried.outcome.is_some())
-        };
-        self.outline.iter().filter(|step| ended(step)).count()
+    /// Announced operations that have ended, and all of them. One within a rolling block counts once for each host.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let (mut ended, mut total) = (0, 0);
+        for step in self.outline.iter().filter(|step| step.component.is_some()) {
+            let (block, name) = step.step.rsplit_once('/').unwrap_or(("", &step.step));
+            let rolls = |outline: &&StepOutline| {
+                outline.step == block && outline.component.is_none() && !outline.hosts.is_empty()
+            };
+            match self.outline.iter().find(rolls) {
+                Some(rolling) => {
+                    total += rolling.hosts.len();
+                    ended += rolling
+                        .hosts
+                        .iter()
+                        .filter(|host| self.has_ended(&format!("{block}/{host}/{name}"), 1))
+                        .count();
+                }
+                None => {
+                    total += 1;
+                    ended += usize::from(self.has_ended(&step.step, step.hosts.len()));
+                }
+            }
+        }
+        (ended, total)
+    }
+
+    /// Whether a step has ended on all its targets: one for all hosts, or one a host.
+    fn has_ended(&self, step: &str, hosts: usize) -> bool {
+        let mut targets = 0;
+        for tried in self.attempts.values().filter(|tried| tried.step == step) {
+            if tried.outcome.is_none() {
+                return false;
+            }
+            targets += match tried.target {
+                Target::Host(_) => 1,
+                Target::Cluster(_) | Target::Hosts => hosts.max(1),
+            };
+        }
+        targets >= hosts.max(1)
     }
 }
 
@@ -316,6 +344,12 @@ pub(crate) mod tests {
                             hosts: vec!["node-1".to_owned()],
                         },
                         StepOutline {
+                            step: "nodes/kubernetes".to_owned(),
+                            component: Some("kubernetes".to_owned()),
+                            operation: Some(Operation::Update),
+                            hosts: Vec::new(),
+                        },
+                        StepOutline {
                             step: "metrics".to_owned(),
                             component: Some("metrics".to_owned()),
                             operation: Some(Operation::Update),
@@ -389,7 +423,18 @@ pub(crate) mod tests {
         let skipped = &tally.attempts[&("metrics".to_owned(), Target::Hosts)];
         assert_eq!(skipped.outcome, Some(StepOutcome::Skipped));
         assert_eq!(skipped.component.as_deref(), Some("metrics"));
-        assert_eq!(tally.ended_steps(), 2);
+        assert_eq!(tally.progress(), (2, 2));
+    }
+
+    #[test]
+    fn a_step_over_hosts_has_ended_when_all_of_them_have() {
+        let mut events = failed_run();
+        let EventKind::RunBegun { steps, .. } = &mut events[0].what else {
+            panic!("a run begins first")
+        };
+        steps[0].hosts.push("node-2".to_owned());
+        assert_eq!(tally(&events[..2]).progress(), (0, 3));
+        assert_eq!(tally(&events).progress(), (2, 3));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::out::Paint;
 const KIND: usize = 11;
 /// Items of an effect that are shown one by one.
 const ITEMS: usize = 3;
+/// Characters of an item's subject that are shown.
+const SUBJECT: usize = 80;
 
 /// How much is shown, and in which colours.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +48,12 @@ impl Wording {
                 workflow,
                 resumed,
                 simulated,
-                steps,
+                ..
             } => {
-                return Some(self.begun(run, workflow, *resumed, *simulated, steps.len()));
+                let mut announced = Tally::default();
+                announced.take(event);
+                let (_, operations) = announced.progress();
+                return Some(self.begun(run, workflow, *resumed, *simulated, operations));
             }
             EventKind::StepBegun {
                 attempt,
@@ -76,10 +81,12 @@ impl Wording {
                 if self.verbosity < effect_verbosity(*class) {
                     return None;
                 }
+                let kind = if class.is_write() { "write" } else { "read" };
+                let long = self.verbosity > 1;
                 self.line(
-                    "effect",
+                    kind,
                     &of(&call.of()),
-                    &format!("{function}{}", listed(items)),
+                    &format!("{function}{}", listed(items, long)),
                 )
             }
             EventKind::EffectEnded {
@@ -122,6 +129,10 @@ impl Wording {
                 }
                 self.line(kind, &of(attempt), message)
             }
+            EventKind::Decided {
+                what: Decision::BackupSet { component, set },
+                ..
+            } => self.line("backup-set", component, set),
             EventKind::Decided { step, target, what } => {
                 let (kind, text) = self.decision(what)?;
                 self.line(kind, &place(step.as_deref(), target.as_ref()), &text)
@@ -158,7 +169,9 @@ impl Wording {
             | "in-doubt" | "stopped" => self.paint.red(&kind_text),
             "warning" | "changed" | "waiting" | "cancelled" => self.paint.yellow(&kind_text),
             "ok" => self.paint.green(&kind_text),
-            "effect" | "progress" | "debug" | "skipped" => self.paint.dim(&kind_text),
+            "effect" | "read" | "write" | "progress" | "debug" | "skipped" => {
+                self.paint.dim(&kind_text)
+            }
             _ => kind_text,
         };
         let text = indented(text, &" ".repeat(KIND + 3));
@@ -175,7 +188,7 @@ impl Wording {
         workflow: &str,
         resumed: bool,
         simulated: bool,
-        steps: usize,
+        operations: usize,
     ) -> String {
         let mut text = String::new();
         if simulated {
@@ -185,7 +198,7 @@ impl Wording {
         text.push_str(&self.line(
             verb,
             "",
-            &format!("{run}: workflow {workflow}, {steps} steps"),
+            &format!("{run}: workflow {workflow}, {operations} operations"),
         ));
         text
     }
@@ -297,10 +310,10 @@ impl Wording {
                 let message = message.as_deref().unwrap_or("it does not hold");
                 ("refused", format!("{name}: {message}"))
             }
-            Decision::Batch { number, hosts } => (
-                "batch",
-                format!("{} of hosts: {}", number + 1, hosts.join(", ")),
-            ),
+            Decision::Batch { number, hosts } => {
+                let hosts = few(hosts).unwrap_or_default();
+                ("batch", format!("number {}: {hosts}", number + 1))
+            }
             Decision::Skipped { reason } => ("skipped", reason.clone()),
             Decision::Threshold { failures, limit } => (
                 "stopped",
@@ -313,17 +326,25 @@ impl Wording {
             Decision::Answered {
                 prompt, answer, by, ..
             } => {
-                let by = match by {
-                    AnsweredBy::Operator { who, .. } => who.to_string(),
-                    AnsweredBy::Input { name } => format!("-e {name}"),
+                let text = match (by, answer) {
+                    // What stands there is the input's value, which may well be what makes the question needless.
+                    (AnsweredBy::Input { name }, value) => {
+                        format!("{prompt}: not asked, {}", given(name, value))
+                    }
+                    (AnsweredBy::Operator { who, .. }, Value::Bool(true)) => {
+                        format!("{prompt}: yes, by {who}")
+                    }
+                    (AnsweredBy::Operator { who, .. }, Value::Bool(false)) => {
+                        format!("{prompt}: no, by {who}")
+                    }
+                    (AnsweredBy::Operator { who, .. }, Value::String(text)) => {
+                        format!("{prompt}: {text}, by {who}")
+                    }
+                    (AnsweredBy::Operator { who, .. }, other) => {
+                        format!("{prompt}: {other}, by {who}")
+                    }
                 };
-                let answer = match answer {
-                    Value::Bool(true) => "yes".to_owned(),
-                    Value::Bool(false) => "no".to_owned(),
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                ("answer", format!("{prompt}: {answer}, by {by}"))
+                ("answer", text)
             }
             Decision::BackupSet { component, set } => ("backup-set", format!("{component}: {set}")),
             Decision::Cancelled { by } => {
@@ -340,6 +361,16 @@ impl Wording {
             }
             Decision::Unwinding { steps } => ("unwinding", steps.join(", ")),
         })
+    }
+}
+
+/// An input with its value, as operators write it.
+fn given(name: &str, value: &Value) -> String {
+    match value {
+        Value::Bool(true) => format!("-e {name}=True"),
+        Value::Bool(false) => format!("-e {name}=False"),
+        Value::String(text) => format!("-e {name}={text}"),
+        other => format!("-e {name}={other}"),
     }
 }
 
@@ -396,22 +427,40 @@ fn few(names: &[String]) -> Option<String> {
     }
 }
 
-fn listed(items: &[EffectItem]) -> String {
+fn listed(items: &[EffectItem], long: bool) -> String {
+    let most = if long { usize::MAX } else { ITEMS };
     let mut text = String::new();
     let mut last = None;
-    for item in items.iter().take(ITEMS) {
+    for item in items.iter().take(most) {
         let place = item.place.to_string();
-        if last.as_ref() == Some(&place) {
-            text.push_str(&format!(", {}", item.subject));
-        } else {
-            text.push_str(&format!(" {place}: {}", item.subject));
+        text.push_str(match &last {
+            Some(last) if *last == place => ", ",
+            Some(_) => "; ",
+            None => " ",
+        });
+        if last.as_ref() != Some(&place) {
+            text.push_str(&place);
+            text.push_str(": ");
         }
+        text.push_str(&if long {
+            item.subject.clone()
+        } else {
+            short(&item.subject)
+        });
         last = Some(place);
     }
-    if items.len() > ITEMS {
-        text.push_str(&format!(" and {} more", items.len() - ITEMS));
+    if items.len() > most {
+        text.push_str(&format!(" and {} more", items.len() - most));
     }
     text
+}
+
+/// A subject that leaves room for others in a line.
+fn short(subject: &str) -> String {
+    match subject.char_indices().nth(SUBJECT) {
+        Some((end, _)) => format!("{}…", subject.get(..end).unwrap_or_default()),
+        None => subject.to_owned(),
+    }
 }
 
 pub(super) fn counted(done: Option<u32>, total: Option<u32>) -> String {
@@ -444,7 +493,7 @@ mod tests {
         assert_eq!(
             shown(&failed_run(), 0),
             "*** SIMULATED PLATFORM: no real host is touched. `runner platform show` shows it, `runner platform reset` begins anew. ***\n\
-             run         run-1: workflow update-all, 2 steps\n\
+             run         run-1: workflow update-all, 2 operations\n\
              start       nodes/node-1/kubernetes [node-1]: update kubernetes\n\
              info        nodes/node-1/kubernetes [node-1]: draining node-1\n\
              failed      nodes/node-1/kubernetes [node-1]: PodDisruptionBudget web/db allows no eviction (1 min 0 s)\n\
@@ -456,7 +505,7 @@ mod tests {
     fn effects_are_shown_on_demand() {
         let text = shown(&failed_run(), 1);
         assert!(
-            text.contains("effect      nodes/node-1/kubernetes [node-1]: systemd.stop node-1: kubelet.service\n"),
+            text.contains("write       nodes/node-1/kubernetes [node-1]: systemd.stop node-1: kubelet.service\n"),
             "{text}"
         );
         assert!(
@@ -494,7 +543,7 @@ mod tests {
         };
         assert!(
             shown(&[at(0, event.clone())], 1)
-                .ends_with(": files.read node-1: a, b node-2: a and 2 more\n")
+                .ends_with(": files.read node-1: a, b; node-2: a and 2 more\n")
         );
         assert_eq!(shown(&[at(0, event)], 0), "");
     }
@@ -527,7 +576,7 @@ mod tests {
         };
         assert_eq!(
             shown(&[at(0, answered(by))], 0),
-            "answer      confirm: yes, by -e no_interactive\n"
+            "answer      confirm: not asked, -e no_interactive=True\n"
         );
     }
 
