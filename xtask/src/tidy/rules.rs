@@ -161,7 +161,7 @@ pub(crate) fn the_contract_is_generated_once(source: &Source, findings: &mut Vec
 }
 
 /// The host knows no component by name: what one does comes from its plugin and its manifest. A component that is
-/// named like an interface of the contract is that interface here.
+/// named like an interface of the contract is that interface here. Help may name one in its examples.
 pub(crate) fn no_host_code_names_a_component(
     source: &Source,
     components: &[String],
@@ -170,7 +170,12 @@ pub(crate) fn no_host_code_names_a_component(
     if !source.is_in(&["host/"]) {
         return;
     }
-    for (line, text) in source.product_strings() {
+    let is_help = |text: &str| {
+        text.trim_start_matches("\\n")
+            .trim_start()
+            .starts_with("Examples:")
+    };
+    for (line, text) in source.product_strings().filter(|(_, text)| !is_help(text)) {
         let words = || text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let interface = |name: &str| root().join("wit").join(format!("{name}.wit")).is_file();
         for name in components

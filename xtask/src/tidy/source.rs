@@ -32,7 +32,7 @@ impl Source {
             .position(|line| line.trim() == "#[cfg(test)]")
             .filter(|at| {
                 code.get(at + 1).is_some_and(|next| {
-                    next.trim_start().starts_with("mod ") && next.ends_with('{')
+                    next.split_whitespace().any(|word| word == "mod") && next.ends_with('{')
                 })
             });
         Self {
