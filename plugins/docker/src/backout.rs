@@ -82,16 +82,26 @@ struct Stored(BTreeMap<String, Content>);
 
 impl Stored {
     fn read(host: &str, set: &Backup<'_>, notes: &Notes) -> Result<Self, Problem> {
-        // What is absent in the set is removed from the host: only what was noted as absent may count as such.
-        let names = notes.stored.get(host).ok_or_else(|| {
-            let message = format!("backup set {} was made without host {host}", set.0.id);
-            refused("incomplete-backup", host, message)
-        })?;
-        let artifacts = names
+        let folder = format!("{host}/");
+        let artifacts: Vec<&Artifact> = set
+            .0
+            .artifacts
             .iter()
-            .map(|name| set.artifact(name))
-            .collect::<Result<Vec<&Artifact>, Problem>>()?;
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            .filter(|artifact| artifact.name.starts_with(&folder))
+            .collect();
+        // What is absent in the set is removed from the host: a set that lost something must not count.
+        if notes.stored.get(host) != Some(&artifacts.len()) {
+            let message = format!(
+                "backup set {} holds {} files of host {host}, not those that were saved",
+                set.0.id,
+                artifacts.len()
+            );
+            return Err(refused("incomplete-backup", host, message));
+        }
+        let names: Vec<&str> = artifacts
+            .iter()
+            .map(|artifact| artifact.name.as_str())
+            .collect();
         let data = if names.is_empty() {
             Vec::new()
         } else {

@@ -24,8 +24,8 @@ use crate::parameters::Backup;
 pub(crate) struct Notes {
     pub(crate) packages: Vec<String>,
     pub(crate) files: Vec<String>,
-    /// Names of the artifacts of each host: what is not among them was absent.
-    pub(crate) stored: BTreeMap<String, Vec<String>>,
+    /// How many artifacts each host has, so that a lost one is not taken for an absent file.
+    pub(crate) stored: BTreeMap<String, usize>,
 }
 
 /// Name of a file's artifact.
@@ -71,16 +71,10 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     )))
 }
 
-fn by_host(hosts: &[String], orders: &[PutOrder]) -> BTreeMap<String, Vec<String>> {
-    let mut stored: BTreeMap<String, Vec<String>> = hosts
-        .iter()
-        .map(|host| (host.clone(), Vec::new()))
-        .collect();
+fn by_host(hosts: &[String], orders: &[PutOrder]) -> BTreeMap<String, usize> {
+    let mut stored: BTreeMap<String, usize> = hosts.iter().map(|host| (host.clone(), 0)).collect();
     for order in orders {
-        stored
-            .entry(order.host.clone())
-            .or_default()
-            .push(order.name.clone());
+        *stored.entry(order.host.clone()).or_default() += 1;
     }
     stored
 }
