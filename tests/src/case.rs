@@ -145,7 +145,6 @@ impl Case {
         };
         compare("stdout.txt", &ended.stdout)?;
         compare("stderr.txt", &ended.stderr)?;
-        drop(compare);
         // The originals are never written anew: they are what people know.
         let original = folder.join("original.txt");
         if original.exists() {

@@ -37,7 +37,7 @@ impl Executor {
                 .skip(path, &hosts, "nothing is to be done on any host".to_owned())
                 .await;
         }
-        if let Some(end) = self.gates(path, rolling, scope).await {
+        if let Some(end) = self.gates(path, rolling, scope, 0).await {
             return end;
         }
         let mut end = StepEnd::of(StepOutcome::Skipped);
@@ -81,7 +81,7 @@ impl Executor {
                 end.stop = Some(stop);
                 return end;
             }
-            if let Some(gate) = self.gates(path, rolling, scope).await {
+            if let Some(gate) = self.gates(path, rolling, scope, number + 1).await {
                 end.outcome = worse(end.outcome, gate.outcome);
                 end.stop = gate.stop;
                 return end;
@@ -453,12 +453,13 @@ impl Executor {
         }
     }
 
-    /// The health gates of a block; `Some` when one does not pass.
+    /// The health gates of a block after so many batches; `Some` when one does not pass.
     async fn gates(
         self: &Arc<Self>,
         path: &str,
         rolling: &PlannedRolling,
         scope: &Scope,
+        batches: usize,
     ) -> Option<StepEnd> {
         for gate in &rolling.health {
             match scope.holds(gate.when.as_ref()) {
@@ -466,7 +467,7 @@ impl Executor {
                 Ok(false) => continue,
                 Err(error) => return Some(self.wrong(path, "condition", error.to_string())),
             }
-            match self.gate_unit(path, rolling, gate, scope) {
+            match self.gate_unit(&format!("{path}/gate-{batches}"), rolling, gate, scope) {
                 Err(end) => return Some(end),
                 Ok(unit) => {
                     let ended: Ended = self.unit(&unit).await;
@@ -486,7 +487,7 @@ impl Executor {
         gate: &HealthGate,
         scope: &Scope,
     ) -> Result<Unit, StepEnd> {
-        let path = format!("{path}/{}-gate", gate.component);
+        let path = format!("{path}/{}", gate.component);
         let with = scope
             .resolve_all(&gate.with)
             .map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
