@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
-use runner_engine::executor::{HostState as Known, RunSummary};
+use runner_engine::executor::RunSummary;
 use runner_engine::planner::Plan;
 use runner_engine::project::{Project, RunOptions};
-use runner_types::{RunOutcome, StepOutcome};
+use runner_types::RunOutcome;
 
 use crate::args::RunOutput;
 use crate::console::{Console, InAdvance, Terminal, operator};
@@ -122,34 +122,13 @@ impl Session<'_> {
                 .iter()
                 .map(|(host, known)| HostState {
                     host: host.clone(),
-                    state: state(known),
+                    last: (known.step.clone(), known.outcome),
+                    out_of_service: known.out_of_service,
                 })
                 .collect(),
             next: next(summary, &self.again),
         }
     }
-}
-
-/// What is known of a host, in words.
-fn state(known: &Known) -> String {
-    let how = match known.outcome {
-        StepOutcome::Ok => "nothing had to change",
-        StepOutcome::Changed => "done",
-        StepOutcome::Skipped => "left out",
-        StepOutcome::Refused => "refused before anything was changed by it",
-        StepOutcome::Denied => "denied an effect, may be half done",
-        StepOutcome::Unreachable => "did not answer, may be half done",
-        StepOutcome::Failed => "failed, may be half done",
-        StepOutcome::TimedOut => "ran out of time, may be half done",
-        StepOutcome::Cancelled => "stopped on the way, may be half done",
-        StepOutcome::InDoubt => "an effect was begun and nobody knows how it ended",
-    };
-    let out = if known.out_of_service {
-        "; OUT OF SERVICE: taken out and not brought back"
-    } else {
-        ""
-    };
-    format!("last step {}: {how}{out}", known.step)
 }
 
 /// Commands that lead on after a bad end.
@@ -266,18 +245,5 @@ mod tests {
                 "{outcome}: {next:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_host_out_of_service_is_shouted() {
-        let known = Known {
-            step: "nodes/node-1".to_owned(),
-            outcome: StepOutcome::Failed,
-            out_of_service: true,
-        };
-        assert_eq!(
-            state(&known),
-            "last step nodes/node-1: failed, may be half done; OUT OF SERVICE: taken out and not brought back"
-        );
     }
 }

@@ -54,7 +54,7 @@ struct Show {
 
 /// Forget everything that happened on the simulated platform: the next run begins with the seed
 ///
-/// Runs, backup sets and artifacts stay.
+/// Runs, backup sets and artifacts stay; no set is bound to an update any more.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -240,6 +240,13 @@ impl Reset {
             .join("locks")
             .join(format!("{}.lock", project.platform()));
         let _lock = PlatformLock::take(&lock, &holder)?;
+        // The updates of the platform that is forgotten are none of the new one's.
+        let backups = project.backups()?;
+        for set in backups.list(project.platform())? {
+            if set.bound_to.is_some() {
+                backups.release(&set)?;
+            }
+        }
         fs::remove_dir_all(&directory)
             .with_context(|| format!("cannot remove {}", directory.display()))?;
         out::stderr(&format!(

@@ -120,7 +120,7 @@ impl Versions {
 }
 
 fn found(reports: &[Reported], releases: &Releases, release: Option<&str>) -> Vec<Found> {
-    let mut found = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     for reported in reports {
         let of_release = |release: &str, part: &str| {
             releases
@@ -150,6 +150,8 @@ fn found(reports: &[Reported], releases: &Releases, release: Option<&str>) -> Ve
             }
         }
     }
+    // Reports come as their steps end.
+    found.sort_by(|a, b| a.component.cmp(&b.component));
     found
 }
 

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runner_types::{Recap, RunOutcome};
-use serde::Serialize;
+use runner_types::{Operation, Recap, RunOutcome, StepOutcome, Target};
 
 use super::{Tally, recap};
 use crate::exit::Exit;
@@ -31,13 +30,65 @@ pub(crate) struct Ending {
     pub(crate) next: Vec<String>,
 }
 
-/// What state a host is in.
-#[derive(Debug, Clone, Serialize)]
+/// What is known of a host at the end.
+#[derive(Debug, Clone)]
 pub(crate) struct HostState {
     /// Host.
     pub(crate) host: String,
-    /// Its state, in words.
-    pub(crate) state: String,
+    /// The last step that worked on it, and how that ended.
+    pub(crate) last: (String, StepOutcome),
+    /// It was taken out of service and not brought back.
+    pub(crate) out_of_service: bool,
+}
+
+impl HostState {
+    /// What the run did to the host, in words.
+    pub(crate) fn text(&self, tally: &Tally) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for tried in tally.attempts.values() {
+            let (Some(component), Some(operation)) = (&tried.component, tried.operation) else {
+                continue;
+            };
+            let here = match &tried.target {
+                Target::Host(host) => *host == self.host,
+                Target::Cluster(_) | Target::Hosts => tried.hosts.contains(&self.host),
+            };
+            if !here {
+                continue;
+            }
+            let part = match (operation, tried.outcome) {
+                // What went well and changed nothing is no state of a host.
+                (_, Some(StepOutcome::Skipped))
+                | (
+                    Operation::Verify | Operation::Maintenance,
+                    Some(StepOutcome::Ok | StepOutcome::Changed),
+                ) => {
+                    continue;
+                }
+                (_, Some(StepOutcome::Changed)) => format!("{component}: {operation} done"),
+                (Operation::Backup, Some(StepOutcome::Ok)) => format!("{component}: backup done"),
+                (_, Some(StepOutcome::Ok)) => format!("{component}: as wanted already"),
+                (_, Some(StepOutcome::Refused)) => format!("{component}: {operation} refused"),
+                (Operation::Verify | Operation::Backup, Some(outcome)) => {
+                    format!("{component}: {operation} {outcome}")
+                }
+                (_, Some(outcome)) => {
+                    format!("{component}: {operation} {outcome}, may be half done")
+                }
+                (_, None) => format!("{component}: {operation} begun and not ended"),
+            };
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        if parts.is_empty() {
+            parts.push("not changed by this run".to_owned());
+        }
+        if self.out_of_service {
+            parts.push("OUT OF SERVICE: taken out and not brought back".to_owned());
+        }
+        parts.join("; ")
+    }
 }
 
 impl Ending {
@@ -68,7 +119,7 @@ impl Ending {
         }
         if !good {
             self.failures(tally, paint, &mut text);
-            self.states(&mut text);
+            self.states(tally, &mut text);
         }
         let _ = writeln!(text, "journal: {}", self.journal().display());
         if !good && !self.next.is_empty() {
@@ -119,7 +170,7 @@ impl Ending {
         }
     }
 
-    fn states(&self, text: &mut String) {
+    fn states(&self, tally: &Tally, text: &mut String) {
         if self.hosts.is_empty() {
             return;
         }
@@ -135,7 +186,7 @@ impl Ending {
                 text,
                 "  {:<width$}  {}",
                 host.host,
-                indented(&host.state, "    ")
+                indented(&host.text(tally), "    ")
             );
         }
         text.push('\n');
@@ -158,7 +209,8 @@ impl Ending {
             message: Some("step nodes failed on node-1".to_owned()),
             hosts: vec![HostState {
                 host: "node-1".to_owned(),
-                state: "kubernetes: update begun, not ended; cordoned".to_owned(),
+                last: ("nodes/node-1/kubernetes".to_owned(), StepOutcome::Failed),
+                out_of_service: true,
             }],
             next: vec!["runner run update-all.json".to_owned()],
         }
@@ -224,7 +276,7 @@ mod tests {
                  PodDisruptionBudget web/db allows no eviction\n\
              \n\
              state of the hosts:\n  \
-               node-1  kubernetes: update begun, not ended; cordoned\n\
+               node-1  kubernetes: update failed, may be half done; OUT OF SERVICE: taken out and not brought back\n\
              \n\
              journal: /state/runs/run-1/journal.jsonl\n\
              \n\

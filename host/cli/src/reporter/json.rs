@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use runner_types::{Event, Recap, RunOutcome, Timestamp};
+use runner_types::{Event, Recap, RunOutcome, StepOutcome, Timestamp};
 use serde::Serialize;
 
 use super::tally::Tried;
@@ -34,9 +34,32 @@ pub(crate) struct Document<'a> {
     ended: Option<Timestamp>,
     recap: &'a Recap,
     steps: Vec<&'a Tried>,
-    hosts: &'a [HostState],
+    hosts: Vec<HostOutput<'a>>,
     journal: String,
     next: &'a [String],
+}
+
+/// A host in it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct HostOutput<'a> {
+    host: &'a str,
+    last_step: &'a str,
+    outcome: StepOutcome,
+    out_of_service: bool,
+    state: String,
+}
+
+impl<'a> HostOutput<'a> {
+    fn of(known: &'a HostState, tally: &Tally) -> Self {
+        Self {
+            host: &known.host,
+            last_step: &known.last.0,
+            outcome: known.last.1,
+            out_of_service: known.out_of_service,
+            state: known.text(tally),
+        }
+    }
 }
 
 impl<'a> Document<'a> {
@@ -52,7 +75,11 @@ impl<'a> Document<'a> {
             ended: tally.span.map(|(_, last)| last),
             recap: &ending.recap,
             steps: tally.attempts.values().collect(),
-            hosts: &ending.hosts,
+            hosts: ending
+                .hosts
+                .iter()
+                .map(|host| HostOutput::of(host, tally))
+                .collect(),
             journal: ending.journal().display().to_string(),
             next: &ending.next,
         }
@@ -135,6 +162,7 @@ mod tests {
         assert_eq!(value["steps"][1]["reason"], "nodes did not succeed");
         assert_eq!(value["journal"], "/state/runs/run-1/journal.jsonl");
         assert_eq!(value["hosts"][0]["host"], "node-1");
+        assert_eq!(value["hosts"][0]["out-of-service"], true);
     }
 
     #[test]

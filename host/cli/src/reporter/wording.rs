@@ -270,7 +270,9 @@ impl Wording {
         }
         let mut text = self.line(outcome.as_str(), &of(attempt), &format!("{said}{took}"));
         for check in report.iter().flat_map(|report| &report.checks) {
-            if !check.verdict.is_pass() || self.verbosity > 0 {
+            // Findings tell already which checks failed.
+            let told = check.verdict.is_pass() || !findings.is_empty();
+            if !told || self.verbosity > 0 {
                 let verdict = format!("{:?}", check.verdict).to_lowercase();
                 let line = format!(
                     "{} on {}: expected {}, found {}",
