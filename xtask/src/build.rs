@@ -20,11 +20,17 @@ pub(crate) struct Arguments {
     /// Build the binary optimised.
     #[arg(long)]
     pub(crate) release: bool,
+    /// Build the guests of the tests, too.
+    #[arg(long)]
+    guests: bool,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     let binary = binary(arguments.release)?;
     let plugins = plugins(&binary)?;
+    if arguments.guests {
+        guests(&binary)?;
+    }
     eprintln!("built {} and {}", binary.display(), plugins.display());
     Ok(())
 }

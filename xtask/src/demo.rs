@@ -42,6 +42,7 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
         &[
             "no_interactive=True",
             "interactive_backout=False",
+            "stop_containers=True",
             "delete_pv_data=metrics",
         ],
     ),
