@@ -15,7 +15,7 @@ use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, Ret
 use crate::journal::Durability;
 
 /// Calls that an attempt may make (rule 8 of the contract).
-const MAX_CALLS: u32 = 100_000;
+pub(crate) const MAX_CALLS: u32 = 100_000;
 /// Items that a call may carry.
 const MAX_ITEMS: usize = 10_000;
 /// Bytes of arguments that a call may carry, and of answers that it may bring.

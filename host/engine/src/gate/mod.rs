@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use attempt::{Attempt, AttemptSpec};
+pub(crate) use call::MAX_CALLS;
 pub(crate) use runner::ask;
 pub use runner::{Answer, Ask, Asked, Nobody, Reply, Wanted};
 pub use stop::Stop;

@@ -220,6 +220,7 @@ impl Catalog {
             reason,
         })?;
         let mut linker = host.linker.clone();
+        super::wasi::link_resources(&mut linker, &component, &host.engine).map_err(load)?;
         for version in wasi_versions(&package.imports) {
             super::wasi::link(&mut linker, version).map_err(load)?;
         }

@@ -9,8 +9,8 @@ use wasmtime::{ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
 use super::wasi::Wasi;
 use crate::contract::types::{Invocation, Problem, Report};
-use crate::contract::{Failure, Function, log, operations, resolve};
-use crate::gate::{Attempt, Stop};
+use crate::contract::{Class, Failure, Function, log, operations, resolve};
+use crate::gate::{Attempt, MAX_CALLS, Stop};
 
 /// What the generated linking needs of a guest's state: one generic call, whatever the function.
 pub(crate) trait Calls: Send + 'static {
@@ -53,6 +53,8 @@ const CALL_BYTES: usize = 16 << 20;
 const TABLE_ELEMENTS: usize = 100_000;
 /// Handles of WASI resources that a guest may be given.
 const HANDLES: u32 = 100_000;
+/// Calls without an effect, such as lines of the log, that an attempt may make beside those of [`MAX_CALLS`].
+const REMARKS: u32 = 1_000_000;
 /// Length at which a line of output without end is cut.
 const LINE: usize = 4 << 10;
 
@@ -62,6 +64,8 @@ pub(crate) struct Guest {
     limits: Limits,
     ticks: u64,
     handles: u32,
+    calls: u32,
+    remarks: u32,
     output: [Vec<u8>; 2],
 }
 
@@ -76,6 +80,17 @@ impl Calls for Guest {
         &mut self,
         items: Vec<F::Item>,
     ) -> wasmtime::Result<Vec<Result<F::Answer, Failure>>> {
+        // An answer would not end a guest that does not look at answers.
+        let (made, most) = match F::CLASS {
+            Class::None => (&mut self.remarks, REMARKS),
+            Class::Read | Class::WriteIdempotent | Class::WriteOnce | Class::Stated => {
+                (&mut self.calls, MAX_CALLS)
+            }
+        };
+        *made += 1;
+        if *made > most {
+            wasmtime::bail!("it made {most} calls; an attempt may make no more");
+        }
         let answers = self
             .attempt
             .call::<F>(items)
@@ -283,6 +298,8 @@ impl PluginInstance {
             },
             ticks: 0,
             handles: 0,
+            calls: 0,
+            remarks: 0,
             output: [Vec::new(), Vec::new()],
         };
         let mut store = Store::new(pre.engine(), guest);

@@ -4,8 +4,9 @@
 //! the machine: no arguments, no environment, no directories; the clock stands at the last journalled time, randomness
 //! comes from the attempt's seed, and output becomes log lines. Every other `wasi:` import traps when it is called.
 
-use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
-use wasmtime::{Result, StoreContextMut, bail};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower, Resource, ResourceType};
+use wasmtime::{Engine, Result, StoreContextMut, bail};
 
 /// What the imports below need of a guest's state.
 pub(crate) trait Wasi: Send + 'static {
@@ -56,6 +57,53 @@ struct Datetime {
     nanoseconds: u32,
 }
 
+/// Makes every resource of WASI that a component imports known, those of the interfaces that trap included. Interfaces
+/// name each other's resources, so that one name must be one resource everywhere.
+///
+/// # Errors
+/// When a name is in the linker already.
+pub(crate) fn link_resources<T: Wasi>(
+    linker: &mut Linker<T>,
+    component: &Component,
+    engine: &Engine,
+) -> Result<()> {
+    for (name, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else {
+            continue;
+        };
+        if !name.starts_with("wasi:") {
+            continue;
+        }
+        for (resource, export) in interface.exports(engine) {
+            if matches!(export.ty, ComponentItem::Resource(_)) {
+                linker.instance(name)?.resource(
+                    resource,
+                    resource_type(resource),
+                    |_, _| Ok(()),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn resource_type(name: &str) -> ResourceType {
+    match name {
+        "input-stream" => ResourceType::host::<InputStream>(),
+        "output-stream" => ResourceType::host::<OutputStream>(),
+        "error" | "io-error" => ResourceType::host::<IoError>(),
+        "pollable" => ResourceType::host::<Pollable>(),
+        "terminal-input" => ResourceType::host::<TerminalInput>(),
+        "terminal-output" => ResourceType::host::<TerminalOutput>(),
+        "descriptor" => ResourceType::host::<Descriptor>(),
+        // Never made: only functions that trap would give one. A number for each name tells them apart.
+        other => {
+            let number = |sum: u32, byte: u8| sum.wrapping_mul(16_777_619) ^ u32::from(byte);
+            ResourceType::host_dynamic(other.bytes().fold(2_166_136_261, number))
+        }
+    }
+}
+
 /// Puts the interfaces that do answer into the linker, under the version that a component imports: a stub under the
 /// exact name would win over an answer under a compatible one.
 ///
@@ -67,24 +115,14 @@ pub(crate) fn link<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()>
     clocks(linker, version)?;
     random(linker, version)?;
     let mut preopens = linker.instance(&format!("wasi:filesystem/preopens@{version}"))?;
-    preopens.resource("descriptor", ResourceType::host::<Descriptor>(), |_, _| {
-        Ok(())
-    })?;
     preopens.func_wrap("get-directories", |_: StoreContextMut<'_, T>, (): ()| {
         Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
-    })?;
-    let mut types = linker.instance(&format!("wasi:filesystem/types@{version}"))?;
-    types.resource("descriptor", ResourceType::host::<Descriptor>(), |_, _| {
-        Ok(())
     })?;
     Ok(())
 }
 
 fn io<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
-    let mut error = linker.instance(&format!("wasi:io/error@{version}"))?;
-    error.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))?;
     let mut poll = linker.instance(&format!("wasi:io/poll@{version}"))?;
-    poll.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
     // Nothing is ever waited for here: whatever is polled is ready.
     poll.func_wrap(
         "[method]pollable.ready",
@@ -102,18 +140,6 @@ fn io<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     )?;
 
     let mut streams = linker.instance(&format!("wasi:io/streams@{version}"))?;
-    streams.resource("error", ResourceType::host::<IoError>(), |_, _| Ok(()))?;
-    streams.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
-    streams.resource(
-        "input-stream",
-        ResourceType::host::<InputStream>(),
-        |_, _| Ok(()),
-    )?;
-    streams.resource(
-        "output-stream",
-        ResourceType::host::<OutputStream>(),
-        |_, _| Ok(()),
-    )?;
     for name in [
         "[method]input-stream.read",
         "[method]input-stream.blocking-read",
@@ -196,11 +222,6 @@ fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     for (interface, function) in [("stdout", "get-stdout"), ("stderr", "get-stderr")] {
         let stream = if interface == "stderr" { ERR } else { OUT };
         let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
-        instance.resource(
-            "output-stream",
-            ResourceType::host::<OutputStream>(),
-            |_, _| Ok(()),
-        )?;
         instance.func_wrap(
             function,
             move |mut store: StoreContextMut<'_, T>, (): ()| {
@@ -210,33 +231,11 @@ fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
         )?;
     }
     let mut stdin = linker.instance(&format!("wasi:cli/stdin@{version}"))?;
-    stdin.resource(
-        "input-stream",
-        ResourceType::host::<InputStream>(),
-        |_, _| Ok(()),
-    )?;
     stdin.func_wrap("get-stdin", |mut store: StoreContextMut<'_, T>, (): ()| {
         store.data_mut().handle()?;
         Ok((Resource::<InputStream>::new_own(0),))
     })?;
-    let mut input = linker.instance(&format!("wasi:cli/terminal-input@{version}"))?;
-    input.resource(
-        "terminal-input",
-        ResourceType::host::<TerminalInput>(),
-        |_, _| Ok(()),
-    )?;
-    let mut output = linker.instance(&format!("wasi:cli/terminal-output@{version}"))?;
-    output.resource(
-        "terminal-output",
-        ResourceType::host::<TerminalOutput>(),
-        |_, _| Ok(()),
-    )?;
     let mut terminal = linker.instance(&format!("wasi:cli/terminal-stdin@{version}"))?;
-    terminal.resource(
-        "terminal-input",
-        ResourceType::host::<TerminalInput>(),
-        |_, _| Ok(()),
-    )?;
     terminal.func_wrap("get-terminal-stdin", |_: StoreContextMut<'_, T>, (): ()| {
         Ok((None::<Resource<TerminalInput>>,))
     })?;
@@ -245,11 +244,6 @@ fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
         ("terminal-stderr", "get-terminal-stderr"),
     ] {
         let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
-        instance.resource(
-            "terminal-output",
-            ResourceType::host::<TerminalOutput>(),
-            |_, _| Ok(()),
-        )?;
         instance.func_wrap(function, |_: StoreContextMut<'_, T>, (): ()| {
             Ok((None::<Resource<TerminalOutput>>,))
         })?;
@@ -275,7 +269,6 @@ fn clocks<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
         },))
     })?;
     let mut monotonic = linker.instance(&format!("wasi:clocks/monotonic-clock@{version}"))?;
-    monotonic.resource("pollable", ResourceType::host::<Pollable>(), |_, _| Ok(()))?;
     monotonic.func_wrap("now", |store: StoreContextMut<'_, T>, (): ()| {
         Ok((store.data().last_time().saturating_mul(MILLI),))
     })?;
