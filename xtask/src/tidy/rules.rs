@@ -252,7 +252,7 @@ fn holds(text: &str, what: &str) -> bool {
         let after = text[at + what.len()..].chars().next();
         let begins = what.starts_with(word);
         let ends = what.ends_with(word);
-        !(begins && before.is_some_and(word)) && !(ends && after.is_some_and(word))
+        !(begins && before.is_some_and(word) || ends && after.is_some_and(word))
     })
 }
 

@@ -189,7 +189,7 @@ impl Planner<'_> {
             let action = match &step.action {
                 StepAction::Component(component) => self
                     .component(&at, component, scope, true)
-                    .map(|component| PlannedAction::Component(component)),
+                    .map(PlannedAction::Component),
                 StepAction::Rolling(rolling) => self
                     .rolling(&at.key("rolling"), rolling, scope, &path)
                     .map(|rolling| PlannedAction::Rolling(Box::new(rolling))),

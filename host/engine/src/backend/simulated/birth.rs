@@ -78,8 +78,11 @@ fn likeness(seed: &PlatformSeed, host: HostSeed, depth: usize) -> Result<HostSee
     Ok(host.over(base))
 }
 
+/// What stands before a range, its first and last number, their width, and what stands behind.
+type Range<'a> = (&'a str, u64, u64, usize, &'a str);
+
 /// The range within a name: `node-[1:3]` is `node-`, 1 to 3, and nothing behind.
-fn range(pattern: &str) -> Result<Option<(&str, u64, u64, usize, &str)>, Failure> {
+fn range(pattern: &str) -> Result<Option<Range<'_>>, Failure> {
     let wrong = || {
         failure::invalid(
             pattern,
