@@ -120,6 +120,7 @@ fn snapshot(
     place: Place<'_>,
     report: &mut ReportBuilder,
 ) -> Result<(Vec<Artifact>, Saved), Problem> {
+    volume::expect_database(place)?;
     let snapshots = place.in_database("snapshots");
     let others = names(&entries(place, &snapshots)?);
     progress::show("Prometheus makes a snapshot", None, None);
@@ -137,7 +138,8 @@ fn snapshot(
     let folder = format!("{snapshots}/{name}");
     if volume::listed(place, &folder)?.is_none() {
         let message = format!(
-            "Prometheus made snapshot {name}, and it is not at {} on host {}: check volume-host, volume-path and data-directory",
+            "Prometheus made snapshot {name}, and it is not at {} on host {}: check volume-host, volume-path and \
+             data-directory, and remove it where it is",
             place.within(&folder),
             place.volume_host
         );
