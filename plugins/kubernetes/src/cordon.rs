@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// Annotation of a Node that is worked on.
 const MARK: &str = "runner/maintenance";
+/// The same as a JSON pointer.
+pub(crate) const MARKED: &str = "/metadata/annotations/runner~1maintenance";
 /// Workloads remembered in the mark; an annotation has little room.
 const REMEMBERED: usize = 100;
 
@@ -25,7 +27,7 @@ pub(crate) struct Mark {
 impl Mark {
     /// The mark on a Node.
     pub(crate) fn on(node: &Value) -> Option<Self> {
-        serde_json::from_str(node.text("/metadata/annotations/runner~1maintenance")?).ok()
+        serde_json::from_str(node.text(MARKED)?).ok()
     }
 
     /// The mark that a Node gets from this run. One that is there already, of this run or of one that was lost, knows

@@ -129,8 +129,12 @@ fn judge(leaving: &[Pod], answers: Vec<Result<ObjectChange, Failure>>) -> Round 
                     round.gone.push(pod.title());
                 }
                 FailureKind::Unreachable => round.again = Some(failure),
+                // Left out because the API server went silent, or because another item failed, which is said then.
+                FailureKind::NotAttempted => round.again = round.again.or(Some(failure)),
                 _ => {
-                    failure.message = format!("Pod {}: {}", pod.title(), failure.message);
+                    if !failure.message.contains(&pod.name) {
+                        failure.message = format!("Pod {}: {}", pod.title(), failure.message);
+                    }
                     round.failures.push(failure);
                 }
             },

@@ -213,6 +213,30 @@ fn details(hosts: &[(&str, &Software)], layout: Layout<'_>) -> Vec<Result<Detail
         .collect()
 }
 
+/// Records of hosts that answered and have one.
+pub(crate) fn records(
+    hosts: &[Host<'_, Software>],
+    layout: Layout<'_>,
+) -> Result<Vec<(String, Record)>, Failure> {
+    let names: Vec<String> = hosts
+        .iter()
+        .filter(|host| host.found.is_ok())
+        .map(|host| host.info.name.clone())
+        .collect();
+    let path = record::path(layout.directory);
+    let mut records = Vec::new();
+    for names in names.chunks(TOGETHER) {
+        let texts = read_optional(&product(names, &[&path])).all()?;
+        records.extend(
+            names
+                .iter()
+                .zip(texts)
+                .filter_map(|(host, text)| Some((host.clone(), Record::read(&text?)?))),
+        );
+    }
+    Ok(records)
+}
+
 fn product(hosts: &[String], paths: &[&str]) -> Vec<FileRef> {
     hosts
         .iter()

@@ -15,6 +15,8 @@ mod cordon;
 mod discovery;
 mod drain;
 mod duration;
+mod gate;
+mod health;
 mod hosts;
 mod maintenance;
 mod nodes;

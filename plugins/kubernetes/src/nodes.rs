@@ -6,13 +6,15 @@ use sdk::json::At;
 use sdk::kubernetes::Object;
 use serde_json::Value;
 
+use crate::cordon;
 use crate::pods::Pod;
 use crate::quantity::Resources;
 use crate::selectors::{Labels, node_terms_admit, text_map};
 
 /// Fields of a Node that are looked at.
-pub(crate) const FIELDS: [&str; 7] = [
+pub(crate) const FIELDS: [&str; 8] = [
     "/metadata/labels",
+    cordon::MARKED,
     "/spec/unschedulable",
     "/spec/taints",
     "/status/conditions",
@@ -27,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) ready: bool,
     pub(crate) unschedulable: bool,
+    /// Runner took it out of service and has not brought it back.
+    pub(crate) marked: bool,
     pub(crate) kubelet: String,
     labels: Labels,
     taints: Vec<Value>,
@@ -42,6 +46,7 @@ impl Node {
             name: object.id.name.clone(),
             ready: sdk::rollout::is_ready(body),
             unschedulable: body.is_true("/spec/unschedulable"),
+            marked: cordon::Mark::on(body).is_some(),
             kubelet: body
                 .text("/status/nodeInfo/kubeletVersion")
                 .unwrap_or_default()

@@ -130,6 +130,10 @@ pub(crate) struct Verify {
     /// What to do about stored objects of kinds that the old API server does not serve.
     #[serde(default)]
     pub(crate) unserved_objects: Unserved,
+    /// Leave out hosts on which runner began something and did not end it, and nodes that it took out of service: for
+    /// the gate of a run that is to finish them. Without it they are checked like all others.
+    #[serde(default)]
+    pub(crate) leave_out_unfinished: bool,
     /// Workloads that need not be ready, as `namespace/name`.
     #[serde(default)]
     pub(crate) ignore_workloads: Vec<String>,

@@ -68,6 +68,16 @@ impl Workload {
         self.ready >= self.wanted
     }
 
+    /// The same, where so many nodes are known to be away: a DaemonSet cannot be ready there.
+    pub(crate) fn is_ready_but_for(&self, away: usize) -> bool {
+        let away = if self.kind == "DaemonSet" {
+            i64::try_from(away).unwrap_or(i64::MAX)
+        } else {
+            0
+        };
+        self.ready.saturating_add(away) >= self.wanted
+    }
+
     /// `2/3 ready`.
     pub(crate) fn count(&self) -> String {
         format!("{}/{} ready", self.ready, self.wanted)
@@ -173,6 +183,15 @@ mod tests {
     use crate::pods::tests::pod;
     use sdk::api::kubernetes::Identity;
     use serde_json::json;
+
+    impl Workload {
+        /// `shop/x` with so many Pods wanted and ready.
+        pub(crate) fn with(kind: &'static str, wanted: i64, ready: i64) -> Self {
+            let body = json!({"spec": {"replicas": wanted}, "status": {
+                "readyReplicas": ready, "desiredNumberScheduled": wanted, "numberReady": ready}});
+            workload(kind, "x", body)
+        }
+    }
 
     fn workload(kind: &'static str, name: &str, body: Value) -> Workload {
         let id = Identity {
