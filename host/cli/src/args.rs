@@ -35,17 +35,18 @@ Examples:
   runner versions                                      what is installed, and which release is it?
   runner runs show                                     how did the last run end?
 
-`runner help COMMAND` explains a command with examples; `runner --help` lists exit codes and variables.";
+`runner help COMMAND` explains a command with examples; `runner --help` lists the exit codes.";
 
 fn long_help() -> String {
     format!(
         "{FIRST_STEPS}\n\n{}\nEnvironment:\n  \
          RUNNER_INVENTORY   inventory, when there is no -i\n  \
-         RUNNER_POLICY      policy, when there is no --policy (else policy.json beside the inventory)\n  \
-         RUNNER_RELEASES    releases, when there is no --releases (else releases.json beside the inventory or the workflow)\n  \
+         RUNNER_POLICY      policy, when there is no --policy\n  \
+         RUNNER_RELEASES    releases, when there is no --releases\n  \
          RUNNER_PLUGINS     directories of plugins, separated by colons\n  \
-         RUNNER_STATE_DIR   runs, backup sets, artifacts (else /var/lib/runner if it can be written, else ~/.local/state/runner)\n  \
-         RUNNER_CACHE_DIR   compiled plugins (else ~/.cache/runner)\n  \
+         RUNNER_STATE_DIR   runs, backup sets, artifacts [default: /var/lib/runner where it can be\n                     \
+         written, else ~/.local/state/runner]\n  \
+         RUNNER_CACHE_DIR   compiled plugins [default: ~/.cache/runner]\n  \
          RUNNER_LOG         diagnostics, for example debug or runner_engine=trace\n  \
          NO_COLOR           no colours\n\n\
          Text for people goes to standard error, what was asked for to standard output.",

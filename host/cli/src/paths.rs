@@ -148,6 +148,12 @@ impl Surroundings {
         files: &Files,
         workflow: Option<&Path>,
     ) -> anyhow::Result<Options> {
+        if let Some(path) = workflow
+            && let Err(error) = std::fs::metadata(self.here.join(path))
+        {
+            let message = format!("cannot read the workflow {}: {error}", path.display());
+            return Err(Problem::usage(message).into());
+        }
         let inventory = self.inventory(files.inventory.as_deref(), workflow)?;
         let beside = |name: &str| inventory.parent().unwrap_or(Path::new("")).join(name);
         let exists = |path: &PathBuf| self.here.join(path).is_file();
@@ -238,7 +244,9 @@ mod tests {
         for file in ["inventory.json", "policy.json"] {
             fs::write(demo.join(file), "{}").unwrap();
         }
-        fs::write(folder.path().join("workflows/releases.json"), "{}").unwrap();
+        for file in ["releases.json", "update-all.json"] {
+            fs::write(folder.path().join("workflows").join(file), "{}").unwrap();
+        }
         folder
     }
 
@@ -311,6 +319,14 @@ mod tests {
             .options(&common(), &Files::default(), None)
             .unwrap_err();
         assert!(crate::error::tell(&error).0.contains("-i FILE"), "{error}");
+        let error = surroundings
+            .options(
+                &common(),
+                &Files::default(),
+                Some(Path::new("no-such.json")),
+            )
+            .unwrap_err();
+        assert!(error.to_string().contains("no-such.json"), "{error}");
         let files = Files {
             inventory: Some(PathBuf::from("hosts.ini")),
             ..Files::default()

@@ -67,8 +67,6 @@ impl Package {
     /// # Errors
     /// When it is not a component, or has several manifests, or one in a place where it does not count.
     pub fn read(bytes: &[u8]) -> Result<Self, PackageError> {
-        let damaged =
-            |error: wasmparser::BinaryReaderError| PackageError::Damaged(error.to_string());
         let mut package = Self {
             digest: hex::encode(Sha256::digest(bytes)),
             manifest: None,
@@ -137,7 +135,6 @@ impl Package {
 /// # Errors
 /// When the bytes are not a valid component.
 pub fn imported_functions(component: &[u8]) -> Result<Vec<String>, PackageError> {
-    let damaged = |error: wasmparser::BinaryReaderError| PackageError::Damaged(error.to_string());
     let package = Package::read(component)?;
     let types = Validator::new_with_features(WasmFeatures::all())
         .validate_all(component)
@@ -165,6 +162,13 @@ pub fn imported_functions(component: &[u8]) -> Result<Vec<String>, PackageError>
     Ok(functions)
 }
 
+/// The reader prints bytes, one a line, where a magic number is wrong: the first words say enough.
+fn damaged(error: wasmparser::BinaryReaderError) -> PackageError {
+    let message = error.message();
+    let short = message.split(": bad magic").next().unwrap_or(message);
+    PackageError::Damaged(format!("{short} (at byte {})", error.offset()))
+}
+
 /// A component with this manifest in place of any it had: everything else stays byte for byte.
 ///
 /// # Errors
@@ -177,7 +181,7 @@ pub fn pack(component: &[u8], manifest: &str) -> Result<Vec<u8>, PackageError> {
         other => Err(other),
     })?;
     let mut packed =
-        without_manifest(component).map_err(|error| PackageError::Damaged(error.to_string()))?;
+        without_manifest(component).map_err(damaged)?;
     let section = wasm_encoder::CustomSection {
         name: MANIFEST_SECTION.into(),
         data: manifest.as_bytes().into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use indexmap::IndexMap;
 use runner_engine::plugin::Package;
@@ -44,9 +45,11 @@ pub(super) struct Grants {
 impl Grants {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
         let path = file(&self.plugin, &self.plugins)?;
-        let package = Package::read(&read(&path)?)?;
+        let cannot = || format!("cannot use {}", path.display());
+        let package = Package::read(&read(&path)?).with_context(cannot)?;
+        let source = package.manifest().with_context(cannot)?;
         let name = format!("the manifest in {}", path.display());
-        let manifest = load::<Manifest>(package.manifest()?, &name)?;
+        let manifest = load::<Manifest>(source, &name)?;
         let settings = self.settings(&manifest.name)?;
         let mut values = Vec::new();
         for path in &self.workflow {

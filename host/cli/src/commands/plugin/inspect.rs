@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Context as _;
 use clap::Args;
 use runner_engine::plugin::Package;
 use runner_types::{Manifest, Scope, load};
@@ -33,8 +34,9 @@ impl Inspect {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
         let path = file(&self.plugin, &self.plugins)?;
         let bytes = read(&path)?;
-        let package = Package::read(&bytes)?;
-        let source = package.manifest()?;
+        let cannot = || format!("cannot inspect {}", path.display());
+        let package = Package::read(&bytes).with_context(cannot)?;
+        let source = package.manifest().with_context(cannot)?;
         match self.output {
             ListOutput::Json => {
                 let manifest: Value = serde_json::from_str(source)?;
