@@ -76,6 +76,19 @@ impl Facts for Memory {
             .collect()
     }
 
+    fn page(&self, prefix: &str, after: &str, limit: usize) -> Vec<(Key, Fact)> {
+        let from = match after < prefix {
+            true => Bound::Included(prefix),
+            false => Bound::Excluded(after),
+        };
+        self.facts
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(limit)
+            .map(|(key, fact)| (Arc::clone(key), Arc::clone(fact)))
+            .collect()
+    }
+
     fn indexed(&self, term: &str) -> Vec<Key> {
         self.index
             .get(term)

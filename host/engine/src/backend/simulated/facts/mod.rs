@@ -34,6 +34,8 @@ pub trait Facts: Send + Sync {
     fn get(&self, key: &str) -> Option<Fact>;
     /// All facts whose key begins with `prefix`, by key.
     fn below(&self, prefix: &str) -> Vec<(Key, Fact)>;
+    /// The first facts, at most `limit`, whose key begins with `prefix` and comes after `after`.
+    fn page(&self, prefix: &str, after: &str, limit: usize) -> Vec<(Key, Fact)>;
     /// Keys of the facts that the indexer gave this term, in order.
     fn indexed(&self, term: &str) -> Vec<Key>;
     /// The terms that the indexer gives a fact.

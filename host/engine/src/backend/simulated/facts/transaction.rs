@@ -124,6 +124,22 @@ impl<'a> Transaction<'a> {
         found.into_iter().collect()
     }
 
+    /// The first facts, at most `limit`, whose key begins with `prefix` and comes after `after`.
+    #[must_use]
+    pub fn page(&self, prefix: &str, after: &str, limit: usize) -> Vec<(Key, Fact)> {
+        let written = |(key, _): (&Key, &Option<Fact>)| key.starts_with(prefix);
+        let mut changes = self
+            .changes
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        if !changes.next().is_some_and(written) {
+            return self.below.page(prefix, after, limit);
+        }
+        let all = self.below(prefix).into_iter();
+        all.filter(|(key, _)| key.as_ref() > after)
+            .take(limit)
+            .collect()
+    }
+
     /// All facts below a prefix, decoded, with the rest of their key.
     ///
     /// # Errors
@@ -211,6 +227,14 @@ mod tests {
         assert_eq!(keys(&tx.indexed("x")), ["b/1"]);
         assert_eq!(keys(&tx.indexed("z")), ["a/3"]);
         assert_eq!(tx.get::<String>("b/1")?.as_deref(), Some("x"));
+        let page = |prefix, after| {
+            let found = tx.page(prefix, after, 1);
+            found.first().map(|(key, _)| key.to_string())
+        };
+        assert_eq!(page("a/", "").as_deref(), Some("a/2"));
+        assert_eq!(page("a/", "a/2").as_deref(), Some("a/3"));
+        assert_eq!(page("a/", "a/3"), None);
+        assert_eq!(page("b/", "").as_deref(), Some("b/1"));
         Ok(())
     }
 

@@ -20,6 +20,9 @@ pub(crate) struct Cluster {
     pub(crate) revision: u64,
     /// What generated names and uids are made from.
     pub(crate) serial: u64,
+    /// The node after which the scheduler goes on looking.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) last_node: String,
 }
 
 /// A text field of an object.
@@ -282,7 +285,7 @@ impl Model<'_> {
         Ok(found.into_iter().map(|(_, pod)| pod).next())
     }
 
-    fn counters(&self, cluster: &str) -> Result<Cluster, Failure> {
+    pub(crate) fn counters(&self, cluster: &str) -> Result<Cluster, Failure> {
         Ok(self.tx.get(&keys::cluster(cluster))?.unwrap_or_default())
     }
 

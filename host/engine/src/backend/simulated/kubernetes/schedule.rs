@@ -15,7 +15,7 @@ use crate::backend::simulated::model::{Model, keys};
 use crate::contract::Failure;
 
 /// As many nodes that would do are compared; a large cluster is not looked through for each Pod.
-const ENOUGH: usize = 50;
+const ENOUGH: usize = 32;
 const NOT_READY: [&str; 3] = [
     "node.kubernetes.io/not-ready",
     "node.kubernetes.io/unreachable",
@@ -76,6 +76,9 @@ pub(crate) struct NodeState {
     pub(crate) used: Resources,
     pub(crate) ready: bool,
     pub(crate) cordoned: bool,
+    /// It has taints beside those of a cordon and of silence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tainted: bool,
 }
 
 fn node_key(cluster: &str, node: &str) -> String {
@@ -145,6 +148,7 @@ impl Model<'_> {
                     ready: condition(node, "Ready") == "True",
                     cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool)
                         == Some(true),
+                    tainted: !placement(node).1.is_empty(),
                 };
                 if new != old || before.is_none() {
                     self.tx.set(&key, &new)?;
@@ -210,29 +214,52 @@ impl Model<'_> {
         if let Some(reason) = self.unbound_claim(cluster, pod)? {
             return Ok(Err(reason));
         }
-        let names = self.node_names(cluster);
         let siblings = self.siblings(cluster, pod)?;
         let volumes = self.volume_nodes(cluster, pod)?;
-        let start = usize::try_from(self.revision(cluster)?).unwrap_or(0) % names.len().max(1);
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         let mut best: Option<((usize, u64), String)> = None;
-        let mut feasible = 0;
-        for index in 0..names.len() {
-            let name = &names[(start + index) % names.len()];
-            match self.objection(cluster, pod, name, volumes.as_deref())? {
-                Some(reason) => *reasons.entry(reason).or_default() += 1,
-                None => {
-                    feasible += 1;
-                    let state = self.node_state(cluster, name)?.unwrap_or_default();
-                    let score = (siblings.get(name).copied().unwrap_or(0), state.used.pods);
-                    if best.as_ref().is_none_or(|(least, _)| score < *least) {
-                        best = Some((score, name.clone()));
-                    }
+        let (mut looked, mut feasible) = (0, 0);
+        let mut counters = self.counters(cluster)?;
+        let prefix = format!("{}Node//", keys::objects(cluster));
+        let first = format!("{prefix}{}", counters.last_node);
+        // From where the last search ended, once around.
+        let (mut after, mut wrapped) = (first.clone(), false);
+        'search: loop {
+            let page = self.tx.page(&prefix, &after, ENOUGH);
+            if page.is_empty() {
+                if wrapped {
+                    break;
+                }
+                wrapped = true;
+                after.clear();
+                continue;
+            }
+            for (key, _) in page {
+                if wrapped && key.as_ref() > first.as_str() {
+                    break 'search;
+                }
+                after = key.to_string();
+                looked += 1;
+                let name = &key[prefix.len()..];
+                if let Some(reason) = self.objection(cluster, pod, name, volumes.as_deref())? {
+                    *reasons.entry(reason).or_default() += 1;
+                    continue;
+                }
+                feasible += 1;
+                let state = self.node_state(cluster, name)?.unwrap_or_default();
+                let score = (siblings.get(name).copied().unwrap_or(0), state.used.pods);
+                if best.as_ref().is_none_or(|(least, _)| score < *least) {
+                    best = Some((score, name.to_owned()));
+                }
+                if feasible >= ENOUGH {
+                    break 'search;
                 }
             }
-            if feasible >= ENOUGH {
-                break;
-            }
+        }
+        if best.is_some() {
+            // Further on for the next Pod: what one node loses is not heaped on its neighbours.
+            counters.last_node = after[prefix.len()..].to_owned();
+            self.tx.set(&keys::cluster(cluster), &counters)?;
         }
         Ok(match best {
             Some((_, node)) => Ok(node),
@@ -243,7 +270,7 @@ impl Model<'_> {
                     .collect();
                 Err(format!(
                     "0/{} nodes are available: {}.",
-                    names.len(),
+                    looked,
                     reasons.join(", ")
                 ))
             }
@@ -292,14 +319,16 @@ impl Model<'_> {
         if volumes.is_some_and(|nodes| nodes.iter().all(|node| node != name)) {
             return Ok(Some("node(s) had volume node affinity conflict"));
         }
-        let Some(node) = self.object(cluster, "Node", "", name)? else {
-            return Ok(Some("node(s) are gone"));
-        };
-        if !selects(pod, &node) {
-            return Ok(Some("node(s) didn't match Pod's node affinity/selector"));
-        }
-        if untolerated(pod, &node, true) {
-            return Ok(Some("node(s) had untolerated taint(s)"));
+        let choosy = pod.pointer("/spec/nodeSelector").is_some()
+            || pod.pointer("/spec/affinity/nodeAffinity").is_some();
+        if choosy || state.tainted {
+            let node = self.object(cluster, "Node", "", name)?.unwrap_or_default();
+            if !selects(pod, &node) {
+                return Ok(Some("node(s) didn't match Pod's node affinity/selector"));
+            }
+            if untolerated(pod, &node, false) {
+                return Ok(Some("node(s) had untolerated taint(s)"));
+            }
         }
         if self.repelled(cluster, pod, name)? {
             return Ok(Some("node(s) didn't match pod anti-affinity rules"));
