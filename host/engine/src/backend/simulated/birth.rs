@@ -5,7 +5,7 @@ use runner_types::{Segment, Timestamp, segments};
 use serde_json::{Map, Value, json};
 
 use super::facts::{Change, Memory};
-use super::kubernetes::objects::{kind_of, name_of, namespace_of, set, terms, uid_of};
+use super::kubernetes::objects::{kind_of, name_of, namespace_of, set, terms};
 use super::kubernetes::write::title;
 use super::model::content::Blobs;
 use super::model::files::{Disk, Entry};
@@ -33,6 +33,7 @@ pub(super) fn platform(
 ) -> Result<Change, Failure> {
     let nothing = Memory::new(terms);
     let mut model = Model::new(&nothing, rules, blobs, now);
+    model.spared = true;
     for (component, state) in &seed.components {
         model.tx.set(&keys::component(component, None), state)?;
     }
@@ -396,8 +397,7 @@ impl Model<'_> {
             set(&mut node, "/spec/podCIDR", range.as_str().into());
             set(&mut node, "/spec/podCIDRs", json!([range]));
         }
-        let stored = self.put_whole(cluster, node)?;
-        debug_assert!(!uid_of(&stored).is_empty());
+        self.put_whole(cluster, node)?;
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! Reading the files of a simulated platform: seed, behaviours, faults.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_types::{Diagnostic, Diagnostics, Document, JsonPath, Mistakes, load_bytes, segments};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -10,6 +12,11 @@ use super::behaviour::{Behaviours, Change};
 use super::fault::Faults;
 use super::seed::PlatformSeed;
 use crate::backend::expression;
+
+/// File that names the files in which nothing was wrong.
+const CHECKED: &str = "checked.json";
+/// Changes when what is looked for does.
+const FORMAT: u32 = 1;
 
 /// A seed and the digest of its file.
 #[derive(Debug, Clone)]
@@ -28,10 +35,11 @@ impl SeedFile {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Self, Diagnostics> {
-        let bytes = bytes(path)?;
-        let platform = load_bytes::<PlatformSeed>(&bytes, &path.display().to_string())?
-            .into_parts()
-            .0;
+        Self::read_checked(path, &mut Checked::default())
+    }
+
+    pub(super) fn read_checked(path: &Path, checked: &mut Checked) -> Result<Self, Diagnostics> {
+        let (platform, digest) = checked.read::<PlatformSeed>(path)?;
         let beside = path.parent().unwrap_or(Path::new("."));
         let behaviours = platform
             .behaviours
@@ -40,7 +48,7 @@ impl SeedFile {
             .collect();
         Ok(Self {
             behaviours,
-            digest: hex::encode(Sha256::digest(&bytes)),
+            digest,
             platform,
         })
     }
@@ -57,15 +65,66 @@ impl SeedFile {
     }
 }
 
+/// Digests of files in which nothing was wrong: to look through all of them again at every start would take longer than
+/// the rest of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Checked {
+    format: u32,
+    files: BTreeSet<String>,
+    #[serde(skip)]
+    grown: bool,
+}
+
+impl Checked {
+    /// What is known in a platform's directory.
+    pub(super) fn of(directory: &Path) -> Self {
+        let known = std::fs::read(directory.join(CHECKED)).ok();
+        let known: Option<Self> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        known
+            .filter(|known| known.format == FORMAT)
+            .unwrap_or_default()
+    }
+
+    /// Keeps what became known. That it cannot be kept costs time alone.
+    pub(super) fn keep(&self, directory: &Path) {
+        if self.grown
+            && let Ok(text) = serde_json::to_vec(self)
+        {
+            let _ = std::fs::write(directory.join(CHECKED), text);
+        }
+    }
+
+    /// Reads a file, thoroughly if it was not read before; answers its digest, too.
+    fn read<T: Document>(&mut self, path: &Path) -> Result<(T, String), Diagnostics> {
+        let bytes = bytes(path)?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let name = format!("{} {digest}", T::KIND);
+        if self.files.contains(&name)
+            && let Ok(known) = serde_json::from_slice(&bytes)
+        {
+            return Ok((known, digest));
+        }
+        let read = load_bytes::<T>(&bytes, &path.display().to_string())?;
+        self.format = FORMAT;
+        self.files.insert(name);
+        self.grown = true;
+        Ok((read.into_parts().0, digest))
+    }
+}
+
 /// Reads files with behaviours.
 ///
 /// # Errors
 /// Everything that is wrong with them.
 pub fn read_behaviours(files: &[PathBuf]) -> Result<Vec<Behaviours>, Diagnostics> {
-    let read = |path: &PathBuf| {
-        let read = load_bytes::<Behaviours>(&bytes(path)?, &path.display().to_string())?;
-        Ok(read.into_parts().0)
-    };
+    behaviours_checked(files, &mut Checked::default())
+}
+
+pub(super) fn behaviours_checked(
+    files: &[PathBuf],
+    checked: &mut Checked,
+) -> Result<Vec<Behaviours>, Diagnostics> {
+    let read = |path: &PathBuf| checked.read::<Behaviours>(path).map(|(read, _)| read);
     files.iter().map(read).collect()
 }
 

@@ -10,7 +10,7 @@ use super::behaviour::Behaviours;
 use super::birth;
 use super::facts::{self, Facts as _};
 use super::fault::{ApiStatus, FaultKind, Faults, Occasion};
-use super::files::{SeedFile, read_behaviours, read_faults};
+use super::files::{Checked, SeedFile, behaviours_checked, read_faults};
 use super::kubernetes::objects::terms;
 use super::model::Model;
 use super::model::content::Blobs;
@@ -74,15 +74,18 @@ impl Simulated {
         faults: Option<&Path>,
         store: Arc<dyn artifacts::Store>,
     ) -> Result<Self, SimulatedError> {
-        let seed = SeedFile::read(seed).map_err(SimulatedError::Files)?;
+        let mut checked = Checked::of(directory);
+        let seed = SeedFile::read_checked(seed, &mut checked).map_err(SimulatedError::Files)?;
         let mut all = behaviours.to_vec();
         all.extend(seed.behaviours.iter().cloned());
-        let behaviours = read_behaviours(&all).map_err(SimulatedError::Files)?;
+        let behaviours = behaviours_checked(&all, &mut checked).map_err(SimulatedError::Files)?;
         let faults = match faults {
             Some(path) => read_faults(path).map_err(SimulatedError::Files)?,
             None => Faults::default(),
         };
-        Self::with(directory, &seed, behaviours, faults, store)
+        let platform = Self::with(directory, &seed, behaviours, faults, store)?;
+        checked.keep(directory);
+        Ok(platform)
     }
 
     /// Opens the platform in a directory; the first time it is made from the seed.

@@ -258,7 +258,7 @@ impl Model<'_> {
         }
         if best.is_some() {
             // Further on for the next Pod: what one node loses is not heaped on its neighbours.
-            counters.last_node = after[prefix.len()..].to_owned();
+            counters.last_node = after.get(prefix.len()..).unwrap_or_default().to_owned();
             self.tx.set(&keys::cluster(cluster), &counters)?;
         }
         Ok(match best {

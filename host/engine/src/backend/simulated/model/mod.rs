@@ -39,6 +39,8 @@ pub(crate) struct Model<'a> {
     pub(crate) work: BTreeSet<Work>,
     /// Occurrences of faults: they count even where the effect itself leaves nothing.
     counters: BTreeMap<Key, u64>,
+    /// Faults do not strike while the platform comes into being.
+    pub(crate) spared: bool,
     keep: bool,
     depth: u32,
 }
@@ -58,6 +60,7 @@ impl<'a> Model<'a> {
             now,
             work: BTreeSet::new(),
             counters: BTreeMap::new(),
+            spared: false,
             keep: false,
             depth: 0,
         }
@@ -88,7 +91,7 @@ impl<'a> Model<'a> {
         also: impl Fn(&Fault) -> bool,
     ) -> Result<Option<&'a Fault>, Failure> {
         for (number, fault) in self.rules.faults.iter().enumerate() {
-            if !fault.fits(kind, occasion) || !also(fault) {
+            if self.spared || !fault.fits(kind, occasion) || !also(fault) {
                 continue;
             }
             if !fault.counts() {
