@@ -79,35 +79,46 @@ fn likeness(seed: &PlatformSeed, host: HostSeed, depth: usize) -> Result<HostSee
     Ok(host.over(base))
 }
 
-/// What stands before a range, its first and last number, their width, and what stands behind.
-type Range<'a> = (&'a str, u64, u64, usize, &'a str);
-
 /// The range within a name: `node-[1:3]` is `node-`, 1 to 3, and nothing behind.
-fn range(pattern: &str) -> Result<Option<Range<'_>>, Failure> {
-    let wrong = || {
-        failure::invalid(
-            pattern,
-            format!("{pattern:?} is no range such as node-[1:100]"),
-        )
-    };
-    let Some((before, rest)) = pattern.split_once('[') else {
-        return Ok(None);
-    };
-    let (inner, after) = rest.split_once(']').ok_or_else(wrong)?;
-    let (first, last) = inner.split_once(':').ok_or_else(wrong)?;
-    let width = if first.starts_with('0') {
-        first.len()
-    } else {
-        0
-    };
-    let (first, last) = (
-        first.parse().map_err(|_| wrong())?,
-        last.parse().map_err(|_| wrong())?,
-    );
-    if last < first || last - first >= MOST {
-        return Err(wrong());
+struct Range<'p> {
+    before: &'p str,
+    first: u64,
+    last: u64,
+    width: usize,
+    after: &'p str,
+}
+
+impl<'p> Range<'p> {
+    fn of(pattern: &'p str) -> Result<Option<Self>, Failure> {
+        let wrong = || {
+            failure::invalid(
+                pattern,
+                format!("{pattern:?} is no range such as node-[1:100]"),
+            )
+        };
+        let Some((before, rest)) = pattern.split_once('[') else {
+            return Ok(None);
+        };
+        let (inner, after) = rest.split_once(']').ok_or_else(wrong)?;
+        let (first, last) = inner.split_once(':').ok_or_else(wrong)?;
+        let width = if first.starts_with('0') {
+            first.len()
+        } else {
+            0
+        };
+        let first: u64 = first.parse().map_err(|_| wrong())?;
+        let last: u64 = last.parse().map_err(|_| wrong())?;
+        if last < first || last - first >= MOST {
+            return Err(wrong());
+        }
+        Ok(Some(Self {
+            before,
+            first,
+            last,
+            width,
+            after,
+        }))
     }
-    Ok(Some((before, first, last, width, after)))
 }
 
 /// All that a name with a range stands for; `${n}` in texts becomes the number's.
@@ -116,9 +127,16 @@ fn expand<T: Clone + serde::Serialize + serde::de::DeserializeOwned>(
     pattern: &str,
     value: &T,
 ) -> Result<Vec<(String, T)>, Failure> {
-    let Some((before, first, last, width, after)) = range(pattern)? else {
+    let Some(range) = Range::of(pattern)? else {
         return Ok(vec![(pattern.to_owned(), value.clone())]);
     };
+    let Range {
+        before,
+        first,
+        last,
+        width,
+        after,
+    } = range;
     let wrong = |error: serde_json::Error| failure::invalid(pattern, error.to_string());
     let template = serde_json::to_value(value).map_err(wrong)?;
     let mut all = Vec::new();
