@@ -36,6 +36,10 @@ macro_rules! guest {
         }
 
         $crate::sdk::export_plugin!(Guest);
+
+        // Only a component exports it; natively it would look unused.
+        const _: fn($crate::sdk::Invocation) -> Result<$crate::sdk::Report, $crate::sdk::Problem> =
+            <Guest as $crate::sdk::Operations>::backup;
     };
 }
 

@@ -180,8 +180,7 @@ pub fn pack(component: &[u8], manifest: &str) -> Result<Vec<u8>, PackageError> {
         }
         other => Err(other),
     })?;
-    let mut packed =
-        without_manifest(component).map_err(damaged)?;
+    let mut packed = without_manifest(component).map_err(damaged)?;
     let section = wasm_encoder::CustomSection {
         name: MANIFEST_SECTION.into(),
         data: manifest.as_bytes().into(),
