@@ -5,8 +5,10 @@ use sdk::json::At;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Annotation of a Node that is worked on.
-const MARK: &str = "runner/maintenance";
+/// Annotation of a Node that is worked on, and a label with the same name, by which such Nodes are found.
+pub(crate) const MARK: &str = "runner/maintenance";
+/// Value of the label.
+const ENTERED: &str = "entered";
 /// The same as a JSON pointer.
 pub(crate) const MARKED: &str = "/metadata/annotations/runner~1maintenance";
 /// Workloads remembered in the mark; an annotation has little room.
@@ -48,13 +50,18 @@ impl Mark {
 
     /// Whether the Node is as entering leaves it.
     pub(crate) fn is_set(&self, node: &Value) -> bool {
-        Self::on(node).as_ref() == Some(self) && node.is_true("/spec/unschedulable")
+        Self::on(node).as_ref() == Some(self)
+            && node.text("/metadata/labels/runner~1maintenance").is_some()
+            && node.is_true("/spec/unschedulable")
     }
 
     /// The patch that cordons and marks in one.
     pub(crate) fn patch(&self) -> Value {
         let text = serde_json::to_string(self).unwrap_or_default();
-        json!({"metadata": {"annotations": {MARK: text}}, "spec": {"unschedulable": true}})
+        json!({
+            "metadata": {"annotations": {MARK: text}, "labels": {MARK: ENTERED}},
+            "spec": {"unschedulable": true},
+        })
     }
 
     /// The patch that brings the Node back to how it was.
@@ -64,7 +71,10 @@ impl Mark {
         } else {
             Value::Null
         };
-        json!({"metadata": {"annotations": {MARK: null}}, "spec": {"unschedulable": unschedulable}})
+        json!({
+            "metadata": {"annotations": {MARK: null}, "labels": {MARK: null}},
+            "spec": {"unschedulable": unschedulable},
+        })
     }
 }
 
@@ -95,7 +105,8 @@ mod tests {
 
     #[test]
     fn our_cordon_is_undone() {
-        let before = json!({"metadata": {"annotations": {"a": "b"}}, "spec": {}});
+        let before =
+            json!({"metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}}, "spec": {}});
         let mark = Mark::entering(&before, "r1", "nodes", vec!["Deployment shop/x".into()]);
         assert!(!mark.is_set(&before));
         let during = patched(before.clone(), &mark.patch());

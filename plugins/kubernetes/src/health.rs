@@ -40,6 +40,7 @@ pub(crate) fn health(
                 failure.message.as_str(),
                 known,
             );
+            half_installed(&all, &unfinished, &mut checks);
             running(&all, &unfinished, &mut checks);
             if !known {
                 for what in ["node-ready", "workload-ready"] {
@@ -298,11 +299,21 @@ fn nodes(
             .map_or_else(|| place.clone(), |host| on(host.info));
         checks.check(
             "node-ready",
-            at,
+            at.clone(),
             format!("node {} ready", node.name),
             format!("node {} {observed}", node.name),
             node.ready,
         );
+        if node.marked {
+            let observed = "taken out by a run of runner that did not bring it back";
+            checks.check(
+                "node-in-service",
+                at,
+                format!("node {} in service", node.name),
+                observed,
+                false,
+            );
+        }
     }
     for (host, software) in unfinished.left(hosts) {
         let name = cluster::node_name(host.info);
@@ -414,7 +425,11 @@ mod tests {
             nodes: vec![down, good],
             ..View::default()
         };
-        assert_eq!(of_nodes(&hosts, &none(), &view).len(), 2);
+        let names: Vec<String> = of_nodes(&hosts, &none(), &view)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["node-ready", "node-in-service", "kubelet-version"]);
         let mut unfinished = none();
         unfinished.read_marks(&hosts, &view);
         assert!(of_nodes(&hosts, &unfinished, &view).is_empty());

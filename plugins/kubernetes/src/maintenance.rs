@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::cluster::{self, View};
-use crate::cordon::Mark;
+use crate::cordon::{MARK, Mark};
 use crate::drain::drain;
 use crate::nodes;
 use crate::parameters::{self, Maintenance};
@@ -55,6 +55,7 @@ pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
         let at = cluster.global("v1", "Node", &name);
         report.changed(cluster.patch(at, &mark.patch(), None)?);
     }
+    bring_others_back(cluster, &name, &invocation.run, &mut report)?;
     let evicted = drain(cluster, &name, &parameters)?;
     report
         .output("node", &name)
@@ -119,6 +120,38 @@ pub(crate) fn leave(invocation: &Invocation, entered: Option<&str>) -> Result<Re
 
 fn in_service(node: &str, ready: usize) -> String {
     format!("node {node} takes Pods; {ready} workloads have their ready count")
+}
+
+/// Nodes that an earlier run left out of service take Pods again, if they can: the Pods of this node need a place, and
+/// those nodes get their own turn. Only one operation works on a platform at a time, so nobody else is at them.
+fn bring_others_back(
+    cluster: Cluster<'_>,
+    name: &str,
+    run: &str,
+    report: &mut ReportBuilder,
+) -> Result<(), Problem> {
+    let marked = cluster.select("v1", "Node", None, MARK);
+    for node in cluster.list(marked, &nodes::FIELDS)? {
+        let other = node.id.name.as_str();
+        let Some(mark) = Mark::on(&node.body).filter(|mark| other != name && mark.run != run)
+        else {
+            continue;
+        };
+        if !sdk::rollout::is_ready(&node.body) {
+            continue;
+        }
+        report.changed(cluster.patch(
+            cluster.global("v1", "Node", other),
+            &mark.undoing(),
+            None,
+        )?);
+        let message = format!(
+            "node {other} was left out of service by run {}; it takes Pods again while {name} is worked on",
+            mark.run
+        );
+        report.warn("brought-back", other, message);
+    }
+    Ok(())
 }
 
 /// A cordon without our mark is somebody else's to undo.
