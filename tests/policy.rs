@@ -17,7 +17,7 @@ const DENIED: i32 = 5;
 const POLICY: &str = "workflows/inventories/demo/policy.json";
 
 /// The shipped workflows, each with where it begins and its options.
-const WORKFLOWS: [(Step, &str, &[&str]); 5] = [
+const WORKFLOWS: [(Step, &str, &[&str]); 6] = [
     (Step::Fresh, "backup-all", &[]),
     (
         Step::BackedUp,
@@ -39,6 +39,18 @@ const WORKFLOWS: [(Step, &str, &[&str]); 5] = [
             "stop_containers=True",
             "delete_pv_data=metrics",
             "fix_f1013_2021_001=True",
+        ],
+    ),
+    (
+        Step::FlannelBackedOut,
+        "backout-all",
+        &[
+            "no_interactive=True",
+            "interactive_backout=False",
+            "stop_containers=True",
+            "delete_pv_data=metrics",
+            "restore_etcd=True",
+            "accept_etcd_loss=True",
         ],
     ),
 ];
