@@ -42,8 +42,9 @@ pub(super) fn question(asked: &Asked) -> String {
             lines.extend(asked.heading.clone());
             lines.push(PAUSE_RULER.to_owned());
             lines.push(asked.message.trim_end().to_owned());
-            explain(&mut lines, &asked.why);
             lines.push(PAUSE_RULER.to_owned());
+            // Below the frame, whose content is the original's.
+            explain(&mut lines, &asked.why);
             lines.push(String::new());
             lines.join("\n")
         }
@@ -176,9 +177,14 @@ mod tests {
     fn the_volume_pause_is_that_of_the_original() {
         let original = "====================================================== [WARNING] Please delete the files in Persistent Volume used by metrics. Press enter key after deleting data. ======================================================";
         let message = "[WARNING] Please delete the files in Persistent Volume used by metrics. Press enter key after deleting data.";
-        assert_eq!(
-            flat(&question(&asked(None, message, Wanted::Pause))),
-            original
+        let mut asked = asked(None, message, Wanted::Pause);
+        assert_eq!(flat(&question(&asked)), original);
+        asked.why = "The volume is on storage-1.".to_owned();
+        let shown = question(&asked);
+        assert!(flat(&shown).starts_with(original), "{shown}");
+        assert!(
+            shown.ends_with("=\nThe volume is on storage-1.\n"),
+            "{shown}"
         );
     }
 
