@@ -20,6 +20,7 @@ mod releases;
 mod report;
 mod run;
 mod schema;
+pub mod simulated;
 mod timestamp;
 mod version;
 mod workflow;

@@ -5,6 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use crate::simulated::{Behaviours, Faults, PlatformSeed};
 use crate::{Inventory, InventorySettings, Manifest, Policy, Releases, Workflow};
 
 /// Names of the schemas' files, each with its schema, in the order in which they are listed.
@@ -26,6 +27,18 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             schema::<Manifest>("The manifest of a plugin of runner"),
         ),
         ("releases", schema::<Releases>("The releases of a platform")),
+        (
+            "platform",
+            schema::<PlatformSeed>("What a simulated platform begins as"),
+        ),
+        (
+            "simulated",
+            schema::<Behaviours>("How a component behaves on simulated platforms"),
+        ),
+        (
+            "faults",
+            schema::<Faults>("What goes wrong on a simulated platform"),
+        ),
     ]
 }
 

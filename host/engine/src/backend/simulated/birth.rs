@@ -14,10 +14,10 @@ use super::model::packages::Package;
 use super::model::units::{JournalLine, Unit};
 use super::model::{Model, Scope, keys, version};
 use super::rules::Rules;
-use super::seed::{ClusterSeed, DiskSeed, HostSeed, NodeSeed, PlatformSeed, Size};
 use crate::backend::failure;
 use crate::contract::Failure;
 use crate::contract::packages::{ChangedConfiguration, PackageVersion};
+use runner_types::simulated::{ClusterSeed, DiskSeed, HostSeed, NodeSeed, PlatformSeed, Size};
 
 /// More hosts than this a range does not make.
 const MOST: u64 = 100_000;
@@ -52,7 +52,7 @@ pub(super) fn platform(
     for host in &hosts {
         for (name, unit) in model.tx.list::<Unit>(&keys::unit(host, ""))? {
             if unit.is_active() {
-                model.unit_moment(host, &name, super::behaviour::UnitMoment::Start)?;
+                model.unit_moment(host, &name, runner_types::simulated::UnitMoment::Start)?;
             }
         }
     }

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use runner_types::{Diagnostic, Diagnostics, Document, JsonPath, Mistakes, load_bytes, segments};
+use runner_types::simulated::{Behaviours, Faults, PlatformSeed};
+use runner_types::{
+    Diagnostic, Diagnostics, Document, JsonPath, Mistakes, Segment, load_bytes, segments,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::behaviour::{Behaviours, Change};
-use super::fault::Faults;
-use super::seed::PlatformSeed;
 use crate::backend::expression;
 
 /// File that names the files in which nothing was wrong.
@@ -39,7 +38,7 @@ impl SeedFile {
     }
 
     pub(super) fn read_checked(path: &Path, checked: &mut Checked) -> Result<Self, Diagnostics> {
-        let (platform, digest) = checked.read::<PlatformSeed>(path)?;
+        let (platform, digest) = checked.read::<PlatformSeed>(path, |_, _| {})?;
         let beside = path.parent().unwrap_or(Path::new("."));
         let behaviours = platform
             .behaviours
@@ -95,7 +94,11 @@ impl Checked {
     }
 
     /// Reads a file, thoroughly if it was not read before; answers its digest, too.
-    fn read<T: Document>(&mut self, path: &Path) -> Result<(T, String), Diagnostics> {
+    fn read<T: Document>(
+        &mut self,
+        path: &Path,
+        check: fn(&T, &mut Mistakes),
+    ) -> Result<(T, String), Diagnostics> {
         let bytes = bytes(path)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         let name = format!("{} {digest}", T::KIND);
@@ -105,10 +108,14 @@ impl Checked {
             return Ok((known, digest));
         }
         let read = load_bytes::<T>(&bytes, &path.display().to_string())?;
+        let (read, source) = read.into_parts();
+        let mut mistakes = Mistakes::default();
+        check(&read, &mut mistakes);
+        source.refuse(mistakes)?;
         self.format = FORMAT;
         self.files.insert(name);
         self.grown = true;
-        Ok((read.into_parts().0, digest))
+        Ok((read, digest))
     }
 }
 
@@ -124,7 +131,10 @@ pub(super) fn behaviours_checked(
     files: &[PathBuf],
     checked: &mut Checked,
 ) -> Result<Vec<Behaviours>, Diagnostics> {
-    let read = |path: &PathBuf| checked.read::<Behaviours>(path).map(|(read, _)| read);
+    let read = |path: &PathBuf| {
+        let read = checked.read::<Behaviours>(path, check_expressions);
+        read.map(|(behaviours, _)| behaviours)
+    };
     files.iter().map(read).collect()
 }
 
@@ -147,182 +157,20 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Diagnostics> {
     })
 }
 
-impl Document for PlatformSeed {
-    const KIND: &'static str = "platform";
-
-    fn check(&self, mistakes: &mut Mistakes) {
-        let root = JsonPath::root();
-        let templates = root.key("templates");
-        let unknown = |names: &[String], at: &JsonPath, mistakes: &mut Mistakes| {
-            for name in names
-                .iter()
-                .filter(|name| !self.templates.contains_key(*name))
-            {
-                mistakes.add(&at.key("like"), format!("there is no template {name:?}"));
-            }
-        };
-        for (name, template) in &self.templates {
-            unknown(&template.like.0, &templates.key(name), mistakes);
+/// Finds expressions that are no CEL, so that a mistake shows before anything runs.
+fn check_expressions(behaviours: &Behaviours, mistakes: &mut Mistakes) {
+    let mut compiles = |at: &JsonPath, expression: &str| {
+        if let Err(error) = expression::compile(expression) {
+            mistakes.add(at, format!("`{expression}` is no CEL: {}", error.reason));
         }
-        for (name, host) in &self.hosts {
-            unknown(&host.like.0, &root.key("hosts").key(name), mistakes);
-        }
-        if self.hosts.is_empty() {
-            mistakes.add(&root.key("hosts"), "a platform has at least one host");
-        }
+    };
+    for (at, guard) in behaviours.guards() {
+        compiles(&at, guard);
     }
-}
-
-impl Document for Faults {
-    const KIND: &'static str = "faults";
-
-    fn check(&self, mistakes: &mut Mistakes) {
-        for (number, fault) in self.faults.iter().enumerate() {
-            if let Err(reason) = fault.check() {
-                mistakes.add(&JsonPath::root().key("faults").index(number), reason);
-            }
-        }
-    }
-}
-
-impl Document for Behaviours {
-    const KIND: &'static str = "simulated behaviours";
-
-    /// Compiles every expression, so that a mistake shows before anything runs.
-    fn check(&self, mistakes: &mut Mistakes) {
-        let root = JsonPath::root();
-        for (number, entry) in self.commands.iter().enumerate() {
-            let at = root.key("commands").index(number);
-            if entry.argv.is_empty() {
-                mistakes.add(&at.key("argv"), "a command has at least its program");
-            }
-            guard(entry.when.as_deref(), &at, mistakes);
-            texts(&entry.stdout, &at.key("stdout"), mistakes);
-            text(&entry.stderr, &at.key("stderr"), mistakes);
-            texts(&entry.exit, &at.key("exit"), mistakes);
-            changes(&entry.sets, &at, mistakes);
-        }
-        for (number, entry) in self.units.iter().enumerate() {
-            let at = root.key("units").index(number);
-            guard(entry.when.as_deref(), &at, mistakes);
-            text(
-                entry.fails.as_deref().unwrap_or_default(),
-                &at.key("fails"),
-                mistakes,
-            );
-            changes(&entry.sets, &at, mistakes);
-        }
-        for (number, entry) in self.packages.iter().enumerate() {
-            let at = root.key("packages").index(number);
-            guard(entry.when.as_deref(), &at, mistakes);
-            text(
-                entry.fails.as_deref().unwrap_or_default(),
-                &at.key("fails"),
-                mistakes,
-            );
-            changes(&entry.sets, &at, mistakes);
-        }
-        for (number, entry) in self.http.iter().enumerate() {
-            let at = root.key("http").index(number);
-            guard(entry.when.as_deref(), &at, mistakes);
-            texts(&entry.body, &at.key("body"), mistakes);
-            texts(&entry.status, &at.key("status"), mistakes);
-            text(
-                entry.refused.as_deref().unwrap_or_default(),
-                &at.key("refused"),
-                mistakes,
-            );
-            changes(&entry.sets, &at, mistakes);
-        }
-        for (number, entry) in self.pods.iter().enumerate() {
-            let at = root.key("pods").index(number);
-            guard(entry.when.as_deref(), &at, mistakes);
-            if let Some(ready) = &entry.ready {
-                cel(ready, &at.key("ready"), mistakes);
-            }
-            text(&entry.message, &at.key("message"), mistakes);
-            text(
-                entry.fails.as_deref().unwrap_or_default(),
-                &at.key("fails"),
-                mistakes,
-            );
-            changes(&entry.sets, &at, mistakes);
-        }
-    }
-}
-
-fn cel(expression: &str, at: &JsonPath, mistakes: &mut Mistakes) {
-    if let Err(error) = expression::compile(expression) {
-        mistakes.add(at, format!("`{expression}` is no CEL: {}", error.reason));
-    }
-}
-
-fn guard(when: Option<&str>, at: &JsonPath, mistakes: &mut Mistakes) {
-    if let Some(when) = when {
-        cel(when, &at.key("when"), mistakes);
-    }
-}
-
-fn text(template: &str, at: &JsonPath, mistakes: &mut Mistakes) {
-    match segments(template) {
-        Err(error) => mistakes.add(at, error.to_string()),
-        Ok(pieces) => {
-            for piece in pieces {
-                if let runner_types::Segment::Expr(expression) = piece {
-                    cel(expression, at, mistakes);
-                }
-            }
-        }
-    }
-}
-
-fn texts(value: &Value, at: &JsonPath, mistakes: &mut Mistakes) {
-    match value {
-        Value::String(template) => text(template, at, mistakes),
-        Value::Array(items) => {
-            for (number, item) in items.iter().enumerate() {
-                texts(item, &at.index(number), mistakes);
-            }
-        }
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                text(name, &at.key(name), mistakes);
-                texts(value, &at.key(name), mistakes);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-fn changes(list: &[Change], at: &JsonPath, mistakes: &mut Mistakes) {
-    for (number, change) in list.iter().enumerate() {
-        let at = at.key("sets").index(number);
-        let verbs = change.verbs();
-        if verbs.len() != 1 {
-            mistakes.add(
-                &at,
-                match verbs.as_slice() {
-                    [] => "a change needs a verb, such as `state`, `file` or `object`".to_owned(),
-                    several => format!("a change has one verb, not {}", several.join(" and ")),
-                },
-            );
-        }
-        if change.object.is_some() && change.patch.is_none() && change.merge.is_none() {
-            mistakes.add(&at, "`object` needs `patch` or `merge`");
-        }
-        if change.copy.is_some() && change.to.is_none() {
-            mistakes.add(&at, "`copy` needs `to`");
-        }
-        guard(change.when.as_deref(), &at, mistakes);
-        if let Some(list) = &change.for_each {
-            cel(list, &at.key("for-each"), mistakes);
-        }
-        if let Ok(Value::Object(fields)) = serde_json::to_value(change) {
-            for (name, value) in fields
-                .iter()
-                .filter(|(name, _)| !matches!(name.as_str(), "when" | "for-each"))
-            {
-                texts(value, &at.key(name), mistakes);
+    for (at, text) in behaviours.texts() {
+        for piece in segments(text).unwrap_or_default() {
+            if let Segment::Expr(expression) = piece {
+                compiles(&at, expression);
             }
         }
     }

@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::behaviour::Behaviours;
-use super::seed::PlatformSeed;
+use runner_types::simulated::Behaviours;
+use runner_types::simulated::PlatformSeed;
 
 /// How large a platform is to be.
 #[derive(Debug, Clone, Copy)]

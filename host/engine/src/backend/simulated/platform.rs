@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use runner_types::{Diagnostics, Timestamp};
 
-use super::behaviour::Behaviours;
 use super::birth;
 use super::facts::{self, Facts as _};
 use super::fault::{ApiStatus, FaultKind, Faults, Occasion};
@@ -18,6 +17,7 @@ use super::rules::Rules;
 use crate::artifacts;
 use crate::backend::failure;
 use crate::contract::{Backend, Failure, Function, InDoubt, Performed, Place};
+use runner_types::simulated::Behaviours;
 
 /// Why a simulated platform cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cel::Program;
 use indexmap::IndexMap;
 
-use super::behaviour::Behaviours;
 use super::fault::Fault;
 use super::kubernetes::kinds::Kinds;
-use super::seed::{ClusterSeed, PackageContent, PlatformSeed, RepositorySeed};
 use crate::backend::expression::{ExpressionError, compile};
+use runner_types::simulated::Behaviours;
+use runner_types::simulated::{ClusterSeed, PackageContent, PlatformSeed, RepositorySeed};
 
 /// Everything a model goes by that is no fact.
 pub(crate) struct Rules {

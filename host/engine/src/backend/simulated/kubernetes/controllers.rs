@@ -9,8 +9,8 @@ use super::objects::{
 use crate::backend::failure;
 use crate::backend::simulated::facts::Key;
 use crate::backend::simulated::model::{Model, keys};
-use crate::backend::simulated::seed::UnitAt;
 use crate::contract::Failure;
+use runner_types::simulated::UnitAt;
 
 /// Steps after which controllers are said to run in a circle.
 const STEPS: usize = 2_000_000;
@@ -116,7 +116,7 @@ impl Model<'_> {
     fn runs(
         &self,
         cluster: &str,
-        units: fn(&crate::backend::simulated::seed::ClusterSeed) -> &Vec<UnitAt>,
+        units: fn(&runner_types::simulated::ClusterSeed) -> &Vec<UnitAt>,
     ) -> Result<bool, Failure> {
         let Some(seed) = self.rules.clusters.get(cluster) else {
             return Ok(false);

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use indexmap::IndexMap;
 
 use crate::backend::simulated::model::version;
-use crate::backend::simulated::seed::{ClusterSeed, KindSeed};
+use runner_types::simulated::{ClusterSeed, KindSeed};
 
 /// Kubernetes' own kinds, by the versions that serve them.
 const BUILT_IN: &str = include_str!("kinds.json");

@@ -9,9 +9,9 @@ use super::kinds::full_kind;
 use crate::backend::failure;
 use crate::backend::simulated::facts::Key;
 use crate::backend::simulated::model::{Model, keys};
-use crate::backend::simulated::seed::UnitAt;
 use crate::contract::Failure;
 use crate::contract::kubernetes::{Identity, ServedKind};
+use runner_types::simulated::UnitAt;
 
 /// What a cluster counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use super::objects::{
     condition, is_ending, name_of, namespace_of, node_term, set, text, uid_of, unset,
 };
 use super::workloads::is_ready;
-use crate::backend::simulated::behaviour::{PodEvent, PodMoment};
 use crate::backend::simulated::model::{Model, Scope, keys};
 use crate::backend::simulated::pattern::glob;
 use crate::contract::Failure;
+use runner_types::simulated::{PodEvent, PodMoment};
 
 /// Whether and how a Pod runs.
 enum Health {

@@ -7,9 +7,9 @@ use super::files::{Entry, octal};
 use super::scope::BEHAVIOUR;
 use super::{Model, Scope, keys};
 use crate::backend::failure;
-use crate::backend::simulated::behaviour::{Change, ObjectName};
 use crate::backend::simulated::kubernetes::patch;
 use crate::contract::Failure;
+use runner_types::simulated::{Change, ObjectName};
 
 impl Model<'_> {
     /// Makes changes in order.

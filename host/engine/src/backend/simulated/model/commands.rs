@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{Model, Scope};
 use crate::backend::failure;
-use crate::backend::simulated::behaviour::{self, Order};
 use crate::backend::simulated::pattern;
 use crate::contract::exec::{Captured, Command, Output};
 use crate::contract::http::Response;
 use crate::contract::types::{EffectClass, Label, Part};
 use crate::contract::{Failure, FailureKind};
+use runner_types::simulated::{self as behaviour, Order};
 
 /// Bytes of an output that are kept where the command does not say.
 const DEFAULT_OUTPUT: u32 = 64 * 1024;

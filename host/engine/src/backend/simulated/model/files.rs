@@ -7,9 +7,9 @@ use super::content::Content;
 use super::{Model, keys};
 use crate::backend::failure;
 use crate::backend::simulated::fault::{FaultKind, Occasion};
-use crate::backend::simulated::seed::FileSeed;
 use crate::contract::Failure;
 use crate::contract::files::{Attributes, FileChange, FileKind, FileStatus, Precondition, Room};
+use runner_types::simulated::FileSeed;
 
 const LINKS: usize = 40;
 /// Room that an inode stands for.

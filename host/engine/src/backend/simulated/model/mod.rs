@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runner_types::Timestamp;
 
 use super::facts::{Change, Facts, Key, Transaction};
-use super::fault::{Fault, FaultKind, Occasion};
+use super::fault::{Fault, FaultKind, Occasion, fits};
 use super::kubernetes::controllers::Work;
 use super::rules::Rules;
 use crate::contract::Failure;
@@ -91,7 +91,7 @@ impl<'a> Model<'a> {
         also: impl Fn(&Fault) -> bool,
     ) -> Result<Option<&'a Fault>, Failure> {
         for (number, fault) in self.rules.faults.iter().enumerate() {
-            if self.spared || !fault.fits(kind, occasion) || !also(fault) {
+            if self.spared || !fits(fault, kind, occasion) || !also(fault) {
                 continue;
             }
             if !fault.counts() {

@@ -10,15 +10,15 @@ use super::files::Entry;
 use super::units::Unit;
 use super::{Model, Scope, keys, version};
 use crate::backend::failure;
-use crate::backend::simulated::behaviour::PackageMoment;
 use crate::backend::simulated::fault::{FaultKind, Occasion};
 use crate::backend::simulated::pattern::glob;
-use crate::backend::simulated::seed::PackageContent;
 use crate::contract::Failure;
 use crate::contract::packages::{
     ChangedConfiguration, InstallOrder, PackageChange, PackageStatus, PackageVersion, RemovalOrder,
     Repository, Transaction,
 };
+use runner_types::simulated::PackageContent;
+use runner_types::simulated::PackageMoment;
 
 const CACHE: &str = "/var/cache/apt/archives";
 

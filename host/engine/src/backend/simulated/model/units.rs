@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Model, Scope, keys, version};
 use crate::backend::failure;
-use crate::backend::simulated::behaviour::{UnitEvent, UnitMoment};
 use crate::backend::simulated::fault::{FaultKind, Occasion};
 use crate::backend::simulated::pattern::glob;
 use crate::contract::Failure;
 use crate::contract::systemd::{UnitChange, UnitStatus};
+use runner_types::simulated::{UnitEvent, UnitMoment};
 
 /// Lines of the system journal that are kept for each unit.
 const LINES: usize = 200;

@@ -38,3 +38,15 @@ fn it_comes_to_life_and_is_found_again() {
     drop(platform);
     assert_eq!(demo(directory.path()).facts(""), facts);
 }
+
+#[test]
+fn expressions_that_are_no_cel_are_found_before_anything_runs() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = r#"{"component": "x", "commands": [
+        {"argv": ["x"], "when": "a ==", "stdout": {"b": ["${c +}"]}}]}"#;
+    std::fs::write(file.path(), text).expect("written");
+    let error = read_behaviours(&[file.path().to_owned()]).expect_err("two mistakes");
+    let said = error.to_string();
+    assert!(said.contains("commands[0].when"), "{said}");
+    assert!(said.contains("commands[0].stdout.b[0]"), "{said}");
+}

@@ -1,12 +1,13 @@
 //! What a component's commands, units, packages, Pods and HTTP endpoints do on a simulated platform:
-//! `plugins/<component>/simulated.json`. The format is explained in the documentation of [`super`].
+//! `plugins/<component>/simulated.json`. The engine's documentation of the simulated backend explains it.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::seed::Size;
+use super::Size;
+use crate::{Document, JsonPath, Mistakes, segments};
 
 /// Behaviours of one component.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -335,4 +336,276 @@ fn get() -> String {
 
 fn ok() -> Value {
     Value::from(200)
+}
+
+impl Document for Behaviours {
+    const KIND: &'static str = "simulated behaviours";
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        let root = JsonPath::root();
+        for (number, entry) in self.commands.iter().enumerate() {
+            if entry.argv.is_empty() {
+                let at = root.key("commands").index(number).key("argv");
+                mistakes.add(&at, "a command has at least its program");
+            }
+        }
+        for (at, change) in self.changes() {
+            change.check(&at, mistakes);
+        }
+        for (at, text) in self.texts() {
+            if let Err(error) = segments(text) {
+                mistakes.add(&at, error.to_string());
+            }
+        }
+    }
+}
+
+impl Behaviours {
+    /// Every expression that stands alone, with its place.
+    #[must_use]
+    pub fn guards(&self) -> Vec<(JsonPath, &str)> {
+        let entries = self.each().into_iter();
+        let mut found: Vec<(JsonPath, &str)> = entries
+            .filter_map(|(at, when, _)| Some((at.key("when"), when.as_deref()?)))
+            .collect();
+        for (number, entry) in self.pods.iter().enumerate() {
+            let at = JsonPath::root().key("pods").index(number).key("ready");
+            found.extend(entry.ready.as_deref().map(|ready| (at, ready)));
+        }
+        for (at, change) in self.changes() {
+            found.extend(change.when.as_deref().map(|when| (at.key("when"), when)));
+            let list = change.for_each.as_deref();
+            found.extend(list.map(|list| (at.key("for-each"), list)));
+        }
+        found
+    }
+
+    /// Every text that may hold expressions, with its place.
+    #[must_use]
+    pub fn texts(&self) -> Vec<(JsonPath, &str)> {
+        let root = JsonPath::root();
+        let mut found = Vec::new();
+        for (number, entry) in self.commands.iter().enumerate() {
+            let at = root.key("commands").index(number);
+            within(&entry.stdout, &at.key("stdout"), &mut found);
+            within(&entry.exit, &at.key("exit"), &mut found);
+            found.push((at.key("stderr"), entry.stderr.as_str()));
+        }
+        for (number, entry) in self.http.iter().enumerate() {
+            let at = root.key("http").index(number);
+            within(&entry.body, &at.key("body"), &mut found);
+            within(&entry.status, &at.key("status"), &mut found);
+            found.extend(
+                entry
+                    .refused
+                    .as_deref()
+                    .map(|text| (at.key("refused"), text)),
+            );
+            let headers = entry.headers.iter();
+            found.extend(headers.map(|(name, text)| (at.key("headers").key(name), text.as_str())));
+        }
+        let failing = (self.units.iter().map(|entry| &entry.fails).enumerate())
+            .map(|(number, fails)| ("units", number, fails))
+            .chain(
+                (self.packages.iter().enumerate()).map(|(n, entry)| ("packages", n, &entry.fails)),
+            )
+            .chain((self.pods.iter().enumerate()).map(|(n, entry)| ("pods", n, &entry.fails)));
+        for (list, number, fails) in failing {
+            let at = root.key(list).index(number).key("fails");
+            found.extend(fails.as_deref().map(|text| (at, text)));
+        }
+        for (number, entry) in self.pods.iter().enumerate() {
+            found.push((
+                root.key("pods").index(number).key("message"),
+                entry.message.as_str(),
+            ));
+        }
+        for (at, change) in self.changes() {
+            change.texts(&at, &mut found);
+        }
+        found
+    }
+
+    fn changes(&self) -> Vec<(JsonPath, &Change)> {
+        let listed = self.each().into_iter().flat_map(|(at, _, sets)| {
+            let at = at.key("sets");
+            let changes = sets.iter().enumerate();
+            changes.map(move |(number, change)| (at.index(number), change))
+        });
+        listed.collect()
+    }
+
+    /// Place, guard and changes of every entry.
+    fn each(&self) -> Vec<(JsonPath, &Option<String>, &[Change])> {
+        fn list<'b, T>(
+            name: &str,
+            entries: &'b [T],
+            parts: fn(&'b T) -> (&'b Option<String>, &'b [Change]),
+        ) -> Vec<(JsonPath, &'b Option<String>, &'b [Change])> {
+            let at = JsonPath::root().key(name);
+            let entries = entries.iter().enumerate();
+            entries
+                .map(|(number, entry)| {
+                    let (when, sets) = parts(entry);
+                    (at.index(number), when, sets)
+                })
+                .collect()
+        }
+        let mut all = list("commands", &self.commands, |e| (&e.when, &e.sets));
+        all.extend(list("units", &self.units, |e| (&e.when, &e.sets)));
+        all.extend(list("packages", &self.packages, |e| (&e.when, &e.sets)));
+        all.extend(list("http", &self.http, |e| (&e.when, &e.sets)));
+        all.extend(list("pods", &self.pods, |e| (&e.when, &e.sets)));
+        all
+    }
+}
+
+impl Change {
+    fn check(&self, at: &JsonPath, mistakes: &mut Mistakes) {
+        match self.verbs().as_slice() {
+            [_] => {}
+            [] => mistakes.add(
+                at,
+                "a change needs a verb, such as `state`, `file` or `object`",
+            ),
+            several => {
+                let several = several.join(" and ");
+                mistakes.add(at, format!("a change has one verb, not {several}"));
+            }
+        }
+        if self.object.is_some() && self.patch.is_none() && self.merge.is_none() {
+            mistakes.add(at, "`object` needs `patch` or `merge`");
+        }
+        if self.copy.is_some() && self.to.is_none() {
+            mistakes.add(at, "`copy` needs `to`");
+        }
+    }
+
+    fn texts<'c>(&'c self, at: &JsonPath, found: &mut Vec<(JsonPath, &'c str)>) {
+        let plain = [
+            ("host", &self.host),
+            ("file", &self.file),
+            ("owner", &self.owner),
+            ("directory", &self.directory),
+            ("remove", &self.remove),
+            ("copy", &self.copy),
+            ("to", &self.to),
+            ("unit", &self.unit),
+            ("active", &self.active),
+            ("start", &self.start),
+            ("stop", &self.stop),
+            ("restart", &self.restart),
+            ("snapshot", &self.snapshot),
+            ("restore", &self.restore),
+            ("journal", &self.journal),
+        ];
+        for (name, text) in plain {
+            found.extend(text.as_deref().map(|text| (at.key(name), text)));
+        }
+        let maps = [
+            ("state", &self.state),
+            ("here", &self.here),
+            ("patch", &self.patch),
+            ("merge", &self.merge),
+            ("create", &self.create),
+        ];
+        for (name, map) in maps {
+            for (key, value) in map.iter().flatten() {
+                found.push((at.key(name).key(key), key));
+                within(value, &at.key(name).key(key), found);
+            }
+        }
+        for (name, value) in [("content", &self.content), ("note", &self.note)] {
+            if let Some(value) = value {
+                within(value, &at.key(name), found);
+            }
+        }
+        for (field, object) in [("object", &self.object), ("delete", &self.delete)] {
+            if let Some(object) = object {
+                let at = at.key(field);
+                found.push((at.key("kind"), &object.kind));
+                found.push((at.key("name"), &object.name));
+                let namespace = object.namespace.as_deref();
+                found.extend(namespace.map(|text| (at.key("namespace"), text)));
+            }
+        }
+    }
+}
+
+/// Every text within a value, keys included, with its place.
+fn within<'v>(value: &'v Value, at: &JsonPath, found: &mut Vec<(JsonPath, &'v str)>) {
+    match value {
+        Value::String(text) => found.push((at.clone(), text)),
+        Value::Array(items) => {
+            for (number, item) in items.iter().enumerate() {
+                within(item, &at.index(number), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                found.push((at.key(name), name));
+                within(value, &at.key(name), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load;
+
+    fn wrong(text: &str) -> String {
+        match load::<Behaviours>(text, "simulated.json") {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let sets = |changes: &str| {
+            format!(
+                r#"{{"component": "x", "units": [{{"unit": "x.service", "on": ["start"], "sets": [{changes}]}}]}}"#
+            )
+        };
+        for (text, place, reason) in [
+            (
+                r#"{"component": "x", "commands": [{"argv": []}]}"#.to_owned(),
+                "commands[0].argv",
+                "program",
+            ),
+            (
+                r#"{"component": "x", "comands": []}"#.to_owned(),
+                "comands",
+                "commands",
+            ),
+            (sets("{}"), "units[0].sets[0]", "needs a verb"),
+            (
+                sets(r#"{"state": {}, "here": {}}"#),
+                "units[0].sets[0]",
+                "state and here",
+            ),
+            (sets(r#"{"copy": "/a"}"#), "units[0].sets[0]", "needs `to`"),
+            (
+                sets(r#"{"object": {"kind": "Node", "name": "x"}}"#),
+                "units[0].sets[0]",
+                "`patch` or `merge`",
+            ),
+            (
+                sets(r#"{"state": {"a": ["${x"]}}"#),
+                "units[0].sets[0].state.a[0]",
+                "never closed",
+            ),
+        ] {
+            let said = wrong(&text);
+            assert!(
+                said.contains(place) && said.contains(reason),
+                "{text}: {said}"
+            );
+        }
+        let journal = sets(r#"{"journal": "line", "unit": "x.service"}"#);
+        assert_eq!(wrong(&journal), "");
+    }
 }

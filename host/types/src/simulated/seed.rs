@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::{Document, JsonPath, Mistakes};
+
 /// A platform as it is at its beginning.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -235,4 +237,89 @@ pub struct KindSeed {
 
 fn yes() -> bool {
     true
+}
+
+impl Document for PlatformSeed {
+    const KIND: &'static str = "platform";
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        let root = JsonPath::root();
+        let templates = root.key("templates");
+        let unknown = |names: &[String], at: &JsonPath, mistakes: &mut Mistakes| {
+            for name in names
+                .iter()
+                .filter(|name| !self.templates.contains_key(*name))
+            {
+                mistakes.add(&at.key("like"), format!("there is no template {name:?}"));
+            }
+        };
+        for (name, template) in &self.templates {
+            unknown(&template.like.0, &templates.key(name), mistakes);
+        }
+        for (name, host) in &self.hosts {
+            unknown(&host.like.0, &root.key("hosts").key(name), mistakes);
+        }
+        if self.hosts.is_empty() {
+            mistakes.add(&root.key("hosts"), "a platform has at least one host");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load;
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, place, reason) in [
+            (
+                r#"{"name": "x", "hosts": {}}"#,
+                "hosts",
+                "at least one host",
+            ),
+            (
+                r#"{"name": "x", "hosts": {"a": {"like": "b"}}}"#,
+                "hosts.a.like",
+                "no template \"b\"",
+            ),
+            (
+                r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"txt": "y"}}}}}"#,
+                "txt",
+                "text",
+            ),
+            (
+                r#"{"name": "x", "hosts": {"a": {"disks": {"/": "20GB"}}}}"#,
+                "disks",
+                "units are",
+            ),
+            (
+                r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"mode": "999"}}}}}"#,
+                "/x",
+                "octal",
+            ),
+        ] {
+            let said = match load::<PlatformSeed>(text, "platform.json") {
+                Ok(_) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            assert!(
+                said.contains(place) && said.contains(reason),
+                "{text}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_has_what_all_have_and_its_own() {
+        let text = r#"{"versions": {"1": {"files": {"/b": "1"}}, "2": {}}, "files": {"/a": "x"}}"#;
+        let package: Option<PackageSeed> = serde_json::from_str(text).ok();
+        let files = |version| {
+            let content = package.as_ref()?.content(version)?;
+            Some(content.files.into_keys().collect::<Vec<_>>())
+        };
+        assert_eq!(files("1"), Some(vec!["/a".to_owned(), "/b".to_owned()]));
+        assert_eq!(files("2"), Some(vec!["/a".to_owned()]));
+        assert_eq!(files("3"), None);
+    }
 }
