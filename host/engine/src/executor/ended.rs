@@ -1,5 +1,7 @@
 //! How a unit of work ended, from what the plugin answered.
 
+use std::collections::HashSet;
+
 use runner_types::{Artifact, Digest, Finding, Report, StepOutcome};
 use serde_json::Value;
 
@@ -173,21 +175,20 @@ impl Ended {
             Ok(report) => report,
             Err(reason) => return Self::failed("report", "", reason),
         };
-        let is_missing =
-            |digest: &&Digest| !stored.iter().any(|artifact| artifact.digest == **digest);
-        if let Some(digest) = report.artifacts.iter().find(is_missing) {
+        let kept: HashSet<&Digest> = stored.iter().map(|artifact| &artifact.digest).collect();
+        if let Some(digest) = report.artifacts.iter().find(|digest| !kept.contains(digest)) {
             let message = format!("its report names the artifact {digest}, which it did not store");
             return Self::failed("report", digest.as_str(), message);
         }
         // Equal files of several hosts are one content under several names, all of which belong to the set.
-        let mut artifacts: Vec<Artifact> = Vec::with_capacity(stored.len());
-        for artifact in stored {
-            let same =
-                |known: &Artifact| known.name == artifact.name && known.origin == artifact.origin;
-            if report.artifacts.contains(&artifact.digest) && !artifacts.iter().any(same) {
-                artifacts.push(artifact.clone());
-            }
-        }
+        let wanted: HashSet<&Digest> = report.artifacts.iter().collect();
+        let mut names = HashSet::new();
+        let artifacts = stored
+            .iter()
+            .filter(|artifact| wanted.contains(&artifact.digest))
+            .filter(|artifact| names.insert((&artifact.name, &artifact.origin)))
+            .cloned()
+            .collect();
         // The plugin can only add to what the host saw change.
         let changed = report.changed || host_saw_change;
         let outcome = if changed {
