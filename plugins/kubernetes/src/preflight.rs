@@ -173,6 +173,9 @@ pub(crate) fn evicted<'a>(pods: &'a [Pod], rules: Rules<'_>) -> Vec<&'a Pod> {
         .collect()
 }
 
+/// Pods listed in one refusal; more are counted.
+const LISTED: usize = 20;
+
 /// Why Pods cannot be drained.
 pub(crate) fn of_pods(view: &View, rules: Rules<'_>) -> Assessment {
     let mut found = Assessment::default();
@@ -185,14 +188,25 @@ pub(crate) fn of_pods(view: &View, rules: Rules<'_>) -> Assessment {
     }
     let evicted = evicted(&view.pods, rules);
     if rules.delete_emptydir_data == Some(false) {
-        for pod in evicted.iter().filter(|pod| !pod.empty_dirs.is_empty()) {
+        let holding: Vec<&&Pod> = evicted
+            .iter()
+            .filter(|pod| !pod.empty_dirs.is_empty())
+            .collect();
+        if !holding.is_empty() {
+            let more = holding.len().saturating_sub(LISTED);
+            let mut names: Vec<String> = holding
+                .iter()
+                .take(LISTED)
+                .map(|pod| format!("{} ({})", pod.title(), pod.empty_dirs.join(", ")))
+                .collect();
+            if more > 0 {
+                names.push(format!("{more} more"));
+            }
             let message = format!(
-                "Pod {} keeps data in emptyDir volumes ({}), which an eviction deletes; allow it by \
-                 delete-emptydir-data",
-                pod.title(),
-                pod.empty_dirs.join(", ")
+                "Pods keep data in emptyDir volumes, which an eviction deletes: {}; allow it by delete-emptydir-data",
+                names.join(", ")
             );
-            found.refuse("emptydir-data", format!("Pod {}", pod.title()), message);
+            found.refuse("emptydir-data", "cluster", message);
         }
     }
     let all = (!view.partial).then_some(view.pods.as_slice());

@@ -7,6 +7,7 @@ use runner_types::{Decision, Operation, Place, Precondition, Report, StepOutcome
 use serde_json::{Map, Value, json};
 
 use super::steps::{StepEnd, worse};
+use super::sets::backs_out;
 use super::unit::Unit;
 use super::{Executor, Job};
 use crate::expression::Scope;
@@ -77,7 +78,10 @@ impl Executor {
         for name in &names {
             let inner = scope.with("component", &Value::from(name.as_str()));
             let with = inner.resolve_all(&condition.with).map_err(wrong)?;
-            let unit = self.verify_unit(&format!("{path}/{name}"), name, condition, &with)?;
+            let mut unit = self.verify_unit(&format!("{path}/{name}"), name, condition, &with)?;
+            if backs_out(plan, name) {
+                unit.backup = self.set_of(name);
+            }
             let ended = self.unit(&unit).await;
             if let Some(stop) = ended.stop {
                 return Err(StepEnd::stopped(stop));

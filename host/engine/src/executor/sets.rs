@@ -158,6 +158,15 @@ impl Executor {
         Ok(set)
     }
 
+    /// The set that a backout of the component would go to, for a look at it beforehand: which data it holds is verified
+    /// when the backout takes it.
+    pub(super) fn set_of(&self, component: &str) -> Option<Arc<BackupSet>> {
+        let sets = self.backups.list(&self.platform).ok()?;
+        sets.into_iter()
+            .find(|set| set.component == component && set.bound_to.is_some())
+            .map(Arc::new)
+    }
+
     /// Chooses and verifies, before anything is changed, the sets that the plan's updates and backouts rest on.
     /// Components that the plan itself backs up first get theirs when their step begins.
     pub(super) async fn choose_sets(&self, plan: &Plan) -> Vec<StepEnd> {
@@ -240,6 +249,15 @@ fn set_value(set: &BackupSet) -> Value {
         "versions": versions,
         "hosts": hosts,
     })
+}
+
+/// Whether the plan backs the component out.
+pub(super) fn backs_out(plan: &Plan, component: &str) -> bool {
+    let mut found = false;
+    each_component(&plan.steps, &mut |planned, _| {
+        found |= planned.operation == Operation::Backout && planned.component == component;
+    });
+    found
 }
 
 /// Components with a backup step, and every update or backout with its path.
