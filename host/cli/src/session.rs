@@ -198,6 +198,23 @@ pub(crate) fn this_command() -> String {
         .join(" ")
 }
 
+/// Tells a machine that a run could not begin, in the form it asked for. Events and tests there are none.
+///
+/// # Errors
+/// The error itself, for people.
+pub(crate) fn told(output: RunOutput, result: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    if let (RunOutput::Json, Err(error)) = (output, &result) {
+        let (text, exit) = crate::error::tell(error);
+        crate::out::json(&serde_json::json!({
+            "run": null,
+            "outcome": exit.name(),
+            "exit-code": exit.code(),
+            "message": text.trim_end(),
+        }))?;
+    }
+    result
+}
+
 /// The exit code of a run.
 pub(crate) fn exit(summary: &RunSummary) -> Exit {
     Exit::of(summary.outcome)

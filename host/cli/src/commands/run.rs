@@ -44,6 +44,10 @@ See also: runner workflow check, runner runs show, runner runs journal";
 
 impl Run {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
+        session::told(self.output, self.begin(common))
+    }
+
+    fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
         let options = Surroundings::real().options(common, &self.files, Some(&self.workflow))?;
         let extras = self.inputs.read()?;
         let project = Project::load(options)?;

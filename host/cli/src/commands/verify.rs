@@ -58,6 +58,10 @@ impl From<HowMuch> for Depth {
 
 impl Verify {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
+        session::told(self.output, self.begin(common))
+    }
+
+    fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
         let options = Surroundings::real().options(common, &self.files, None)?;
         let project = Project::load(options)?;
         let plan = project.plan_verify(&self.components, self.depth.into())?;

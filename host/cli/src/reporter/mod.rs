@@ -27,7 +27,7 @@ pub(crate) use line::Lines;
 pub(crate) use progress::Progress;
 pub(crate) use recap::recap;
 use tally::Tally;
-pub(crate) use wording::{SIMULATED, Wording};
+pub(crate) use wording::{SIMULATED, Wording, answered};
 
 /// Shows events in its own form.
 pub(crate) trait Reporter: Send {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use runner_engine::journal::{Record, read};
-use runner_types::{AnsweredBy, Decision, Entry, RunStatus, StepOutcome};
+use runner_types::{Decision, Entry, RunStatus, StepOutcome};
 use serde_json::{Value, json};
 
 use super::{Folder, is_running};
@@ -13,7 +13,7 @@ use crate::args::ListOutput;
 use crate::error::Problem;
 use crate::exit::Exit;
 use crate::out;
-use crate::reporter::{duration, recap, verdict};
+use crate::reporter::{answered, duration, recap, verdict};
 
 /// Show where a run stands, or how it ended
 ///
@@ -164,18 +164,12 @@ fn answers(record: &Record, text: &mut String) {
             prompt, answer, by, ..
         } = &decision.what
         {
-            let by = match by {
-                AnsweredBy::Operator {
-                    who,
-                    terminal: Some(terminal),
-                } => format!("{who} at {terminal}"),
-                AnsweredBy::Operator {
-                    who,
-                    terminal: None,
-                } => who.to_string(),
-                AnsweredBy::Input { name } => format!("-e {name}"),
-            };
-            let _ = writeln!(text, "answer     {prompt}: {answer} by {by}, {}", line.time);
+            let step = decision
+                .step
+                .as_ref()
+                .map_or_else(String::new, |step| format!("{step}: "));
+            let said = answered(prompt, answer, by);
+            let _ = writeln!(text, "answer     {} {step}{said}", line.time);
         }
     }
 }
@@ -232,7 +226,13 @@ mod tests {
             "{shown}"
         );
         assert!(
-            shown.contains("\nanswer     confirm: true by ann@bastion at /dev/pts/1, 2026-"),
+            shown.contains(
+                ": confirm: yes, by ann@bastion at /dev/pts/1
+"
+            ) || shown.contains(
+                "Z confirm: yes, by ann@bastion at /dev/pts/1
+"
+            ),
             "{shown}"
         );
         assert!(
