@@ -176,7 +176,11 @@ impl Ended {
             Err(reason) => return Self::failed("report", "", reason),
         };
         let kept: HashSet<&Digest> = stored.iter().map(|artifact| &artifact.digest).collect();
-        if let Some(digest) = report.artifacts.iter().find(|digest| !kept.contains(digest)) {
+        if let Some(digest) = report
+            .artifacts
+            .iter()
+            .find(|digest| !kept.contains(digest))
+        {
             let message = format!("its report names the artifact {digest}, which it did not store");
             return Self::failed("report", digest.as_str(), message);
         }

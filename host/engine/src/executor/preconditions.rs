@@ -6,8 +6,8 @@ use std::sync::Arc;
 use runner_types::{Decision, Operation, Place, Precondition, Report, StepOutcome, Target};
 use serde_json::{Map, Value, json};
 
-use super::steps::{StepEnd, worse};
 use super::sets::backs_out;
+use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use super::{Executor, Job};
 use crate::expression::Scope;
