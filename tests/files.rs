@@ -201,15 +201,19 @@ fn a_directory_in_place_of_a_file_is_named() -> Result<()> {
 
 #[test]
 fn values_of_inputs_are_checked_before_anything_starts() -> Result<()> {
-    for (value, says) in [
-        ("no_interactive=perhaps", "no_interactive"),
-        ("interactive_backuot=False", "interactive_backout"),
-        ("release=9.9", "9.9"),
-        ("partial=[1]", "partial"),
-        ("=x", "="),
+    for (workflow, value, says) in [
+        ("backout-all", "no_interactive=perhaps", "no_interactive"),
+        (
+            "backout-all",
+            "interactive_backuot=False",
+            "interactive_backout",
+        ),
+        ("backout-all", "partial=[1]", "partial"),
+        ("backout-all", "=x", "="),
+        ("update-all", "release=9.9", "9.9"),
     ] {
         let state = TempDir::new()?;
-        let ended = Invocation::new(["run", "workflows/backout-all.json", "-e", value])
+        let ended = Invocation::new(["run", &format!("workflows/{workflow}.json"), "-e", value])
             .env("RUNNER_STATE_DIR", state.path())
             .run()?
             .with(USAGE)
