@@ -169,6 +169,7 @@ impl Executor {
             backup: None,
             retry: None,
             timeout: None,
+            informs: condition.check.is_some(),
         })
     }
 }

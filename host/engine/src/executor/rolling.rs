@@ -370,6 +370,7 @@ impl Executor {
             backup: None,
             retry: None,
             timeout: None,
+            informs: false,
         })
     }
 
@@ -505,6 +506,7 @@ impl Executor {
             backup: None,
             retry: gate.retry.clone(),
             timeout: gate.timeout,
+            informs: false,
         })
     }
 }

@@ -253,6 +253,7 @@ impl Executor {
             backup,
             retry: step.retry.clone(),
             timeout: step.timeout,
+            informs: false,
         })
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Unit {
     pub(super) backup: Option<Arc<BackupSet>>,
     pub(super) retry: Option<Retry>,
     pub(super) timeout: Option<TimeSpan>,
+    /// A verify whose failed checks are what somebody wants to know, not a failure.
+    pub(super) informs: bool,
 }
 
 impl Executor {
@@ -192,6 +194,7 @@ impl Executor {
                 &attempt.stored(),
                 attempt.has_changed() && unit.job != Job::Backup,
             ),
+            Ok(Done::Verification(Ok(verification))) if unit.informs => Ended::looked(verification),
             Ok(Done::Verification(Ok(verification))) => Ended::verified(verification),
         };
         self.close(id, ended).await

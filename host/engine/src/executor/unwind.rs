@@ -132,6 +132,7 @@ impl Executor {
             backup: None,
             retry: None,
             timeout: None,
+            informs: false,
         })
     }
 }
