@@ -280,8 +280,8 @@ fn a_write_of_unknown_outcome_stops_the_run_in_doubt() -> Result<()> {
 
 #[test]
 fn a_half_updated_platform_is_backed_out_in_part_only_when_asked() -> Result<()> {
-    let fault = json!({"fault": "unit-start", "host": "node-2", "unit": "kubelet.service", "message": "exit status 1",
-        "function": "systemd.*", "count": 1});
+    let fault = json!({"fault": "package", "host": "node-2", "package": "kubelet", "version": "1.34.4-1",
+        "message": "post-installation script subprocess returned error exit status 1"});
     let (state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
     ended.with(FAILED)?;
     let backout = |extras: &[&str]| -> Result<Ended> {
