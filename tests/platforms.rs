@@ -12,6 +12,7 @@ use tempfile::TempDir;
 const SUCCEEDED: i32 = 0;
 const FAILED: i32 = 3;
 const UNREACHABLE: i32 = 4;
+const DENIED: i32 = 5;
 const REFUSED: i32 = 6;
 const IN_DOUBT: i32 = 10;
 
@@ -298,5 +299,74 @@ fn a_half_updated_platform_is_backed_out_in_part_only_when_asked() -> Result<()>
         .workflow("verify-all", &["release=1.0"])
         .run()?
         .with(SUCCEEDED)?;
+    Ok(())
+}
+
+/// Refused before anything changes, with this message.
+fn update_refused(change: impl Fn(&mut Value) -> Result<()>, says: &[&str]) -> Result<()> {
+    let site = Site::new(|name, text| {
+        if name != "platform.json" {
+            return Ok(text);
+        }
+        let mut value: Value = serde_json::from_str(&text)?;
+        change(&mut value)?;
+        Ok(serde_json::to_string_pretty(&value)?)
+    })?;
+    site.run("backup-all", &[])?.with(SUCCEEDED)?;
+    site.run("update-all", UPDATE)?.with(REFUSED)?.says(says)?;
+    site.run("verify-all", &["release=1.0"])?
+        .with(SUCCEEDED)
+        .context("something was changed")?;
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_nothing_manages_is_refused_in_the_words_of_the_original() -> Result<()> {
+    let pod = |name: &str, namespace: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "registry.example/shop/web:7"}]}})
+    };
+    let add = |platform: &mut Value| {
+        let objects = platform["clusters"]["main"]["objects"].as_array_mut();
+        objects
+            .context("no objects")?
+            .extend([pod("pod-name1", "shop"), pod("pod-name2", "monitoring")]);
+        Ok(())
+    };
+    update_refused(
+        add,
+        &[
+            "Non managed pod exists [",
+            "'pod-name1 in shop'",
+            "'pod-name2 in monitoring'",
+        ],
+    )
+}
+
+#[test]
+fn a_host_that_asks_only_itself_for_names_is_refused() -> Result<()> {
+    let change = |platform: &mut Value| {
+        platform["hosts"]["node-2"]["files"]["/etc/resolv.conf"] = json!("nameserver 127.0.0.1\n");
+        Ok(())
+    };
+    update_refused(change, &["node-2", "resolv.conf", "127.0.0.1"])
+}
+
+#[test]
+fn containers_outside_kubernetes_run_again_afterwards() -> Result<()> {
+    let site = Site::new(|name, text| {
+        let mut value: Value = serde_json::from_str(&text)?;
+        if name == "platform.json" {
+            value["hosts"]["node-1"]["components"] = json!({"docker": {
+                "containers": {"a".repeat(64): {"name": "mirror", "image": "registry:2", "running": true, "restarts": "no"}},
+                "images": {format!("sha256:{}", "b".repeat(64)): "registry:2"},
+            }});
+        }
+        Ok(serde_json::to_string_pretty(&value)?)
+    })?;
+    site.run("backup-all", &[])?.with(SUCCEEDED)?;
+    let ended = site.run("update-all", UPDATE)?;
+    // Its one grant more than the shipped policy has: starting containers again.
+    ended.with(DENIED)?.says(&["docker", "start"])?;
     Ok(())
 }
