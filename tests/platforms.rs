@@ -1,12 +1,10 @@
 //! The shipped workflows on other platforms than the demo's: other names, more nodes, and every fault of the fault file.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use runner_tests::{Ended, Invocation, State, Step, root};
+use runner_tests::{Ended, Site, State, Step};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// Exit codes of the binary.
 const SUCCEEDED: i32 = 0;
@@ -28,55 +26,21 @@ const BACKOUT: &[&str] = &[
     "delete_pv_data=metrics",
 ];
 
-/// A demo platform with changes, in a folder of its own.
-struct Site {
-    folder: TempDir,
-}
-
-impl Site {
-    fn new(change: impl Fn(&str, String) -> Result<String>) -> Result<Self> {
-        let site = Self {
-            folder: TempDir::with_prefix("runner-site-")?,
-        };
-        for name in ["inventory.json", "policy.json", "platform.json"] {
-            let text = fs::read_to_string(root().join("workflows/inventories/demo").join(name))?;
-            fs::write(site.path(name), change(name, text)?)?;
-        }
-        Ok(site)
+/// The workflows that lead to release 2.0 and back.
+fn there_and_back(site: &Site) -> Result<()> {
+    for (workflow, extras) in [
+        ("backup-all", &[][..]),
+        ("update-all", UPDATE),
+        ("verify-all", &["release=2.0"]),
+        ("backout-flannel", &["no_interactive=True"]),
+        ("backout-all", BACKOUT),
+        ("verify-all", &["release=1.0"]),
+    ] {
+        site.run(workflow, extras)?
+            .with(SUCCEEDED)
+            .context(workflow)?;
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, workflow: &str, extras: &[&str]) -> Result<Ended> {
-        let values = extras.iter().flat_map(|extra| ["-e", extra]);
-        Invocation::new(["run".to_owned(), format!("workflows/{workflow}.json")])
-            .args(values)
-            .args([
-                "--inventory".into(),
-                self.path("inventory.json").into_os_string(),
-            ])
-            .args(["--releases", "workflows/releases.json"])
-            .env("RUNNER_STATE_DIR", self.path("state"))
-            .run()
-    }
-
-    fn there_and_back(&self) -> Result<()> {
-        for (workflow, extras) in [
-            ("backup-all", &[][..]),
-            ("update-all", UPDATE),
-            ("verify-all", &["release=2.0"]),
-            ("backout-flannel", &["no_interactive=True"]),
-            ("backout-all", BACKOUT),
-            ("verify-all", &["release=1.0"]),
-        ] {
-            self.run(workflow, extras)?
-                .with(SUCCEEDED)
-                .context(workflow)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 #[test]
@@ -88,7 +52,7 @@ fn other_host_names_make_no_difference() -> Result<()> {
             .replace("node-2", "arbeiter-7")
             .replace("storage-1", "nas"))
     })?;
-    site.there_and_back()
+    there_and_back(&site)
 }
 
 #[test]
@@ -123,7 +87,7 @@ fn more_nodes_are_done_one_after_the_other() -> Result<()> {
         }
         Ok(serde_json::to_string_pretty(&value)?)
     })?;
-    site.there_and_back()
+    there_and_back(&site)
 }
 
 #[test]

@@ -4,11 +4,13 @@
 mod case;
 mod normal;
 mod runner;
+mod site;
 mod states;
 mod terminal;
 
 pub use case::{Case, folders};
 pub use normal::normalised;
 pub use runner::{Ended, Invocation, guests, root};
+pub use site::Site;
 pub use states::{State, Step};
 pub use terminal::{Answer, Typed};

@@ -12,11 +12,14 @@ static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     [
         // 2026-11-21T07:51:46.123Z
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
-        // Names of runs and backup sets: 20261121-075146-backout-all-1f3a
+        // Names of runs, which begin those of backup sets: 2026-11-21T10-44-18-update-all-ae87
         (
-            r"\b\d{8}[-T]\d{6}Z?(-[a-z][a-z0-9]*)*-[0-9a-f]{4,}\b",
-            "<id>",
+            r"\b\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-[a-z]+)+-[0-9a-f]{4}\b",
+            "<run>",
         ),
+        // Where Pods are is the scheduler's affair.
+        (r"Pods by node: .*", "Pods by node: <placement>"),
+        (r"\b\d+ Pods evicted", "<n> Pods evicted"),
         (r"\b[0-9a-f]{64}\b", "<digest>"),
         (r"\b\d+(\.\d+)?\s?(ms|s|min)\b", "<span>"),
         (r"\b\d+m\s?\d+s\b", "<span>"),
@@ -47,12 +50,12 @@ mod tests {
 
     #[test]
     fn what_differs_from_run_to_run_is_replaced() {
-        assert_eq!(RULES.len(), 7, "a pattern is no regular expression");
+        assert_eq!(RULES.len(), 9, "a pattern is no regular expression");
         let state = Path::new("/tmp/x");
-        let text = "run 20261121-075146-backout-all-1f3a took 12.5 s, see /tmp/x/runs at 2026-11-21T07:51:46.123Z";
+        let text = "run 2026-11-21T07-51-46-backout-all-1f3a took 12.5 s, see /tmp/x/runs at 2026-11-21T07:51:46.123Z";
         assert_eq!(
             normalised(text, state),
-            "run <id> took <span>, see <state>/runs at <time>"
+            "run <run> took <span>, see <state>/runs at <time>"
         );
         assert_eq!(
             normalised("node-1 : ok=12 changed=3 failed=0", state),
