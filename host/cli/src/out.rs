@@ -1,5 +1,6 @@
 //! The two ways out: standard output for what was asked for, standard error for people.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 /// Writes to standard output. A reader that has gone away is no error: it has what it wanted.
@@ -19,6 +20,20 @@ pub(crate) fn stderr(text: &str) {
     let mut out = io::stderr().lock();
     // Nobody is left to be told.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Text that cannot steer a terminal: plugins and remote hosts have no say in where the cursor goes, and what is shown
+/// stands in the order in which it is read.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(steers) {
+        Cow::Owned(text.replace(steers, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A JSON document for standard output.
@@ -45,7 +60,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (cell, width) in cells.zip(&widths) {
-            line.push_str(cell);
+            line.push_str(&printable(cell));
             let blanks = width.saturating_sub(cell.chars().count()) + 2;
             line.extend(std::iter::repeat_n(' ', blanks));
         }
@@ -103,6 +118,17 @@ impl Paint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_cannot_steer_the_terminal() {
+        assert_eq!(
+            printable("a\x1b[2Jb\rc\n\td\u{202e}"),
+            "a\u{fffd}[2Jb\u{fffd}c\n\td\u{fffd}"
+        );
+        assert!(matches!(printable("plain ü"), Cow::Borrowed(_)));
+        let rows = vec![vec!["\x1b]0;x\x07".to_owned()]];
+        assert!(!table(&["A"], &rows).contains('\x1b'));
+    }
 
     #[test]
     fn columns_are_aligned_and_no_line_ends_in_blanks() {

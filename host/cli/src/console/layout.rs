@@ -3,6 +3,8 @@
 
 use runner_engine::gate::{Asked, Reply, Wanted};
 
+use crate::out::printable;
+
 /// Ruler around a question that is answered with `y`.
 const CONFIRM_RULER: &str = "==============================================================";
 /// Ruler around a message that waits for the Enter key.
@@ -14,6 +16,11 @@ const YES_OR_NO: &str = "(y/n)";
 
 /// The question as it is shown; the cursor stays behind it.
 pub(super) fn question(asked: &Asked) -> String {
+    // A plugin words its question, and must not be able to draw another one over it.
+    printable(&framed(asked)).into_owned()
+}
+
+fn framed(asked: &Asked) -> String {
     let mut lines: Vec<String> = Vec::new();
     match &asked.wanted {
         Wanted::Confirm { destroys } => {
@@ -204,6 +211,12 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("\nA yes destroys: 12 images\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_plugin_cannot_draw_over_its_question() {
+        let shown = question(&asked(None, "Go on?\x1b[2A\rHarmless", confirm()));
+        assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use runner_types::{Operation, Recap, RunOutcome, StepOutcome, Target};
 
 use super::{Tally, recap};
 use crate::exit::Exit;
-use crate::out::Paint;
+use crate::out::{Paint, printable};
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -247,7 +247,7 @@ pub(crate) fn duration(span: Duration) -> String {
 
 /// Further lines of a text, indented.
 pub(crate) fn indented(text: &str, by: &str) -> String {
-    text.trim_end().replace('\n', &format!("\n{by}"))
+    printable(text.trim_end()).replace('\n', &format!("\n{by}"))
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use runner_types::{Attempt, Event, EventKind, Target};
+use runner_types::{Attempt, Decision, Event, EventKind, Target};
 
 use super::wording::counted;
 use super::{Ending, Reporter, Tally, Wording};
+use crate::out::printable;
 
 const TICK: Duration = Duration::from_millis(120);
 
@@ -87,11 +88,8 @@ impl Progress {
                 total,
             } => {
                 if let Some(bar) = self.bar(attempt) {
-                    bar.set_message(format!(
-                        "{}: {message}{}",
-                        attempt.step,
-                        counted(*done, *total)
-                    ));
+                    let message = format!("{}: {message}{}", attempt.step, counted(*done, *total));
+                    bar.set_message(printable(&message).into_owned());
                 }
             }
             EventKind::EffectBegun {
@@ -102,7 +100,8 @@ impl Progress {
             } if class.is_write() => {
                 if let Some(bar) = self.bar(&call.of()) {
                     let what = items.first().map_or("", |item| item.subject.as_str());
-                    bar.set_message(format!("{}: {function} {what}", call.step));
+                    let message = format!("{}: {function} {what}", call.step);
+                    bar.set_message(printable(&message).into_owned());
                 }
             }
             EventKind::StepEnded { attempt, .. } => {
@@ -112,7 +111,12 @@ impl Progress {
                 {
                     bar.finish_and_clear();
                 }
+                self.count();
             }
+            EventKind::Decided {
+                what: Decision::Skipped { .. },
+                ..
+            } => self.count(),
             EventKind::EffectBegun { .. }
             | EventKind::EffectEnded { .. }
             | EventKind::Log { .. }
@@ -120,6 +124,9 @@ impl Progress {
             | EventKind::Waiting { .. }
             | EventKind::RunEnded { .. } => {}
         }
+    }
+
+    fn count(&self) {
         if let Some(whole) = &self.whole {
             whole.set_position(self.tally.progress().0 as u64);
         }

@@ -1,5 +1,7 @@
 //! What has happened in a run so far: a fold over its events.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use runner_types::{
     Attempt, Decision, Event, EventKind, Finding, Operation, Report, StepOutcome, StepOutline,
@@ -20,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) outline: Vec<StepOutline>,
     /// The latest attempt of each step and target, in the order of their first one.
     pub(crate) attempts: IndexMap<(String, Target), Tried>,
+    /// Places in `attempts` of each step.
+    places: HashMap<String, Vec<usize>>,
     /// Time of the first and of the last event.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
 }
@@ -90,8 +94,7 @@ impl Tally {
                     hosts: hosts.clone(),
                     ..Tried::of(attempt, event.time)
                 };
-                self.attempts
-                    .insert((attempt.step.clone(), attempt.target.clone()), tried);
+                *self.tried(attempt, event.time) = tried;
             }
             EventKind::EffectEnded { call, failed, .. } => {
                 let tried = self.tried(&call.of(), event.time);
@@ -151,9 +154,14 @@ impl Tally {
     }
 
     fn tried(&mut self, attempt: &Attempt, time: Timestamp) -> &mut Tried {
-        self.attempts
-            .entry((attempt.step.clone(), attempt.target.clone()))
-            .or_insert_with(|| Tried::of(attempt, time))
+        let entry = self
+            .attempts
+            .entry((attempt.step.clone(), attempt.target.clone()));
+        if let indexmap::map::Entry::Vacant(vacant) = &entry {
+            let places = self.places.entry(attempt.step.clone()).or_default();
+            places.push(vacant.index());
+        }
+        entry.or_insert_with(|| Tried::of(attempt, time))
     }
 
     /// Attempts that did not end well and were not made good by a later one.
@@ -192,7 +200,11 @@ impl Tally {
     /// Whether a step has ended on all its targets: one for all hosts, or one a host.
     fn has_ended(&self, step: &str, hosts: usize) -> bool {
         let mut targets = 0;
-        for tried in self.attempts.values().filter(|tried| tried.step == step) {
+        let places = self.places.get(step).map_or(&[][..], Vec::as_slice);
+        for (_, tried) in places
+            .iter()
+            .filter_map(|place| self.attempts.get_index(*place))
+        {
             if tried.outcome.is_none() {
                 return false;
             }

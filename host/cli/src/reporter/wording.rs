@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Tally;
 use super::ending::{duration, indented};
-use crate::out::Paint;
+use crate::out::{Paint, printable};
 
 /// Width of the first column.
 const KIND: usize = 11;
@@ -174,7 +174,7 @@ impl Wording {
             }
             _ => kind_text,
         };
-        let text = indented(text, &" ".repeat(KIND + 3));
+        let text = indented(&printable(text), &" ".repeat(KIND + 3));
         if place.is_empty() {
             format!("{kind_text} {text}\n")
         } else {

@@ -54,7 +54,7 @@ impl Inspect {
                 let manifest = load::<Manifest>(source, &name)?;
                 let mut text = format!("file        {} ({} bytes)\n", path.display(), bytes.len());
                 text.push_str(&described(&manifest, &package));
-                out::stdout(&text)?;
+                out::stdout(&out::printable(&text))?;
             }
         }
         Ok(Exit::Succeeded)

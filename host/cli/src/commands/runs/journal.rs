@@ -56,7 +56,8 @@ impl Journal {
             Form::Jsonl => raw(&directory)?,
             Form::Text => {
                 let limit = if verbosity > 0 { usize::MAX } else { SHORT };
-                out::stdout(&text(&record, self.step.as_deref(), limit))?;
+                let text = text(&record, self.step.as_deref(), limit);
+                out::stdout(&out::printable(&text))?;
             }
         }
         if record.torn > 0 {

@@ -42,7 +42,10 @@ impl Show {
         })?;
         let running = is_running(&directory);
         match self.output {
-            ListOutput::Text => out::stdout(&text(&record, &status, &directory, running))?,
+            ListOutput::Text => {
+                let text = text(&record, &status, &directory, running);
+                out::stdout(&out::printable(&text))?;
+            }
             ListOutput::Json => out::json(&document(&record, &status, &directory, running))?,
         }
         Ok(Exit::Succeeded)
