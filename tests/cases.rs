@@ -9,11 +9,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = match folders() {
         Ok(folders) => folders.into_iter().map(|folder| {
-            let name = folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Trial::test(name, move || {
                 let check = || Case::read(&folder)?.check(&folder);
                 check().map_err(|error: anyhow::Error| Failed::from(format!("{error:#}")))

@@ -27,12 +27,9 @@ struct Files {
 
 impl Files {
     fn new() -> Result<Self> {
-        let files = Self {
-            folder: TempDir::with_prefix("runner-files-")?,
-        };
+        let files = Self { folder: TempDir::with_prefix("runner-files-")? };
         for (kind, path) in FILES {
-            fs::copy(root().join(path), files.path(kind))
-                .with_context(|| format!("copying {path}"))?;
+            fs::copy(root().join(path), files.path(kind)).with_context(|| format!("copying {path}"))?;
         }
         Ok(files)
     }
@@ -46,43 +43,19 @@ impl Files {
         for kind in ["inventory", "policy", "releases"] {
             call = call.args([format!("--{kind}").into(), self.path(kind).into_os_string()]);
         }
-        call.args(["--plugins", "target/plugins"])
-            .env("RUNNER_STATE_DIR", self.folder.path().join("state"))
-            .run()
+        call.args(["--plugins", "target/plugins"]).env("RUNNER_STATE_DIR", self.folder.path().join("state")).run()
     }
 
     /// Refused at once with the file's name, and nothing begun.
     fn refused(&self, what: &str, kind: &str) -> Result<Ended> {
         let begun = Instant::now();
-        let ended = self
-            .run()?
-            .with(USAGE)
-            .with_context(|| format!("{kind}: {what}"))?;
+        let ended = self.run()?.with(USAGE).with_context(|| format!("{kind}: {what}"))?;
         let name = format!("{kind}.json");
-        ensure!(
-            ended.stderr.contains(&name),
-            "{what}: {name} is not named:\n{}",
-            ended.stderr
-        );
-        ensure!(
-            !ended.stderr.contains("panicked"),
-            "{what}: runner panicked:\n{}",
-            ended.stderr
-        );
-        ensure!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{what}: it took {:?}",
-            begun.elapsed()
-        );
-        ensure!(
-            ended.stderr.len() < 1 << 20,
-            "{what}: {} bytes of message",
-            ended.stderr.len()
-        );
-        ensure!(
-            !runs(&self.folder.path().join("state")),
-            "{what}: a run was begun"
-        );
+        ensure!(ended.stderr.contains(&name), "{what}: {name} is not named:\n{}", ended.stderr);
+        ensure!(!ended.stderr.contains("panicked"), "{what}: runner panicked:\n{}", ended.stderr);
+        ensure!(begun.elapsed() < Duration::from_secs(20), "{what}: it took {:?}", begun.elapsed());
+        ensure!(ended.stderr.len() < 1 << 20, "{what}: {} bytes of message", ended.stderr.len());
+        ensure!(!runs(&self.folder.path().join("state")), "{what}: a run was begun");
         Ok(ended)
     }
 }
@@ -116,21 +89,15 @@ fn empty_files_are_refused() -> Result<()> {
 #[test]
 fn truncated_files_are_refused() -> Result<()> {
     for tenth in [1, 5, 9] {
-        each_refused("truncated", |text| {
-            text.as_bytes()[..text.len() * tenth / 10].to_vec()
-        })?;
+        each_refused("truncated", |text| text.as_bytes()[..text.len() * tenth / 10].to_vec())?;
     }
-    each_refused("without its last bracket", |text| {
-        text.trim_end().trim_end_matches('}').into()
-    })
+    each_refused("without its last bracket", |text| text.trim_end().trim_end_matches('}').into())
 }
 
 #[test]
 fn files_that_are_no_text_are_refused() -> Result<()> {
     each_refused("no UTF-8", |text| [text.as_bytes(), &[0xff, 0xfe]].concat())?;
-    each_refused("bytes", |_| {
-        (0..4096_u32).map(|n| (n * 37 % 251) as u8).collect()
-    })?;
+    each_refused("bytes", |_| (0..4096_u32).map(|n| (n * 37 % 251) as u8).collect())?;
     each_refused("zeros", |_| vec![0; 4096])
 }
 
@@ -160,10 +127,7 @@ fn files_of_another_kind_are_refused() -> Result<()> {
 
 #[test]
 fn unknown_and_repeated_fields_are_refused_with_their_place() -> Result<()> {
-    let insert = |text: &str, field: &str| {
-        text.replacen('{', &format!("{{\n  {field},"), 1)
-            .into_bytes()
-    };
+    let insert = |text: &str, field: &str| text.replacen('{', &format!("{{\n  {field},"), 1).into_bytes();
     for (kind, path) in FILES {
         let files = Files::new()?;
         let original = fs::read_to_string(root().join(path))?;
@@ -203,11 +167,7 @@ fn a_directory_in_place_of_a_file_is_named() -> Result<()> {
 fn values_of_inputs_are_checked_before_anything_starts() -> Result<()> {
     for (workflow, value, says) in [
         ("backout-all", "no_interactive=perhaps", "no_interactive"),
-        (
-            "backout-all",
-            "interactive_backuot=False",
-            "interactive_backout",
-        ),
+        ("backout-all", "interactive_backuot=False", "interactive_backout"),
         ("backout-all", "partial=[1]", "partial"),
         ("backout-all", "=x", "="),
         ("update-all", "release=9.9", "9.9"),
@@ -219,11 +179,7 @@ fn values_of_inputs_are_checked_before_anything_starts() -> Result<()> {
             .with(USAGE)
             .with_context(|| value.to_owned())?
             .says(&[says])?;
-        ensure!(
-            !ended.stderr.contains("panicked") && !runs(state.path()),
-            "{value}: {}",
-            ended.stderr
-        );
+        ensure!(!ended.stderr.contains("panicked") && !runs(state.path()), "{value}: {}", ended.stderr);
     }
     Ok(())
 }
@@ -255,16 +211,8 @@ fn damaged_plugins_are_refused_by_name() -> Result<()> {
             .env("RUNNER_STATE_DIR", folder.path().join("state"))
             .run()?;
         ensure!(ended.code != Some(0), "{what}: it was accepted");
-        ensure!(
-            ended.stderr.contains("etcd"),
-            "{what}: the plugin is not named:\n{}",
-            ended.stderr
-        );
-        ensure!(
-            !ended.stderr.contains("panicked"),
-            "{what}: runner panicked:\n{}",
-            ended.stderr
-        );
+        ensure!(ended.stderr.contains("etcd"), "{what}: the plugin is not named:\n{}", ended.stderr);
+        ensure!(!ended.stderr.contains("panicked"), "{what}: runner panicked:\n{}", ended.stderr);
     }
     Ok(())
 }

@@ -22,16 +22,11 @@ struct Stage {
 
 impl Stage {
     fn new(guest: &str, step: Value, grants: &[Value]) -> Result<Self> {
-        let stage = Self {
-            folder: TempDir::with_prefix("runner-guest-")?,
-        };
+        let stage = Self { folder: TempDir::with_prefix("runner-guest-")? };
         let mut step = step;
-        for (name, value) in [
-            ("name", guest),
-            ("component", guest),
-            ("operation", "backup"),
-            ("on-failure", "continue"),
-        ] {
+        for (name, value) in
+            [("name", guest), ("component", guest), ("operation", "backup"), ("on-failure", "continue")]
+        {
             step[name] = json!(value);
         }
         let workflow = json!({
@@ -54,10 +49,7 @@ impl Stage {
     }
 
     fn write(&self, name: &str, value: &Value) -> Result<()> {
-        Ok(fs::write(
-            self.path(name),
-            serde_json::to_vec_pretty(value)?,
-        )?)
+        Ok(fs::write(self.path(name), serde_json::to_vec_pretty(value)?)?)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -65,15 +57,8 @@ impl Stage {
     }
 
     fn run(&self) -> Result<Ended> {
-        let arguments = [
-            "run",
-            "workflow.json",
-            "--inventory",
-            "inventory.json",
-            "--policy",
-            "policy.json",
-            "--plugins",
-        ];
+        let arguments =
+            ["run", "workflow.json", "--inventory", "inventory.json", "--policy", "policy.json", "--plugins"];
         Invocation::new(arguments)
             .args([guests()?.into_os_string()])
             .env("RUNNER_STATE_DIR", self.path("state"))
@@ -96,25 +81,12 @@ fn meets(guest: &str, code: i32, texts: &[&str]) -> Result<String> {
     meets_with(guest, json!({}), &[], code, texts)
 }
 
-fn meets_with(
-    guest: &str,
-    step: Value,
-    grants: &[Value],
-    code: i32,
-    texts: &[&str],
-) -> Result<String> {
+fn meets_with(guest: &str, step: Value, grants: &[Value], code: i32, texts: &[&str]) -> Result<String> {
     let stage = Stage::new(guest, step, grants)?;
     let ended = stage.run()?.with(code)?.says(texts)?;
     let everything = stage.everything(&ended)?;
-    ensure!(
-        everything.contains("read 1 files"),
-        "the guest after it did not do its work:\n{everything}"
-    );
-    ensure!(
-        !ended.stderr.contains("panicked at host/"),
-        "runner panicked:\n{}",
-        ended.stderr
-    );
+    ensure!(everything.contains("read 1 files"), "the guest after it did not do its work:\n{everything}");
+    ensure!(!ended.stderr.contains("panicked at host/"), "runner panicked:\n{}", ended.stderr);
     Ok(everything)
 }
 
@@ -140,11 +112,7 @@ fn a_trap_fails_its_step() -> Result<()> {
 fn a_loop_without_end_is_interrupted() -> Result<()> {
     let begun = Instant::now();
     meets("spin", FAILED, &["spin"])?;
-    ensure!(
-        begun.elapsed() < Duration::from_secs(120),
-        "it took {:?}",
-        begun.elapsed()
-    );
+    ensure!(begun.elapsed() < Duration::from_secs(120), "it took {:?}", begun.elapsed());
     Ok(())
 }
 
@@ -166,15 +134,8 @@ fn the_process_is_not_the_guests_to_end() -> Result<()> {
 #[test]
 fn what_is_said_beyond_the_quota_is_dropped_and_counted() -> Result<()> {
     let everything = meets("chatter", SUCCEEDED, &[])?;
-    ensure!(
-        everything.len() < 8 << 20,
-        "{} bytes were kept",
-        everything.len()
-    );
-    ensure!(
-        everything.contains("dropped"),
-        "nothing says that lines were dropped"
-    );
+    ensure!(everything.len() < 8 << 20, "{} bytes were kept", everything.len());
+    ensure!(everything.contains("dropped"), "nothing says that lines were dropped");
     Ok(())
 }
 
@@ -195,14 +156,7 @@ fn a_payload_beyond_the_bound_is_refused() -> Result<()> {
 #[test]
 fn what_is_not_requested_is_denied_and_a_grant_would_not_help() -> Result<()> {
     let grants = [json!({"plugin": "stray", "allow": "systemd.stop", "units": ["sshd.service"]})];
-    meets_with(
-        "stray",
-        json!({}),
-        &grants,
-        DENIED,
-        &["systemd.stop", "manifest"],
-    )
-    .map(drop)
+    meets_with("stray", json!({}), &grants, DENIED, &["systemd.stop", "manifest"]).map(drop)
 }
 
 #[test]
@@ -215,14 +169,8 @@ fn the_sandbox_holds_nothing_of_the_machine() -> Result<()> {
     let stage = Stage::new("burglar", json!({}), &[])?;
     let ended = stage.run()?;
     let everything = stage.everything(&ended)?;
-    ensure!(
-        !everything.contains("took "),
-        "it took something:\n{everything}"
-    );
-    ensure!(
-        everything.contains("read 1 files"),
-        "the guest after it did not do its work"
-    );
+    ensure!(!everything.contains("took "), "it took something:\n{everything}");
+    ensure!(everything.contains("read 1 files"), "the guest after it did not do its work");
     Ok(())
 }
 
@@ -249,17 +197,7 @@ fn a_backup_that_was_never_made_is_no_backup() -> Result<()> {
 #[test]
 fn a_sleep_ends_with_its_steps_time() -> Result<()> {
     let begun = Instant::now();
-    meets_with(
-        "sleeper",
-        json!({"timeout": "2s"}),
-        &[],
-        FAILED,
-        &["sleeper"],
-    )?;
-    ensure!(
-        begun.elapsed() < Duration::from_secs(60),
-        "it took {:?}",
-        begun.elapsed()
-    );
+    meets_with("sleeper", json!({"timeout": "2s"}), &[], FAILED, &["sleeper"])?;
+    ensure!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
     Ok(())
 }

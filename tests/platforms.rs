@@ -14,17 +14,9 @@ const DENIED: i32 = 5;
 const REFUSED: i32 = 6;
 const IN_DOUBT: i32 = 10;
 
-const UPDATE: &[&str] = &[
-    "no_interactive=True",
-    "interactive_update=False",
-    "stop_containers=True",
-];
-const BACKOUT: &[&str] = &[
-    "no_interactive=True",
-    "interactive_backout=False",
-    "stop_containers=True",
-    "delete_pv_data=metrics",
-];
+const UPDATE: &[&str] = &["no_interactive=True", "interactive_update=False", "stop_containers=True"];
+const BACKOUT: &[&str] =
+    &["no_interactive=True", "interactive_backout=False", "stop_containers=True", "delete_pv_data=metrics"];
 
 /// The workflows that lead to release 2.0 and back.
 fn there_and_back(site: &Site) -> Result<()> {
@@ -36,9 +28,7 @@ fn there_and_back(site: &Site) -> Result<()> {
         ("backout-all", BACKOUT),
         ("verify-all", &["release=1.0"]),
     ] {
-        site.run(workflow, extras)?
-            .with(SUCCEEDED)
-            .context(workflow)?;
+        site.run(workflow, extras)?.with(SUCCEEDED).context(workflow)?;
     }
     Ok(())
 }
@@ -63,12 +53,8 @@ fn more_nodes_are_done_one_after_the_other() -> Result<()> {
             let node = format!("node-{number}");
             match name {
                 "inventory.json" => {
-                    value["hosts"][&node] =
-                        json!({"address": format!("127.0.11.{number}"), "node": node});
-                    value["groups"]["nodes"]["hosts"]
-                        .as_array_mut()
-                        .context("no nodes")?
-                        .push(json!(node));
+                    value["hosts"][&node] = json!({"address": format!("127.0.11.{number}"), "node": node});
+                    value["groups"]["nodes"]["hosts"].as_array_mut().context("no nodes")?.push(json!(node));
                     value["groups"]["etcd"] = json!({"hosts": ["master-1", "node-1", "node-2"]});
                 }
                 "platform.json" => {
@@ -101,10 +87,7 @@ fn one_node_alone_is_updated_without_pauses_in_a_backout() -> Result<()> {
             }
             "platform.json" => {
                 let main = &mut value["clusters"]["main"];
-                main["nodes"]
-                    .as_object_mut()
-                    .context("no nodes")?
-                    .remove("node-2");
+                main["nodes"].as_object_mut().context("no nodes")?.remove("node-2");
                 // With nowhere to go, the shop's Pods would be held by their budget for ever.
                 main["objects"]
                     .as_array_mut()
@@ -116,21 +99,11 @@ fn one_node_alone_is_updated_without_pauses_in_a_backout() -> Result<()> {
         Ok(serde_json::to_string_pretty(&value)?)
     })?;
     site.run("backup-all", &[])?.with(SUCCEEDED)?;
-    site.run("update-all", UPDATE)?
-        .with(SUCCEEDED)?
-        .says(&["node"])?;
-    site.run("backout-flannel", &["no_interactive=True"])?
-        .with(SUCCEEDED)?;
+    site.run("update-all", UPDATE)?.with(SUCCEEDED)?.says(&["node"])?;
+    site.run("backout-flannel", &["no_interactive=True"])?.with(SUCCEEDED)?;
     // Its pauses are for two nodes and more, so that nothing needs to be said about them.
-    site.run(
-        "backout-all",
-        &[
-            "no_interactive=True",
-            "stop_containers=True",
-            "delete_pv_data=metrics",
-        ],
-    )?
-    .with(SUCCEEDED)?;
+    site.run("backout-all", &["no_interactive=True", "stop_containers=True", "delete_pv_data=metrics"])?
+        .with(SUCCEEDED)?;
     Ok(())
 }
 
@@ -139,10 +112,7 @@ fn under(fault: Value, from: Step, workflow: &str, extras: &[&str]) -> Result<(S
     let state = State::after(from)?;
     let faults = state.path().join("faults.json");
     fs::write(&faults, serde_json::to_vec(&json!({"faults": [fault]}))?)?;
-    let ended = state
-        .workflow(workflow, extras)
-        .args(["--faults".into(), faults.into_os_string()])
-        .run()?;
+    let ended = state.workflow(workflow, extras).args(["--faults".into(), faults.into_os_string()]).run()?;
     Ok((state, ended))
 }
 
@@ -150,25 +120,14 @@ fn under(fault: Value, from: Step, workflow: &str, extras: &[&str]) -> Result<(S
 fn update_under(fault: Value, code: i32, texts: &[&str]) -> Result<()> {
     let (state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
     ended.with(code)?.says(texts)?;
-    state
-        .workflow("update-all", UPDATE)
-        .run()?
-        .with(SUCCEEDED)
-        .context("once the fault is gone")?;
-    state
-        .workflow("verify-all", &["release=2.0"])
-        .run()?
-        .with(SUCCEEDED)?;
+    state.workflow("update-all", UPDATE).run()?.with(SUCCEEDED).context("once the fault is gone")?;
+    state.workflow("verify-all", &["release=2.0"]).run()?.with(SUCCEEDED)?;
     Ok(())
 }
 
 #[test]
 fn an_unreachable_host_is_told_from_a_failed_one() -> Result<()> {
-    update_under(
-        json!({"fault": "unreachable", "host": "node-2"}),
-        UNREACHABLE,
-        &["node-2", "unreachable=1"],
-    )
+    update_under(json!({"fault": "unreachable", "host": "node-2"}), UNREACHABLE, &["node-2", "unreachable=1"])
 }
 
 #[test]
@@ -189,12 +148,7 @@ fn a_package_that_fails_in_its_script_fails_the_step() -> Result<()> {
 fn a_budget_that_never_allows_is_refused_by_name() -> Result<()> {
     let fault = json!({"fault": "budget", "cluster": "main", "namespace": "shop", "budget": "web"});
     let (_state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
-    ensure!(
-        matches!(ended.code, Some(FAILED | REFUSED)),
-        "{:?}\n{}",
-        ended.code,
-        ended.stderr
-    );
+    ensure!(matches!(ended.code, Some(FAILED | REFUSED)), "{:?}\n{}", ended.code, ended.stderr);
     ended.says(&["shop/web"])?;
     Ok(())
 }
@@ -203,12 +157,7 @@ fn a_budget_that_never_allows_is_refused_by_name() -> Result<()> {
 fn an_api_that_fails_fails_the_step() -> Result<()> {
     let fault = json!({"fault": "api", "cluster": "main", "status": "unreachable", "message": "connection refused"});
     let (_state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
-    ensure!(
-        matches!(ended.code, Some(UNREACHABLE | FAILED)),
-        "{:?}\n{}",
-        ended.code,
-        ended.stderr
-    );
+    ensure!(matches!(ended.code, Some(UNREACHABLE | FAILED)), "{:?}\n{}", ended.code, ended.stderr);
     Ok(())
 }
 
@@ -224,12 +173,7 @@ fn a_slow_api_only_takes_longer() -> Result<()> {
 fn a_full_disk_fails_the_step() -> Result<()> {
     let fault = json!({"fault": "disk-full", "host": "node-1", "path": "/"});
     let (_state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
-    ensure!(
-        matches!(ended.code, Some(FAILED | REFUSED)),
-        "{:?}\n{}",
-        ended.code,
-        ended.stderr
-    );
+    ensure!(matches!(ended.code, Some(FAILED | REFUSED)), "{:?}\n{}", ended.code, ended.stderr);
     ended.says(&["node-1"])?;
     Ok(())
 }
@@ -250,19 +194,12 @@ fn a_half_updated_platform_is_backed_out_in_part_only_when_asked() -> Result<()>
     let (state, ended) = under(fault, Step::BackedUp, "update-all", UPDATE)?;
     ended.with(FAILED)?;
     let backout = |extras: &[&str]| -> Result<Ended> {
-        let all: Vec<&str> = BACKOUT
-            .iter()
-            .copied()
-            .chain(extras.iter().copied())
-            .collect();
+        let all: Vec<&str> = BACKOUT.iter().copied().chain(extras.iter().copied()).collect();
         state.workflow("backout-all", &all).run()
     };
     backout(&[])?.with(REFUSED)?.says(&["partial=True"])?;
     backout(&["partial=True"])?.with(SUCCEEDED)?;
-    state
-        .workflow("verify-all", &["release=1.0"])
-        .run()?
-        .with(SUCCEEDED)?;
+    state.workflow("verify-all", &["release=1.0"]).run()?.with(SUCCEEDED)?;
     Ok(())
 }
 
@@ -278,9 +215,7 @@ fn update_refused(change: impl Fn(&mut Value) -> Result<()>, says: &[&str]) -> R
     })?;
     site.run("backup-all", &[])?.with(SUCCEEDED)?;
     site.run("update-all", UPDATE)?.with(REFUSED)?.says(says)?;
-    site.run("verify-all", &["release=1.0"])?
-        .with(SUCCEEDED)
-        .context("something was changed")?;
+    site.run("verify-all", &["release=1.0"])?.with(SUCCEEDED).context("something was changed")?;
     Ok(())
 }
 
@@ -292,19 +227,10 @@ fn a_pod_that_nothing_manages_is_refused_in_the_words_of_the_original() -> Resul
     };
     let add = |platform: &mut Value| {
         let objects = platform["clusters"]["main"]["objects"].as_array_mut();
-        objects
-            .context("no objects")?
-            .extend([pod("pod-name1", "shop"), pod("pod-name2", "monitoring")]);
+        objects.context("no objects")?.extend([pod("pod-name1", "shop"), pod("pod-name2", "monitoring")]);
         Ok(())
     };
-    update_refused(
-        add,
-        &[
-            "Non managed pod exists [",
-            "'pod-name1 in shop'",
-            "'pod-name2 in monitoring'",
-        ],
-    )
+    update_refused(add, &["Non managed pod exists [", "'pod-name1 in shop'", "'pod-name2 in monitoring'"])
 }
 
 #[test]

@@ -17,11 +17,7 @@ use tempfile::TempDir;
 const DENIED: i32 = 5;
 const POLICY: &str = "workflows/inventories/demo/policy.json";
 
-const UPDATE: &[&str] = &[
-    "no_interactive=True",
-    "interactive_update=False",
-    "stop_containers=True",
-];
+const UPDATE: &[&str] = &["no_interactive=True", "interactive_update=False", "stop_containers=True"];
 
 /// A shipped workflow, where it begins, and its options.
 struct Scene {
@@ -33,26 +29,10 @@ struct Scene {
 
 /// Together these call everything that the policy grants.
 const SCENES: [Scene; 7] = [
-    Scene {
-        from: Some(Step::Fresh),
-        workflow: "backup-all",
-        extras: &[],
-    },
-    Scene {
-        from: Some(Step::BackedUp),
-        workflow: "update-all",
-        extras: UPDATE,
-    },
-    Scene {
-        from: Some(Step::Updated),
-        workflow: "verify-all",
-        extras: &["release=2.0"],
-    },
-    Scene {
-        from: Some(Step::Updated),
-        workflow: "backout-flannel",
-        extras: &["no_interactive=True"],
-    },
+    Scene { from: Some(Step::Fresh), workflow: "backup-all", extras: &[] },
+    Scene { from: Some(Step::BackedUp), workflow: "update-all", extras: UPDATE },
+    Scene { from: Some(Step::Updated), workflow: "verify-all", extras: &["release=2.0"] },
+    Scene { from: Some(Step::Updated), workflow: "backout-flannel", extras: &["no_interactive=True"] },
     Scene {
         from: Some(Step::FlannelBackedOut),
         workflow: "backout-all",
@@ -76,11 +56,7 @@ const SCENES: [Scene; 7] = [
             "accept_etcd_loss=True",
         ],
     },
-    Scene {
-        from: None,
-        workflow: "update-all",
-        extras: UPDATE,
-    },
+    Scene { from: None, workflow: "update-all", extras: UPDATE },
 ];
 
 /// A platform whose Docker packages leave restarts to whoever updates them, where a container runs outside Kubernetes and
@@ -90,11 +66,7 @@ fn busy_docker(name: &str, text: String) -> Result<String> {
         return Ok(text);
     }
     let mut value: Value = serde_json::from_str(&text)?;
-    for repository in value["repositories"]
-        .as_object_mut()
-        .context("no repositories")?
-        .values_mut()
-    {
+    for repository in value["repositories"].as_object_mut().context("no repositories")?.values_mut() {
         for package in ["docker.io", "containerd"] {
             repository["packages"][package]["restarts"] = json!([]);
         }
@@ -126,9 +98,7 @@ impl Scene {
             }
             None => {
                 let site = Site::new(busy_docker)?;
-                site.run("backup-all", &[])?
-                    .with(0)
-                    .context("backing up the busy platform")?;
+                site.run("backup-all", &[])?.with(0).context("backing up the busy platform")?;
                 let call = site.workflow(self.workflow, self.extras);
                 let runs = site.path("state/runs");
                 (Box::new(site) as Box<dyn Any>, call, runs)
@@ -138,18 +108,9 @@ impl Scene {
         let newest = fs::read_dir(&runs)?
             .filter_map(Result::ok)
             .map(|run| run.path().join("journal.jsonl"))
-            .max_by_key(|journal| {
-                journal
-                    .metadata()
-                    .and_then(|metadata| metadata.modified())
-                    .ok()
-            })
+            .max_by_key(|journal| journal.metadata().and_then(|metadata| metadata.modified()).ok())
             .context("no run was begun")?;
-        Ok(Played {
-            ended,
-            journal: newest,
-            _state: place,
-        })
+        Ok(Played { ended, journal: newest, _state: place })
     }
 }
 
@@ -165,12 +126,7 @@ fn lines(text: &str) -> Vec<String> {
 /// Plugin and capability of a line.
 fn of_line(line: &str) -> Result<(String, String)> {
     let value: Value = serde_json::from_str(line)?;
-    let field = |name: &str| {
-        value[name]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no {name} in {line}"))
-    };
+    let field = |name: &str| value[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {line}"));
     Ok((field("plugin")?, field("allow")?))
 }
 
@@ -199,19 +155,12 @@ fn without_any_one_line_a_step_is_denied_and_quotes_it() -> Result<()> {
     let policy = root().join(POLICY);
     let text = fs::read_to_string(&policy)?;
     let all = lines(&text);
-    ensure!(
-        all.len() > 50,
-        "only {} lines were found in {POLICY}",
-        all.len()
-    );
+    ensure!(all.len() > 50, "only {} lines were found in {POLICY}", all.len());
     let mut called = Vec::new();
     for scene in &SCENES {
         let played = scene.play(&policy)?;
         let found = calls(&played.journal)?;
-        played
-            .ended
-            .with(0)
-            .with_context(|| format!("{} with the shipped policy", scene.workflow))?;
+        played.ended.with(0).with_context(|| format!("{} with the shipped policy", scene.workflow))?;
         called.push(found);
     }
     let next = AtomicUsize::new(0);
@@ -229,25 +178,14 @@ fn without_any_one_line_a_step_is_denied_and_quotes_it() -> Result<()> {
             });
         }
     });
-    let wrong = wrong
-        .into_inner()
-        .map_err(|_| anyhow::anyhow!("a check panicked"))?;
-    ensure!(
-        wrong.is_empty(),
-        "{} of {} lines:\n{}",
-        wrong.len(),
-        all.len(),
-        wrong.join("\n")
-    );
+    let wrong = wrong.into_inner().map_err(|_| anyhow::anyhow!("a check panicked"))?;
+    ensure!(wrong.is_empty(), "{} of {} lines:\n{}", wrong.len(), all.len(), wrong.join("\n"));
     Ok(())
 }
 
 /// Fails unless some scene is denied without the line.
 fn needed(policy: &str, line: &str, called: &[BTreeSet<(String, String)>]) -> Result<()> {
-    let without: Vec<&str> = policy
-        .lines()
-        .filter(|one| one.trim().trim_end_matches(',') != line)
-        .collect();
+    let without: Vec<&str> = policy.lines().filter(|one| one.trim().trim_end_matches(',') != line).collect();
     // The last line of a list has no comma.
     let text = without.join("\n").replace("},\n  ]", "}\n  ]");
     let folder = TempDir::new()?;
@@ -255,30 +193,15 @@ fn needed(policy: &str, line: &str, called: &[BTreeSet<(String, String)>]) -> Re
     fs::write(&path, text)?;
     let call = of_line(line)?;
     let mut seen = Vec::new();
-    for (scene, _) in SCENES
-        .iter()
-        .zip(called)
-        .filter(|(_, called)| called.contains(&call))
-    {
+    for (scene, _) in SCENES.iter().zip(called).filter(|(_, called)| called.contains(&call)) {
         let ended = scene.play(&path)?.ended;
         match ended.code {
             Some(0) => seen.push(format!("{} succeeds without it", scene.workflow)),
             Some(DENIED) if ended.stderr.contains(line) => return Ok(()),
-            code => bail!(
-                "{} ends with {code:?} and does not quote it:\n{}",
-                scene.workflow,
-                ended.stderr
-            ),
+            code => bail!("{} ends with {code:?} and does not quote it:\n{}", scene.workflow, ended.stderr),
         }
     }
-    bail!(
-        "{}",
-        if seen.is_empty() {
-            "no workflow calls it".to_owned()
-        } else {
-            seen.join(", ")
-        }
-    )
+    bail!("{}", if seen.is_empty() { "no workflow calls it".to_owned() } else { seen.join(", ") })
 }
 
 #[test]

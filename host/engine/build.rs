@@ -8,9 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use wit_parser::{
-    Docs, Function, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner,
-};
+use wit_parser::{Docs, Function, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
 
 /// Interfaces whose functions are the plugin's, not the host's.
 const EXPORTS: [&str; 3] = ["operations", "maintenance", "resolve"];
@@ -19,12 +17,9 @@ fn main() -> Result<()> {
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     println!("cargo:rerun-if-changed={}", wit.display());
     let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(&wit)
-        .with_context(|| format!("reading {}", wit.display()))?;
+    let (package, _) = resolve.push_dir(&wit).with_context(|| format!("reading {}", wit.display()))?;
     let generator = Generator { resolve: &resolve };
-    let interfaces: Vec<(&String, &InterfaceId)> =
-        resolve.packages[package].interfaces.iter().collect();
+    let interfaces: Vec<(&String, &InterfaceId)> = resolve.packages[package].interfaces.iter().collect();
 
     let mut contract = String::new();
     let mut link = String::new();
@@ -38,20 +33,11 @@ fn main() -> Result<()> {
         }
     }
     let package_name = &resolve.packages[package].name;
-    let version = package_name
-        .version
-        .as_ref()
-        .context("the WIT package has no version")?;
+    let version = package_name.version.as_ref().context("the WIT package has no version")?;
     generator.backend(&mut contract, &interfaces)?;
-    writeln!(
-        contract,
-        "/// Version of the contract that this host serves."
-    )?;
+    writeln!(contract, "/// Version of the contract that this host serves.")?;
     writeln!(contract, "pub const API_VERSION: &str = \"{version}\";")?;
-    writeln!(
-        contract,
-        "/// Every function that a plugin may import, `interface.function`."
-    )?;
+    writeln!(contract, "/// Every function that a plugin may import, `interface.function`.")?;
     writeln!(contract, "pub const FUNCTIONS: &[&str] = &{names:?};")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     std::fs::write(out.join("contract.rs"), contract)?;
@@ -117,9 +103,7 @@ impl Generator<'_> {
             "/// Performs effects at places. A capability that is not overridden is unsupported.\npub trait Backend: Send + Sync {{\n    /// Where paths really are once symbolic links are followed; what does not exist stays as it is from its first\n    /// missing part on. Same order and length as `paths`.\n    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<String>> {{ Box::pin(async move {{ paths }}) }}"
         )?;
         for (name, id) in interfaces {
-            if self.resolve.interfaces[**id].functions.is_empty()
-                || EXPORTS.contains(&name.as_str())
-            {
+            if self.resolve.interfaces[**id].functions.is_empty() || EXPORTS.contains(&name.as_str()) {
                 continue;
             }
             let module = snake(name);
@@ -199,9 +183,7 @@ impl Generator<'_> {
             }
             other => {
                 docs(out, &definition.docs, "    ");
-                let structure = self
-                    .structure(other)
-                    .with_context(|| format!("type {name}"))?;
+                let structure = self.structure(other).with_context(|| format!("type {name}"))?;
                 writeln!(out, "    pub type {camel} = {structure};")?;
             }
         }
@@ -214,11 +196,7 @@ impl Generator<'_> {
         let (class, destructive) = effect(&function.docs).with_context(|| name.clone())?;
         let form = self.form(function)?;
         let (item, answer, item_id) = match &form {
-            Form::Batch { item, answer } => (
-                self.rust(item)?,
-                self.optional(answer.as_ref())?,
-                Some(*item),
-            ),
+            Form::Batch { item, answer } => (self.rust(item)?, self.optional(answer.as_ref())?, Some(*item)),
             Form::Fallible { answer } | Form::Plain { answer } => {
                 let answer = self.optional(answer.as_ref())?;
                 match function.params.as_slice() {
@@ -233,10 +211,7 @@ impl Generator<'_> {
         docs(out, &function.docs, "    ");
         writeln!(out, "    #[derive(Debug)]\n    pub struct {marker};")?;
         writeln!(out, "    impl Function for {marker} {{")?;
-        writeln!(
-            out,
-            "        type Item = {item};\n        type Answer = {answer};"
-        )?;
+        writeln!(out, "        type Item = {item};\n        type Answer = {answer};")?;
         writeln!(out, "        const NAME: &'static str = \"{name}\";")?;
         writeln!(out, "        const CLASS: Class = Class::{class};")?;
         writeln!(out, "        const DESTRUCTIVE: bool = {destructive};")?;
@@ -256,16 +231,10 @@ impl Generator<'_> {
             && let TypeDefKind::Record(record) = &self.origin(id).kind
         {
             if record.fields.iter().any(|f| f.name == "effect") {
-                writeln!(
-                    out,
-                    "        fn class(item: &Self::Item) -> Class {{ Class::from(item.effect) }}"
-                )?;
+                writeln!(out, "        fn class(item: &Self::Item) -> Class {{ Class::from(item.effect) }}")?;
             }
             if record.fields.iter().any(|f| f.name == "key") {
-                writeln!(
-                    out,
-                    "        fn key(item: &Self::Item) -> &str {{ &item.key }}"
-                )?;
+                writeln!(out, "        fn key(item: &Self::Item) -> &str {{ &item.key }}")?;
             }
         }
         let method = snake(&function.name);
@@ -313,10 +282,7 @@ impl Generator<'_> {
             )?;
         }
         writeln!(out, "    }}\n")?;
-        writeln!(
-            out,
-            "    #[async_trait::async_trait]\n    impl Capability for Unsupported {{"
-        )?;
+        writeln!(out, "    #[async_trait::async_trait]\n    impl Capability for Unsupported {{")?;
         for function in interface.functions.values() {
             let marker = camel(&function.name);
             writeln!(
@@ -343,23 +309,17 @@ impl Generator<'_> {
         for function in interface.functions.values() {
             let marker = camel(&function.name);
             let names: Vec<String> = function.params.iter().map(|p| snake(&p.name)).collect();
-            let types = function
-                .params
-                .iter()
-                .map(|p| self.rust(&p.ty))
-                .collect::<Result<Vec<_>>>()?;
+            let types = function.params.iter().map(|p| self.rust(&p.ty)).collect::<Result<Vec<_>>>()?;
             let body = match self.form(function)? {
-                Form::Batch { .. } => format!(
-                    "Ok((store.data_mut().call::<{module}::{marker}>({}).await?,))",
-                    names[0]
-                ),
+                Form::Batch { .. } => {
+                    format!("Ok((store.data_mut().call::<{module}::{marker}>({}).await?,))", names[0])
+                }
                 form => {
                     let item = match function.params.as_slice() {
                         [one] if self.is_record(&one.ty) => names[0].clone(),
                         _ => format!("{module}::{marker}Question {{ {} }}", names.join(", ")),
                     };
-                    let call =
-                        format!("store.data_mut().call_one::<{module}::{marker}>({item}).await?");
+                    let call = format!("store.data_mut().call_one::<{module}::{marker}>({item}).await?");
                     match form {
                         Form::Fallible { .. } => format!("Ok(({call},))"),
                         Form::Plain { answer: None } => {
@@ -401,21 +361,14 @@ impl Generator<'_> {
         if let Some(result) = &function.result
             && let Some(answer) = list_of(result).as_ref().and_then(result_of)
         {
-            ensure!(
-                function.params.len() == 1,
-                "{}: takes one list",
-                function.name
-            );
-            let item = list_of(&function.params[0].ty)
-                .with_context(|| format!("{}: takes a list", function.name))?;
+            ensure!(function.params.len() == 1, "{}: takes one list", function.name);
+            let item = list_of(&function.params[0].ty).with_context(|| format!("{}: takes a list", function.name))?;
             return Ok(Form::Batch { item, answer });
         }
         Ok(match &function.result {
             Some(result) => match result_of(result) {
                 Some(answer) => Form::Fallible { answer },
-                None => Form::Plain {
-                    answer: Some(*result),
-                },
+                None => Form::Plain { answer: Some(*result) },
             },
             None => Form::Plain { answer: None },
         })
@@ -440,9 +393,9 @@ impl Generator<'_> {
                 }
                 Ok(None)
             }
-            TypeDefKind::Option(inner) => Ok(self.place(inner, "inner", depth + 1)?.map(|found| {
-                format!("match &{value} {{ Some(inner) => {found}, None => Place::Runner }}")
-            })),
+            TypeDefKind::Option(inner) => Ok(self
+                .place(inner, "inner", depth + 1)?
+                .map(|found| format!("match &{value} {{ Some(inner) => {found}, None => Place::Runner }}"))),
             TypeDefKind::Variant(variant) => {
                 let mut arms = String::new();
                 let mut any = false;
@@ -475,9 +428,7 @@ impl Generator<'_> {
     fn is_own(&self, id: TypeId) -> bool {
         let definition = &self.resolve.types[id];
         match &definition.kind {
-            TypeDefKind::Type(Type::Id(other)) => {
-                self.resolve.types[*other].owner == definition.owner
-            }
+            TypeDefKind::Type(Type::Id(other)) => self.resolve.types[*other].owner == definition.owner,
             _ => true,
         }
     }
@@ -546,15 +497,8 @@ impl Generator<'_> {
             return self.rust_of(*other);
         }
         if let (Some(name), TypeOwner::Interface(owner)) = (&definition.name, definition.owner) {
-            let interface = self.resolve.interfaces[owner]
-                .name
-                .as_deref()
-                .context("an interface without a name")?;
-            return Ok(format!(
-                "crate::contract::{}::{}",
-                snake(interface),
-                camel(name)
-            ));
+            let interface = self.resolve.interfaces[owner].name.as_deref().context("an interface without a name")?;
+            return Ok(format!("crate::contract::{}::{}", snake(interface), camel(name)));
         }
         self.structure(&definition.kind)
     }
@@ -564,17 +508,11 @@ impl Generator<'_> {
         Ok(match kind {
             TypeDefKind::List(item) => format!("Vec<{}>", self.rust(item)?),
             TypeDefKind::Option(item) => format!("Option<{}>", self.rust(item)?),
-            TypeDefKind::Result(result) => format!(
-                "Result<{}, {}>",
-                self.optional(result.ok.as_ref())?,
-                self.optional(result.err.as_ref())?
-            ),
+            TypeDefKind::Result(result) => {
+                format!("Result<{}, {}>", self.optional(result.ok.as_ref())?, self.optional(result.err.as_ref())?)
+            }
             TypeDefKind::Tuple(tuple) => {
-                let types = tuple
-                    .types
-                    .iter()
-                    .map(|t| self.rust(t))
-                    .collect::<Result<Vec<_>>>()?;
+                let types = tuple.types.iter().map(|t| self.rust(t)).collect::<Result<Vec<_>>>()?;
                 format!("({},)", types.join(", "))
             }
             other => bail!("a {} is not part of the contract", other.as_str()),
@@ -585,11 +523,8 @@ impl Generator<'_> {
 /// Class and destructiveness from the line `Effect: CLASS[, destructive].`
 fn effect(docs: &Docs) -> Result<(&'static str, bool)> {
     let text = docs.contents.as_deref().unwrap_or_default();
-    let line = text
-        .rsplit("Effect: ")
-        .next()
-        .filter(|_| text.contains("Effect: "))
-        .context("no line `Effect: CLASS.`")?;
+    let line =
+        text.rsplit("Effect: ").next().filter(|_| text.contains("Effect: ")).context("no line `Effect: CLASS.`")?;
     let line = line.split('.').next().unwrap_or_default();
     let (class, rest) = line.split_once(',').unwrap_or((line, ""));
     let class = match class.trim() {
@@ -604,11 +539,7 @@ fn effect(docs: &Docs) -> Result<(&'static str, bool)> {
 }
 
 fn derive(out: &mut String, kind: &str, copy: bool) {
-    let copy = if copy {
-        "Copy, Eq, PartialOrd, Ord, Hash, "
-    } else {
-        ""
-    };
+    let copy = if copy { "Copy, Eq, PartialOrd, Ord, Hash, " } else { "" };
     let _ = writeln!(
         out,
         "    #[derive(Debug, Clone, {copy}PartialEq, Serialize, Deserialize, ComponentType, Lift, Lower)]\n    #[component({kind})]\n    #[serde(rename_all = \"kebab-case\")]"
@@ -619,18 +550,8 @@ fn derive(out: &mut String, kind: &str, copy: bool) {
 }
 
 fn docs(out: &mut String, docs: &Docs, indent: &str) {
-    for line in docs
-        .contents
-        .as_deref()
-        .unwrap_or("(not documented)")
-        .trim()
-        .lines()
-    {
-        let _ = writeln!(
-            out,
-            "{indent}/// {}",
-            line.replace('[', "\\[").replace(']', "\\]")
-        );
+    for line in docs.contents.as_deref().unwrap_or("(not documented)").trim().lines() {
+        let _ = writeln!(out, "{indent}/// {}", line.replace('[', "\\[").replace(']', "\\]"));
     }
 }
 
@@ -646,10 +567,7 @@ fn camel(name: &str) -> String {
     name.split('-')
         .map(|word| {
             let mut letters = word.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
-                .unwrap_or_default()
+            letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
         })
         .collect()
 }

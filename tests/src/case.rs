@@ -79,16 +79,10 @@ impl Case {
         };
         for arguments in &self.before {
             let arguments: Vec<String> = arguments.iter().map(|argument| place(argument)).collect();
-            state
-                .call(arguments.iter().map(String::as_str))
-                .run()?
-                .with(0)
-                .context("a call before the case")?;
+            state.call(arguments.iter().map(String::as_str)).run()?.with(0).context("a call before the case")?;
         }
         let arguments: Vec<String> = self.args.iter().map(|argument| place(argument)).collect();
-        let mut call = state
-            .call(arguments.iter().map(String::as_str))
-            .stdin(self.stdin.clone());
+        let mut call = state.call(arguments.iter().map(String::as_str)).stdin(self.stdin.clone());
         for (name, value) in &self.env {
             call = call.env(name, place(value));
         }
@@ -109,10 +103,7 @@ impl Case {
             ensure!(!said.contains(&place(text)), "{text:?} was said\n{said}");
         }
         if self.reads_only {
-            let new: Vec<PathBuf> = runs(&state)?
-                .into_iter()
-                .filter(|run| !runs_before.contains(run))
-                .collect();
+            let new: Vec<PathBuf> = runs(&state)?.into_iter().filter(|run| !runs_before.contains(run)).collect();
             for run in new {
                 reads_only(&run)?;
             }
@@ -120,13 +111,7 @@ impl Case {
         self.compare(folder, &state, &ended, shown.as_deref())
     }
 
-    fn compare(
-        &self,
-        folder: &Path,
-        state: &State,
-        ended: &Ended,
-        shown: Option<&str>,
-    ) -> Result<()> {
+    fn compare(&self, folder: &Path, state: &State, ended: &Ended, shown: Option<&str>) -> Result<()> {
         let mut differences = Vec::new();
         let mut compare = |name: &str, found: &str| -> Result<()> {
             let path = folder.join(name);
@@ -148,29 +133,16 @@ impl Case {
         // The originals are never written anew: they are what people know.
         let original = folder.join("original.txt");
         if original.exists() {
-            let said = shown
-                .unwrap_or(&ended.stderr)
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
+            let said = shown.unwrap_or(&ended.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
             let mut rest = said.as_str();
-            for line in fs::read_to_string(&original)?
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-            {
+            for line in fs::read_to_string(&original)?.lines().filter(|line| !line.trim().is_empty()) {
                 match rest.find(line.trim()) {
                     Some(at) => rest = &rest[at + line.trim().len()..],
-                    None => bail!(
-                        "the original says, and this does not (in this order):\n{line}\n--- said\n{said}"
-                    ),
+                    None => bail!("the original says, and this does not (in this order):\n{line}\n--- said\n{said}"),
                 }
             }
         }
-        ensure!(
-            differences.is_empty(),
-            "{}\n({UPDATE}=1 writes them anew)",
-            differences.join("\n")
-        );
+        ensure!(differences.is_empty(), "{}\n({UPDATE}=1 writes them anew)", differences.join("\n"));
         Ok(())
     }
 }
@@ -181,9 +153,7 @@ fn runs(state: &State) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect()
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Fails when a run performed anything but reads.
@@ -193,10 +163,7 @@ fn reads_only(run: &Path) -> Result<()> {
         let line: Value = serde_json::from_str(line)?;
         let class = line.pointer("/entry/start/class");
         if let Some(class) = class.and_then(Value::as_str) {
-            ensure!(
-                class == "read" || class == "none",
-                "a write was begun: {line}"
-            );
+            ensure!(class == "read" || class == "none", "a write was begun: {line}");
         }
     }
     Ok(())
@@ -204,27 +171,12 @@ fn reads_only(run: &Path) -> Result<()> {
 
 /// The first lines in which two texts differ.
 fn difference(wanted: &str, found: &str) -> String {
-    let (wanted, found): (Vec<&str>, Vec<&str>) =
-        (wanted.lines().collect(), found.lines().collect());
-    let at = wanted
-        .iter()
-        .zip(&found)
-        .take_while(|(one, other)| one == other)
-        .count();
+    let (wanted, found): (Vec<&str>, Vec<&str>) = (wanted.lines().collect(), found.lines().collect());
+    let at = wanted.iter().zip(&found).take_while(|(one, other)| one == other).count();
     let some = |lines: &[&str], mark: &str| -> String {
-        lines
-            .iter()
-            .skip(at)
-            .take(8)
-            .map(|line| format!("{mark} {line}\n"))
-            .collect()
+        lines.iter().skip(at).take(8).map(|line| format!("{mark} {line}\n")).collect()
     };
-    format!(
-        "from line {}:\n{}{}",
-        at + 1,
-        some(&wanted, "-"),
-        some(&found, "+")
-    )
+    format!("from line {}:\n{}{}", at + 1, some(&wanted, "-"), some(&found, "+"))
 }
 
 /// All folders of cases.
@@ -234,10 +186,7 @@ fn difference(wanted: &str, found: &str) -> String {
 pub fn folders() -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = fs::read_dir(root().join("tests/cases"))?
         .map(|entry| Ok(entry?.path()))
-        .filter(|path: &Result<PathBuf>| {
-            path.as_ref()
-                .is_ok_and(|path| path.join("case.json").is_file())
-        })
+        .filter(|path: &Result<PathBuf>| path.as_ref().is_ok_and(|path| path.join("case.json").is_file()))
         .collect::<Result<_>>()?;
     folders.sort();
     Ok(folders)

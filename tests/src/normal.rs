@@ -13,10 +13,7 @@ static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         // 2026-11-21T07:51:46.123Z
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
         // Names of runs, which begin those of backup sets: 2026-11-21T10-44-18-update-all-ae87
-        (
-            r"\b\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-[a-z]+)+-[0-9a-f]{4}\b",
-            "<run>",
-        ),
+        (r"\b\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(-[a-z]+)+-[0-9a-f]{4}\b", "<run>"),
         // Where Pods are is the scheduler's affair.
         (r"Pods by node: .*", "Pods by node: <placement>"),
         (r"\b\d+ Pods evicted", "<n> Pods evicted"),
@@ -53,13 +50,7 @@ mod tests {
         assert_eq!(RULES.len(), 9, "a pattern is no regular expression");
         let state = Path::new("/tmp/x");
         let text = "run 2026-11-21T07-51-46-backout-all-1f3a took 12.5 s, see /tmp/x/runs at 2026-11-21T07:51:46.123Z";
-        assert_eq!(
-            normalised(text, state),
-            "run <run> took <span>, see <state>/runs at <time>"
-        );
-        assert_eq!(
-            normalised("node-1 : ok=12 changed=3 failed=0", state),
-            "node-1 : ok=<n> changed=<n> failed=0"
-        );
+        assert_eq!(normalised(text, state), "run <run> took <span>, see <state>/runs at <time>");
+        assert_eq!(normalised("node-1 : ok=12 changed=3 failed=0", state), "node-1 : ok=<n> changed=<n> failed=0");
     }
 }

@@ -29,13 +29,8 @@ fn target() -> PathBuf {
 /// # Errors
 /// When it is not built.
 pub(crate) fn binary() -> Result<PathBuf> {
-    let path = env::var_os("RUNNER_TEST_BINARY")
-        .map_or_else(|| target().join("debug/runner"), PathBuf::from);
-    ensure!(
-        path.is_file(),
-        "{} is not there; `cargo xtask build` makes it",
-        path.display()
-    );
+    let path = env::var_os("RUNNER_TEST_BINARY").map_or_else(|| target().join("debug/runner"), PathBuf::from);
+    ensure!(path.is_file(), "{} is not there; `cargo xtask build` makes it", path.display());
     Ok(path)
 }
 
@@ -44,13 +39,8 @@ pub(crate) fn binary() -> Result<PathBuf> {
 /// # Errors
 /// When they are not built.
 pub fn guests() -> Result<PathBuf> {
-    let path =
-        env::var_os("RUNNER_TEST_GUESTS").map_or_else(|| target().join("guests"), PathBuf::from);
-    ensure!(
-        path.is_dir(),
-        "{} is not there; `cargo xtask build --guests` makes it",
-        path.display()
-    );
+    let path = env::var_os("RUNNER_TEST_GUESTS").map_or_else(|| target().join("guests"), PathBuf::from);
+    ensure!(path.is_dir(), "{} is not there; `cargo xtask build --guests` makes it", path.display());
     Ok(path)
 }
 
@@ -128,8 +118,7 @@ impl Invocation {
     /// Adds an environment variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -150,19 +139,14 @@ impl Invocation {
     /// The program and its arguments.
     pub(crate) fn words(&self) -> Result<Vec<OsString>> {
         let program = binary()?.into_os_string();
-        Ok(std::iter::once(program)
-            .chain(self.arguments.iter().cloned())
-            .collect())
+        Ok(std::iter::once(program).chain(self.arguments.iter().cloned()).collect())
     }
 
     /// A command of these words with the call's surroundings.
     pub(crate) fn command(&self, words: &[OsString]) -> Result<Command> {
         let (program, arguments) = words.split_first().context("no program")?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear();
+        command.args(arguments).current_dir(&self.directory).env_clear();
         for name in ["PATH", "HOME", "LANG", "TMPDIR"] {
             command.envs(env::var_os(name).map(|value| (name, value)));
         }
@@ -206,19 +190,11 @@ impl Invocation {
             thread::sleep(Duration::from_millis(5));
         };
         let text = |bytes: thread::JoinHandle<Vec<u8>>| {
-            let bytes = bytes
-                .join()
-                .map_err(|_| anyhow::anyhow!("a reader panicked"))?;
+            let bytes = bytes.join().map_err(|_| anyhow::anyhow!("a reader panicked"))?;
             String::from_utf8(bytes).context("the output is no text")
         };
-        let ended = Ended {
-            code: status.code(),
-            stdout: text(stdout)?,
-            stderr: text(stderr)?,
-        };
-        writer
-            .join()
-            .map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+        let ended = Ended { code: status.code(), stdout: text(stdout)?, stderr: text(stderr)? };
+        writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
         Ok(ended)
     }
 }

@@ -19,9 +19,7 @@ impl Site {
     /// # Errors
     /// When they cannot be read, changed or written.
     pub fn new(change: impl Fn(&str, String) -> Result<String>) -> Result<Self> {
-        let site = Self {
-            folder: TempDir::with_prefix("runner-site-")?,
-        };
+        let site = Self { folder: TempDir::with_prefix("runner-site-")? };
         for name in ["inventory.json", "policy.json", "platform.json"] {
             let text = fs::read_to_string(root().join("workflows/inventories/demo").join(name))?;
             fs::write(site.path(name), change(name, text)?)?;
@@ -38,15 +36,10 @@ impl Site {
     /// A call of `run` with a shipped workflow and values of `-e`.
     #[must_use]
     pub fn workflow(&self, workflow: &str, extras: &[&str]) -> Invocation {
-        let values = extras
-            .iter()
-            .flat_map(|extra| ["-e".to_owned(), (*extra).to_owned()]);
+        let values = extras.iter().flat_map(|extra| ["-e".to_owned(), (*extra).to_owned()]);
         Invocation::new(["run".to_owned(), format!("workflows/{workflow}.json")])
             .args(values)
-            .args([
-                "--inventory".into(),
-                self.path("inventory.json").into_os_string(),
-            ])
+            .args(["--inventory".into(), self.path("inventory.json").into_os_string()])
             .args(["--releases", "workflows/releases.json"])
             .env("RUNNER_STATE_DIR", self.path("state"))
     }

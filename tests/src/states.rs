@@ -42,24 +42,13 @@ impl Step {
             Self::Updated => Some((
                 Self::BackedUp,
                 "update-all",
-                &[
-                    "no_interactive=True",
-                    "interactive_update=False",
-                    "stop_containers=True",
-                ],
+                &["no_interactive=True", "interactive_update=False", "stop_containers=True"],
             )),
-            Self::FlannelBackedOut => {
-                Some((Self::Updated, "backout-flannel", &["no_interactive=True"]))
-            }
+            Self::FlannelBackedOut => Some((Self::Updated, "backout-flannel", &["no_interactive=True"])),
             Self::BackedOut => Some((
                 Self::FlannelBackedOut,
                 "backout-all",
-                &[
-                    "no_interactive=True",
-                    "interactive_backout=False",
-                    "stop_containers=True",
-                    "delete_pv_data=metrics",
-                ],
+                &["no_interactive=True", "interactive_backout=False", "stop_containers=True", "delete_pv_data=metrics"],
             )),
         }
     }
@@ -119,8 +108,7 @@ impl State {
     pub fn workflow(&self, name: &str, extras: &[&str]) -> Invocation {
         let workflow = format!("workflows/{name}.json");
         let values = extras.iter().flat_map(|extra| ["-e", extra]);
-        self.call(["run", &workflow])
-            .args(values.map(str::to_owned))
+        self.call(["run", &workflow]).args(values.map(str::to_owned))
     }
 }
 
@@ -132,9 +120,7 @@ fn prepared(step: Step) -> Result<PathBuf> {
     let lock = File::create(target.join(format!("{}.lock", step.name())))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     let age = |path: &Path| -> Option<Duration> {
-        SystemTime::now()
-            .duration_since(path.metadata().ok()?.modified().ok()?)
-            .ok()
+        SystemTime::now().duration_since(path.metadata().ok()?.modified().ok()?).ok()
     };
     let done = place.join("done");
     if age(&done).is_some_and(|age| age < MAX_AGE) {
@@ -145,11 +131,7 @@ fn prepared(step: Step) -> Result<PathBuf> {
     }
     let (before, workflow, extras) = step.way().context("a fresh state is not prepared")?;
     let state = State::after(before)?;
-    state
-        .workflow(workflow, extras)
-        .run()?
-        .with(0)
-        .with_context(|| format!("preparing {}", step.name()))?;
+    state.workflow(workflow, extras).run()?.with(0).with_context(|| format!("preparing {}", step.name()))?;
     copy(state.path(), &place.join("state"))?;
     File::create(done)?;
     Ok(place.join("state"))
@@ -161,15 +143,9 @@ fn fingerprint() -> Result<u64> {
     let mut files = vec![binary()?];
     let mut folders = vec![root().join("workflows"), root().join("target/plugins")];
     while let Some(folder) = folders.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                files.push(path)
-            }
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
     files.sort();

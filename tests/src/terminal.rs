@@ -42,19 +42,12 @@ impl Invocation {
     /// # Errors
     /// When it cannot be run, a question does not come, or the process does not end.
     pub fn at_terminal(self, answers: &[Answer]) -> Result<Typed> {
-        let controller =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("no pseudo-terminal")?;
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("no pseudo-terminal")?;
         grantpt(&controller)?;
         unlockpt(&controller)?;
         let name = ptsname(&controller, Vec::new())?;
         let name = name.to_str().context("a pseudo-terminal without a name")?;
-        let end = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(name)
-                .map(Stdio::from)
-        };
+        let end = || OpenOptions::new().read(true).write(true).open(name).map(Stdio::from);
         // A session of its own: /dev/tty is then this terminal and not that of whoever runs the tests.
         let mut words: Vec<OsString> = vec!["setsid".into(), "--ctty".into(), "--wait".into()];
         words.extend(self.words()?);
@@ -79,10 +72,7 @@ impl Invocation {
                     Err(_) => {
                         child.kill()?;
                         child.wait()?;
-                        bail!(
-                            "{:?} was not shown; the terminal showed:\n{all}{since}",
-                            answer.when
-                        );
+                        bail!("{:?} was not shown; the terminal showed:\n{all}{since}", answer.when);
                     }
                 }
             }
@@ -112,11 +102,7 @@ impl Invocation {
         while let Ok(text) = screen.recv_timeout(Duration::from_millis(100)) {
             all.push_str(&text);
         }
-        let ended = Ended {
-            code: status.code(),
-            stdout: String::new(),
-            stderr: all,
-        };
+        let ended = Ended { code: status.code(), stdout: String::new(), stderr: all };
         Ok(Typed { ended, shown })
     }
 }
@@ -140,10 +126,7 @@ fn screen(mut terminal: File) -> mpsc::Receiver<String> {
                 Err(error) => error.valid_up_to(),
             };
             let text: Vec<u8> = rest.drain(..whole).collect();
-            if sender
-                .send(String::from_utf8_lossy(&text).into_owned())
-                .is_err()
-            {
+            if sender.send(String::from_utf8_lossy(&text).into_owned()).is_err() {
                 return;
             }
         }

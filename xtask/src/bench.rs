@@ -18,17 +18,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     let runner = build::everything(true)?;
     let guests = build::guests(&runner)?;
     let hosts: Vec<String> = arguments.hosts.iter().map(u32::to_string).collect();
-    run(cargo([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "runner-bench",
-        "--",
-    ])
-    .arg("--runner")
-    .arg(runner)
-    .arg("--guests")
-    .arg(guests)
-    .args(["--hosts", &hosts.join(",")]))
+    run(cargo(["run", "--quiet", "--release", "--package", "runner-bench", "--"])
+        .arg("--runner")
+        .arg(runner)
+        .arg("--guests")
+        .arg(guests)
+        .args(["--hosts", &hosts.join(",")]))
 }

@@ -46,9 +46,7 @@ pub(crate) fn everything(release: bool) -> Result<PathBuf> {
 pub(crate) fn binary(release: bool) -> Result<PathBuf> {
     let profile: &[&str] = if release { &["--release"] } else { &[] };
     run(cargo(["build", "--package", "runner"]).args(profile))?;
-    let path = target()
-        .join(if release { "release" } else { "debug" })
-        .join("runner");
+    let path = target().join(if release { "release" } else { "debug" }).join("runner");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)
 }
@@ -67,15 +65,9 @@ pub(crate) fn plugins(runner: &Path) -> Result<PathBuf> {
     let into = target().join("plugins");
     fs::create_dir_all(&into).with_context(|| format!("cannot create {}", into.display()))?;
     for name in &names {
-        let component =
-            wasm_output().join(format!("runner_plugin_{}.wasm", name.replace('-', "_")));
+        let component = wasm_output().join(format!("runner_plugin_{}.wasm", name.replace('-', "_")));
         let folder = source.join(name);
-        pack(
-            runner,
-            &component,
-            &folder.join("manifest.json"),
-            &into.join(format!("{name}.wasm")),
-        )?;
+        pack(runner, &component, &folder.join("manifest.json"), &into.join(format!("{name}.wasm")))?;
         let behaviour = folder.join("simulated.json");
         if behaviour.is_file() {
             let to = into.join(format!("{name}.simulated.json"));
@@ -89,23 +81,12 @@ pub(crate) fn plugins(runner: &Path) -> Result<PathBuf> {
 pub(crate) fn guests(runner: &Path) -> Result<PathBuf> {
     let source = root().join("tests/guests");
     need_wasm_target()?;
-    run_wasm(&[
-        "--package".into(),
-        "runner-guests".into(),
-        "--examples".into(),
-    ])?;
+    run_wasm(&["--package".into(), "runner-guests".into(), "--examples".into()])?;
     let into = target().join("guests");
     fs::create_dir_all(&into).with_context(|| format!("cannot create {}", into.display()))?;
     for name in folders_with(&source, "manifest.json")? {
-        let component = wasm_output()
-            .join("examples")
-            .join(format!("{}.wasm", name.replace('-', "_")));
-        pack(
-            runner,
-            &component,
-            &source.join(&name).join("manifest.json"),
-            &into.join(format!("{name}.wasm")),
-        )?;
+        let component = wasm_output().join("examples").join(format!("{}.wasm", name.replace('-', "_")));
+        pack(runner, &component, &source.join(&name).join("manifest.json"), &into.join(format!("{name}.wasm")))?;
     }
     Ok(into)
 }
@@ -119,11 +100,7 @@ fn run_wasm(packages: &[String]) -> Result<()> {
 }
 
 fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<()> {
-    ensure!(
-        component.is_file(),
-        "cargo built no {}",
-        component.display()
-    );
+    ensure!(component.is_file(), "cargo built no {}", component.display());
     let arguments: [OsString; 7] = [
         "plugin".into(),
         "pack".into(),
@@ -139,24 +116,13 @@ fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<(
 /// The compiler must have the standard library of the plugins' target; rustup can add it.
 fn need_wasm_target() -> Result<()> {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let sysroot = output(
-        Command::new(&compiler)
-            .args(["--print", "sysroot"])
-            .current_dir(root()),
-    )?;
-    let library = Path::new(sysroot.trim())
-        .join("lib/rustlib")
-        .join(WASM)
-        .join("lib");
+    let sysroot = output(Command::new(&compiler).args(["--print", "sysroot"]).current_dir(root()))?;
+    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(WASM).join("lib");
     if library.is_dir() {
         return Ok(());
     }
-    eprintln!(
-        "the compiler lacks the target {WASM}, in which plugins are built; asking rustup for it"
-    );
-    let added = run(Command::new("rustup")
-        .args(["target", "add", WASM])
-        .current_dir(root()));
+    eprintln!("the compiler lacks the target {WASM}, in which plugins are built; asking rustup for it");
+    let added = run(Command::new("rustup").args(["target", "add", WASM]).current_dir(root()));
     if let Err(error) = added {
         bail!(
             "plugins cannot be built: {} is not there, and rustup could not add it ({error:#}).\n\
@@ -164,10 +130,6 @@ fn need_wasm_target() -> Result<()> {
             library.display()
         );
     }
-    ensure!(
-        library.is_dir(),
-        "rustup added {WASM} to another toolchain than {}",
-        sysroot.trim()
-    );
+    ensure!(library.is_dir(), "rustup added {WASM} to another toolchain than {}", sysroot.trim());
     Ok(())
 }

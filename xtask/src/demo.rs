@@ -24,27 +24,14 @@ const ACTS: [(&str, &str, &[&str]); 5] = [
     (
         "Update every component to release 2.0",
         "update-all",
-        &[
-            "no_interactive=True",
-            "interactive_update=False",
-            "stop_containers=True",
-        ],
+        &["no_interactive=True", "interactive_update=False", "stop_containers=True"],
     ),
     ("Look at what runs now", "verify-all", &["release=2.0"]),
-    (
-        "Back out flannel, which comes first",
-        "backout-flannel",
-        &["no_interactive=True"],
-    ),
+    ("Back out flannel, which comes first", "backout-flannel", &["no_interactive=True"]),
     (
         "Back out every other component",
         "backout-all",
-        &[
-            "no_interactive=True",
-            "interactive_backout=False",
-            "stop_containers=True",
-            "delete_pv_data=metrics",
-        ],
+        &["no_interactive=True", "interactive_backout=False", "stop_containers=True", "delete_pv_data=metrics"],
     ),
 ];
 
@@ -68,10 +55,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     }
     say("The platform after: every component is back at release 1.0");
     versions(&binary, &state)?;
-    eprintln!(
-        "\nEverything that was done stands in {}: `runner runs list --state-dir {0}`",
-        state.display()
-    );
+    eprintln!("\nEverything that was done stands in {}: `runner runs list --state-dir {0}`", state.display());
     Ok(())
 }
 
@@ -81,11 +65,7 @@ fn versions(binary: &Path, state: &Path) -> Result<()> {
 
 fn runner(binary: &Path, state: &Path, name: &str) -> Command {
     let mut command = Command::new(binary);
-    command
-        .arg(name)
-        .current_dir(root())
-        .arg("--state-dir")
-        .arg(state);
+    command.arg(name).current_dir(root()).arg("--state-dir").arg(state);
     command.args(["--inventory", "workflows/inventories/demo/inventory.json"]);
     command
 }

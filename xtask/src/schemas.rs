@@ -22,11 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     let folder = Path::new(FOLDER);
-    if arguments.check {
-        check(folder)
-    } else {
-        write(folder)
-    }
+    if arguments.check { check(folder) } else { write(folder) }
 }
 
 /// Name and text of each schema file.
@@ -55,28 +51,18 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
     let wanted = schemas()?;
     let mut stale = Vec::new();
     for (name, text) in &wanted {
-        if fs::read_to_string(root().join(folder).join(name))
-            .ok()
-            .as_ref()
-            != Some(text)
-        {
+        if fs::read_to_string(root().join(folder).join(name)).ok().as_ref() != Some(text) {
             stale.push(format!("{name} is not what the types say"));
         }
     }
-    for entry in fs::read_dir(root().join(folder))
-        .with_context(|| format!("cannot list {}", folder.display()))?
-    {
+    for entry in fs::read_dir(root().join(folder)).with_context(|| format!("cannot list {}", folder.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !wanted.contains_key(&name) {
             stale.push(format!("{name} belongs to no type"));
         }
     }
     if !stale.is_empty() {
-        bail!(
-            "{}: {}; `cargo xtask schemas` writes them anew",
-            folder.display(),
-            stale.join(", ")
-        );
+        bail!("{}: {}; `cargo xtask schemas` writes them anew", folder.display(), stale.join(", "));
     }
     Ok(())
 }

@@ -23,15 +23,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
         part("tidy", tidy::check)?;
         part("schemas", || schemas::check(Path::new(schemas::FOLDER)))?;
         part("clippy", || {
-            run(&mut cargo([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--",
-                "-D",
-                "warnings",
-            ]))
+            run(&mut cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
         })?;
     }
     let mut places = None;
@@ -44,21 +36,15 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     part("tests", || {
         let mut command = cargo(["test", "--workspace"]);
         if let Some((runner, guests)) = &places {
-            command
-                .env("RUNNER_TEST_BINARY", runner)
-                .env("RUNNER_TEST_GUESTS", guests);
+            command.env("RUNNER_TEST_BINARY", runner).env("RUNNER_TEST_GUESTS", guests);
         }
         command.args(&arguments.filter);
         run(&mut command)
     })?;
     let seconds = begun.elapsed().as_secs();
     match &arguments.filter {
-        None => println!(
-            "test result: ok. format, tidy, schemas, clippy, build and tests passed in {seconds} s"
-        ),
-        Some(filter) => println!(
-            "tests with {filter:?} in their name passed in {seconds} s; nothing else was checked"
-        ),
+        None => println!("test result: ok. format, tidy, schemas, clippy, build and tests passed in {seconds} s"),
+        Some(filter) => println!("tests with {filter:?} in their name passed in {seconds} s; nothing else was checked"),
     }
     Ok(())
 }

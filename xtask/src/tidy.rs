@@ -21,11 +21,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), line, message: message.into() }
     }
 }
 
@@ -38,8 +34,7 @@ pub(crate) fn command() -> Result<()> {
 /// Fails with every finding.
 pub(crate) fn check() -> Result<()> {
     let sources = source::all()?;
-    let components =
-        crate::workspace::folders_with(&crate::workspace::root().join("plugins"), "manifest.json")?;
+    let components = crate::workspace::folders_with(&crate::workspace::root().join("plugins"), "manifest.json")?;
     let mut findings = Vec::new();
     for source in &sources {
         findings.extend(of_source(source, &components));

@@ -22,9 +22,7 @@ pub(crate) fn target() -> PathBuf {
 /// Names of the folders below `parent` that hold `file`, sorted.
 pub(crate) fn folders_with(parent: &Path, file: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in
-        fs::read_dir(parent).with_context(|| format!("cannot list {}", parent.display()))?
-    {
+    for entry in fs::read_dir(parent).with_context(|| format!("cannot list {}", parent.display()))? {
         let path = entry?.path();
         if path.join(file).is_file()
             && let Some(name) = path.file_name().and_then(OsStr::to_str)
@@ -47,9 +45,7 @@ pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Comman
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     eprintln!("$ {shown}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
     ensure!(status.success(), "`{shown}` failed: {status}");
     Ok(())
 }
@@ -57,32 +53,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Standard output of a command that must succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let output = command.output().with_context(|| format!("cannot run `{shown}`"))?;
     if !output.status.success() {
-        bail!(
-            "`{shown}` failed: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("`{shown}` failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("`{shown}` printed something that is no text"))
+    String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is no text"))
 }
 
 /// A command as one would type it in the checkout.
 fn shown(command: &Command) -> String {
     let root = format!("{}/", root().display());
     let program = Path::new(command.get_program());
-    let name = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    let arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy().replace(&root, ""));
+    let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().replace(&root, ""));
     let words: Vec<String> = std::iter::once(name).chain(arguments).collect();
     words.join(" ")
 }

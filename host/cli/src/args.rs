@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{
-    backups, completions, inventory, platform, plugin, run, runs, verify, versions, workflow,
-};
+use crate::commands::{backups, completions, inventory, platform, plugin, run, runs, verify, versions, workflow};
 use crate::exit::Exit;
 
 /// Backs up, updates, backs out and verifies a platform, one sandboxed plugin per component.
@@ -61,13 +59,7 @@ pub(crate) struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Directory of runs, backup sets and artifacts
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "RUNNER_STATE_DIR",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "DIR", env = "RUNNER_STATE_DIR", hide_env = true)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Write diagnostics to this file (chosen by RUNNER_LOG, else `info`)
     #[arg(long, global = true, value_name = "FILE")]
@@ -78,13 +70,7 @@ pub(crate) struct Common {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Files {
     /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "RUNNER_INVENTORY",
-        hide_env = true
-    )]
+    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
     pub(crate) inventory: Option<PathBuf>,
     /// Policy: what plugins may do [default: policy.json beside the inventory]
     #[arg(long, value_name = "FILE", env = "RUNNER_POLICY", hide_env = true)]
@@ -179,18 +165,12 @@ mod tests {
     fn every_command_teaches_with_an_example() {
         fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
             if command.get_subcommands().next().is_none() {
-                let help = command
-                    .get_after_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 if !help.contains("runner ") {
                     missing.push(path.to_owned());
                 }
             }
-            for inner in command
-                .get_subcommands()
-                .filter(|inner| inner.get_name() != "help")
-            {
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
                 walk(inner, &format!("{path} {}", inner.get_name()), missing);
             }
         }
@@ -216,9 +196,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(cli.common.verbose, 2);
-        let Command::Run(run) = cli.command else {
-            panic!("it is `run`")
-        };
+        let Command::Run(run) = cli.command else { panic!("it is `run`") };
         assert_eq!(run.inputs.extra, ["no_interactive=True", "{\"a\": 1}"]);
         assert_eq!(run.files.inventory, Some(PathBuf::from("hosts.ini")));
     }

@@ -22,11 +22,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            hint: None,
-        }
+        Self { exit, message: message.into(), hint: None }
     }
 
     /// Wrong usage, or a wrong input file.
@@ -65,10 +61,9 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
             | ProjectError::Unavailable(_)
             | ProjectError::Simulated(_) => Some((Exit::Usage, None)),
             ProjectError::Untrusted { .. } => Some((Exit::Refused, None)),
-            ProjectError::Unanswerable(_) => Some((
-                Exit::Unanswerable,
-                Some("begin it at a terminal, or answer in advance".to_owned()),
-            )),
+            ProjectError::Unanswerable(_) => {
+                Some((Exit::Unanswerable, Some("begin it at a terminal, or answer in advance".to_owned())))
+            }
             ProjectError::Store(_) | ProjectError::Journal(_) => Some((Exit::Internal, None)),
             // They stand for what they hold, which the chain of causes does not show.
             ProjectError::Catalog(inner) => judge(inner),
@@ -78,31 +73,26 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
     }
     if let Some(error) = error.downcast_ref::<LockError>() {
         return Some(match error {
-            LockError::Held(_) => (
-                Exit::Locked,
-                Some("wait until it has ended, or stop it with Ctrl-C in its terminal".to_owned()),
-            ),
+            LockError::Held(_) => {
+                (Exit::Locked, Some("wait until it has ended, or stop it with Ctrl-C in its terminal".to_owned()))
+            }
             LockError::Io { .. } => (Exit::Internal, None),
         });
     }
     if let Some(error) = error.downcast_ref::<BackupError>() {
         return Some(match error {
-            BackupError::NoneForUpdate { .. }
-            | BackupError::NoneForBackout { .. }
-            | BackupError::NotWhole { .. } => (
-                Exit::Refused,
-                Some("runner backups list shows what there is".to_owned()),
-            ),
+            BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } | BackupError::NotWhole { .. } => {
+                (Exit::Refused, Some("runner backups list shows what there is".to_owned()))
+            }
             BackupError::Io { .. } | BackupError::Damaged { .. } => (Exit::Internal, None),
         });
     }
     if let Some(error) = error.downcast_ref::<CatalogError>() {
         return Some(match error {
             CatalogError::Engine(_) => (Exit::Internal, None),
-            CatalogError::Missing { .. } => (
-                Exit::Usage,
-                Some("name the directory of the plugins with --plugins".to_owned()),
-            ),
+            CatalogError::Missing { .. } => {
+                (Exit::Usage, Some("name the directory of the plugins with --plugins".to_owned()))
+            }
             CatalogError::Unreadable { .. }
             | CatalogError::Huge { .. }
             | CatalogError::Package { .. }
@@ -131,11 +121,7 @@ pub(crate) fn tell(error: &anyhow::Error) -> (String, Exit) {
         let message = cause.to_string();
         // Some errors name their cause themselves.
         if !text.contains(message.trim()) {
-            text.push_str(if text.is_empty() {
-                "error: "
-            } else {
-                "\n  caused by: "
-            });
+            text.push_str(if text.is_empty() { "error: " } else { "\n  caused by: " });
             text.push_str(&message.trim_end().replace('\n', "\n  "));
         }
     }
@@ -164,38 +150,24 @@ mod tests {
     #[test]
     fn the_chain_is_told_once_with_its_hint() {
         let inner = Problem::usage("no such file").hint("give it with -i");
-        let error = Err::<(), _>(inner)
-            .context("cannot read inventory.json")
-            .unwrap_err();
+        let error = Err::<(), _>(inner).context("cannot read inventory.json").unwrap_err();
         let (text, exit) = tell(&error);
-        assert_eq!(
-            text,
-            "error: cannot read inventory.json\n  caused by: no such file\n  hint: give it with -i\n"
-        );
+        assert_eq!(text, "error: cannot read inventory.json\n  caused by: no such file\n  hint: give it with -i\n");
         assert_eq!(exit, Exit::Usage);
     }
 
     #[test]
     fn a_cause_that_its_error_names_is_not_told_twice() {
         let source = std::io::Error::other("disk on fire");
-        let error = anyhow::Error::new(LockError::Io {
-            path: "/l".to_owned(),
-            source,
-        });
+        let error = anyhow::Error::new(LockError::Io { path: "/l".to_owned(), source });
         let (text, exit) = tell(&error);
         assert_eq!(text.matches("disk on fire").count(), 1, "{text}");
         assert_eq!(exit, Exit::Internal);
-        assert_eq!(
-            tell(&anyhow::Error::new(LockError::Held(None))).1,
-            Exit::Locked
-        );
+        assert_eq!(tell(&anyhow::Error::new(LockError::Held(None))).1, Exit::Locked);
     }
 
     #[test]
     fn what_nobody_judged_is_internal() {
-        assert_eq!(
-            tell(&anyhow::anyhow!("odd")),
-            ("error: odd\n".to_owned(), Exit::Internal)
-        );
+        assert_eq!(tell(&anyhow::anyhow!("odd")), ("error: odd\n".to_owned(), Exit::Internal));
     }
 }

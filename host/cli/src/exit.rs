@@ -88,9 +88,7 @@ impl Exit {
             Self::Succeeded => "everything ended well",
             Self::Internal => "runner itself failed, or a file that it keeps is damaged",
             Self::Usage => "wrong usage, or an input file that is wrong; nothing was begun",
-            Self::Failed => {
-                "a step or a check failed; with `on-failure: back-out`, it was backed out"
-            }
+            Self::Failed => "a step or a check failed; with `on-failure: back-out`, it was backed out",
             Self::Unreachable => "a host or an API did not answer",
             Self::Denied => "a plugin wanted what it is not granted",
             Self::Refused => "a precondition, a gate or a plugin's check said no",
@@ -124,13 +122,7 @@ impl Exit {
     pub(crate) fn help() -> String {
         let mut text = String::from("Exit codes:\n");
         for exit in Self::ALL {
-            let _ = writeln!(
-                text,
-                "  {:>3}  {:<12}  {}",
-                exit.code(),
-                exit.name(),
-                exit.meaning()
-            );
+            let _ = writeln!(text, "  {:>3}  {:<12}  {}", exit.code(), exit.name(), exit.meaning());
         }
         text
     }
@@ -140,13 +132,7 @@ impl Exit {
     pub(crate) fn markdown() -> String {
         let mut text = String::from("| code | name | meaning |\n|---|---|---|\n");
         for exit in Self::ALL {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} |",
-                exit.code(),
-                exit.name(),
-                exit.meaning()
-            );
+            let _ = writeln!(text, "| {} | {} | {} |", exit.code(), exit.name(), exit.meaning());
         }
         text
     }

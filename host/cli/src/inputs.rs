@@ -37,9 +37,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("values.json");
         std::fs::write(&file, "{\"a\": 1}").unwrap();
-        let inputs = Inputs {
-            extra: vec!["b=2".to_owned(), format!("@{}", file.display())],
-        };
+        let inputs = Inputs { extra: vec!["b=2".to_owned(), format!("@{}", file.display())] };
         let read = inputs.read().unwrap();
         assert!(matches!(&read[0], Extra::Pairs(pairs) if pairs.len() == 1));
         assert!(matches!(&read[1], Extra::Json(source) if source.value()["a"] == 1));
@@ -47,11 +45,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_wrong_usage() {
-        let error = Inputs {
-            extra: vec!["@/no/such".to_owned()],
-        }
-        .read()
-        .unwrap_err();
+        let error = Inputs { extra: vec!["@/no/such".to_owned()] }.read().unwrap_err();
         let (text, exit) = crate::error::tell(&error);
         assert_eq!(exit, crate::exit::Exit::Usage);
         assert!(text.contains("/no/such"), "{text}");

@@ -19,38 +19,24 @@ pub(crate) const VARIABLE: &str = "RUNNER_LOG";
 /// # Errors
 /// When the variable is no filter or the file cannot be opened.
 pub(crate) fn start(file: Option<&Path>) -> anyhow::Result<()> {
-    let wanted = std::env::var(VARIABLE)
-        .ok()
-        .filter(|value| !value.is_empty());
+    let wanted = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
     if wanted.is_none() && file.is_none() {
         return Ok(());
     }
     let filter = wanted.unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
-        Problem::usage(format!("{VARIABLE}={filter} is no filter: {error}"))
-            .hint("for example RUNNER_LOG=debug")
+        Problem::usage(format!("{VARIABLE}={filter} is no filter: {error}")).hint("for example RUNNER_LOG=debug")
     })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     let started = match file {
         Some(path) => {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(|error| {
-                    Problem::usage(format!(
-                        "cannot write the log file {}: {error}",
-                        path.display()
-                    ))
+            let file =
+                OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(|error| {
+                    Problem::usage(format!("cannot write the log file {}: {error}", path.display()))
                 })?;
             subscriber.with_writer(Mutex::new(file)).try_init()
         }
         None => subscriber.with_writer(io::stderr).try_init(),
     };
-    started
-        .map_err(|error| anyhow::anyhow!(error))
-        .context("cannot start diagnostics")
+    started.map_err(|error| anyhow::anyhow!(error)).context("cannot start diagnostics")
 }

@@ -27,12 +27,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help goes to standard output, whose reader may have gone away.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Succeeded
-            }
-            .into();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Succeeded }.into();
         }
     };
     let exit = logging::start(cli.common.log_file.as_deref()).and_then(|()| carry_out(&cli));

@@ -26,14 +26,9 @@ pub(crate) fn stderr(text: &str) {
 /// stands in the order in which it is read.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let steers = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(steers) {
-        Cow::Owned(text.replace(steers, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// A JSON document for standard output.
@@ -48,10 +43,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Rows in columns, under their headings. The last column is as wide as it is.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = headings
-        .iter()
-        .map(|heading| heading.chars().count())
-        .collect();
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -87,11 +79,7 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     pub(crate) fn red(self, text: &str) -> String {
@@ -121,10 +109,7 @@ mod tests {
 
     #[test]
     fn text_cannot_steer_the_terminal() {
-        assert_eq!(
-            printable("a\x1b[2Jb\rc\n\td\u{202e}"),
-            "a\u{fffd}[2Jb\u{fffd}c\n\td\u{fffd}"
-        );
+        assert_eq!(printable("a\x1b[2Jb\rc\n\td\u{202e}"), "a\u{fffd}[2Jb\u{fffd}c\n\td\u{fffd}");
         assert!(matches!(printable("plain ü"), Cow::Borrowed(_)));
         let rows = vec![vec!["\x1b]0;x\x07".to_owned()]];
         assert!(!table(&["A"], &rows).contains('\x1b'));
@@ -132,13 +117,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_no_line_ends_in_blanks() {
-        let rows = vec![
-            vec!["a".to_owned(), String::new()],
-            vec!["long-name".to_owned(), "x".to_owned()],
-        ];
-        assert_eq!(
-            table(&["NAME", "VALUE"], &rows),
-            "NAME       VALUE\na\nlong-name  x\n"
-        );
+        let rows = vec![vec!["a".to_owned(), String::new()], vec!["long-name".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["NAME", "VALUE"], &rows), "NAME       VALUE\na\nlong-name  x\n");
     }
 }

@@ -63,8 +63,7 @@ impl Surroundings {
     }
 
     fn cache(&self) -> Option<PathBuf> {
-        self.path("RUNNER_CACHE_DIR")
-            .or_else(|| self.xdg("XDG_CACHE_HOME", ".cache"))
+        self.path("RUNNER_CACHE_DIR").or_else(|| self.xdg("XDG_CACHE_HOME", ".cache"))
     }
 
     /// The folder that holds `plugins` or `workflows`, from there upwards.
@@ -79,8 +78,7 @@ impl Surroundings {
     pub(crate) fn plugins(&self, plugins: &Plugins, workflow: Option<&Path>) -> Vec<PathBuf> {
         let mut directories = plugins.directories.clone();
         if let Some(named) = (self.variable)("RUNNER_PLUGINS") {
-            directories
-                .extend(std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()));
+            directories.extend(std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()));
         }
         let folder = workflow.and_then(Path::parent).unwrap_or(Path::new(""));
         if let Some(project) = self.project(folder) {
@@ -102,52 +100,30 @@ impl Surroundings {
     ///
     /// # Errors
     /// When none is named and there is none.
-    pub(crate) fn inventory(
-        &self,
-        named: Option<&Path>,
-        workflow: Option<&Path>,
-    ) -> anyhow::Result<PathBuf> {
+    pub(crate) fn inventory(&self, named: Option<&Path>, workflow: Option<&Path>) -> anyhow::Result<PathBuf> {
         if let Some(path) = named {
             return Ok(path.to_owned());
         }
-        let beside = workflow.map(|workflow| {
-            workflow
-                .parent()
-                .unwrap_or(Path::new(""))
-                .join(DEMO_INVENTORY)
-        });
+        let beside = workflow.map(|workflow| workflow.parent().unwrap_or(Path::new("")).join(DEMO_INVENTORY));
         let of_project = || {
             let project = self.project(Path::new(""))?;
             let path = project.join("workflows").join(DEMO_INVENTORY);
-            Some(
-                path.strip_prefix(&self.here)
-                    .map(Path::to_owned)
-                    .unwrap_or(path),
-            )
+            Some(path.strip_prefix(&self.here).map(Path::to_owned).unwrap_or(path))
         };
         let found = match workflow {
             Some(_) => beside,
             None => of_project(),
         };
-        found
-            .filter(|path| self.here.join(path).is_file())
-            .ok_or_else(|| {
-                Problem::usage("no inventory is named")
-                    .hint("name it with -i FILE or RUNNER_INVENTORY")
-                    .into()
-            })
+        found.filter(|path| self.here.join(path).is_file()).ok_or_else(|| {
+            Problem::usage("no inventory is named").hint("name it with -i FILE or RUNNER_INVENTORY").into()
+        })
     }
 
     /// Everything that a project is read from.
     ///
     /// # Errors
     /// When a file that must be there is neither named nor found.
-    pub(crate) fn options(
-        &self,
-        common: &Common,
-        files: &Files,
-        workflow: Option<&Path>,
-    ) -> anyhow::Result<Options> {
+    pub(crate) fn options(&self, common: &Common, files: &Files, workflow: Option<&Path>) -> anyhow::Result<Options> {
         if let Some(path) = workflow
             && let Err(error) = std::fs::metadata(self.here.join(path))
         {
@@ -157,10 +133,7 @@ impl Surroundings {
         let inventory = self.inventory(files.inventory.as_deref(), workflow)?;
         let beside = |name: &str| inventory.parent().unwrap_or(Path::new("")).join(name);
         let exists = |path: &PathBuf| self.here.join(path).is_file();
-        let policy = files
-            .policy
-            .clone()
-            .unwrap_or_else(|| beside("policy.json"));
+        let policy = files.policy.clone().unwrap_or_else(|| beside("policy.json"));
         if files.policy.is_none() && !exists(&policy) {
             let message = format!("no policy is named, and there is no {}", policy.display());
             return Err(Problem::usage(message)
@@ -169,25 +142,11 @@ impl Surroundings {
         }
         let releases = files.releases.clone().or_else(|| {
             let beside_workflow = workflow
-                .map(|workflow| {
-                    workflow
-                        .parent()
-                        .unwrap_or(Path::new(""))
-                        .join("releases.json")
-                })
-                .or_else(|| {
-                    self.project(Path::new(""))
-                        .map(|project| project.join("workflows/releases.json"))
-                });
-            Some(beside("releases.json"))
-                .filter(exists)
-                .or(beside_workflow.filter(exists))
+                .map(|workflow| workflow.parent().unwrap_or(Path::new("")).join("releases.json"))
+                .or_else(|| self.project(Path::new("")).map(|project| project.join("workflows/releases.json")));
+            Some(beside("releases.json")).filter(exists).or(beside_workflow.filter(exists))
         });
-        let lock = files
-            .plugins
-            .lock
-            .clone()
-            .unwrap_or_else(|| lock_beside(&policy));
+        let lock = files.plugins.lock.clone().unwrap_or_else(|| lock_beside(&policy));
         Ok(Options {
             workflow: workflow.map(Path::to_owned),
             inventory,
@@ -204,10 +163,7 @@ impl Surroundings {
 
 /// The lock file that belongs to a policy.
 pub(crate) fn lock_beside(policy: &Path) -> PathBuf {
-    policy
-        .parent()
-        .unwrap_or(Path::new(""))
-        .join("plugins.lock.json")
+    policy.parent().unwrap_or(Path::new("")).join("plugins.lock.json")
 }
 
 #[cfg(test)]
@@ -229,11 +185,7 @@ mod tests {
     }
 
     fn at(here: &Path, variable: fn(&str) -> Option<OsString>) -> Surroundings {
-        Surroundings {
-            variable,
-            here: here.to_owned(),
-            program: Some(PathBuf::from("/opt/runner/runner")),
-        }
+        Surroundings { variable, here: here.to_owned(), program: Some(PathBuf::from("/opt/runner/runner")) }
     }
 
     fn project() -> tempfile::TempDir {
@@ -251,122 +203,56 @@ mod tests {
     }
 
     fn common() -> Common {
-        Common {
-            state_dir: Some(PathBuf::from("/s")),
-            ..Common::default()
-        }
+        Common { state_dir: Some(PathBuf::from("/s")), ..Common::default() }
     }
 
     #[test]
     fn a_workflow_brings_its_surroundings() {
         let folder = project();
         let options = at(folder.path(), nothing)
-            .options(
-                &common(),
-                &Files::default(),
-                Some(Path::new("workflows/update-all.json")),
-            )
+            .options(&common(), &Files::default(), Some(Path::new("workflows/update-all.json")))
             .unwrap();
-        assert_eq!(
-            options.inventory,
-            Path::new("workflows/inventories/demo/inventory.json")
-        );
-        assert_eq!(
-            options.policy,
-            Path::new("workflows/inventories/demo/policy.json")
-        );
-        assert_eq!(
-            options.releases.as_deref(),
-            Some(Path::new("workflows/releases.json"))
-        );
-        assert_eq!(
-            options.lock.as_deref(),
-            Some(Path::new("workflows/inventories/demo/plugins.lock.json"))
-        );
+        assert_eq!(options.inventory, Path::new("workflows/inventories/demo/inventory.json"));
+        assert_eq!(options.policy, Path::new("workflows/inventories/demo/policy.json"));
+        assert_eq!(options.releases.as_deref(), Some(Path::new("workflows/releases.json")));
+        assert_eq!(options.lock.as_deref(), Some(Path::new("workflows/inventories/demo/plugins.lock.json")));
         assert_eq!(
             options.plugins,
-            [
-                folder.path().join("target/plugins"),
-                folder.path().join("plugins"),
-                PathBuf::from("/opt/runner/plugins")
-            ]
+            [folder.path().join("target/plugins"), folder.path().join("plugins"), PathBuf::from("/opt/runner/plugins")]
         );
     }
 
     #[test]
     fn without_a_workflow_the_project_around_us_counts() {
         let folder = project();
-        let options = at(&folder.path().join("plugins/etcd"), nothing)
-            .options(&common(), &Files::default(), None)
-            .unwrap();
-        assert_eq!(
-            options.inventory,
-            folder
-                .path()
-                .join("workflows/inventories/demo/inventory.json")
-        );
-        assert_eq!(
-            options.releases,
-            Some(folder.path().join("workflows/releases.json"))
-        );
+        let options =
+            at(&folder.path().join("plugins/etcd"), nothing).options(&common(), &Files::default(), None).unwrap();
+        assert_eq!(options.inventory, folder.path().join("workflows/inventories/demo/inventory.json"));
+        assert_eq!(options.releases, Some(folder.path().join("workflows/releases.json")));
     }
 
     #[test]
     fn what_is_missing_is_named_with_the_option() {
         let folder = tempfile::tempdir().unwrap();
         let surroundings = at(folder.path(), nothing);
-        let error = surroundings
-            .options(&common(), &Files::default(), None)
-            .unwrap_err();
+        let error = surroundings.options(&common(), &Files::default(), None).unwrap_err();
         assert!(crate::error::tell(&error).0.contains("-i FILE"), "{error}");
-        let error = surroundings
-            .options(
-                &common(),
-                &Files::default(),
-                Some(Path::new("no-such.json")),
-            )
-            .unwrap_err();
+        let error = surroundings.options(&common(), &Files::default(), Some(Path::new("no-such.json"))).unwrap_err();
         assert!(error.to_string().contains("no-such.json"), "{error}");
-        let files = Files {
-            inventory: Some(PathBuf::from("hosts.ini")),
-            ..Files::default()
-        };
+        let files = Files { inventory: Some(PathBuf::from("hosts.ini")), ..Files::default() };
         let error = surroundings.options(&common(), &files, None).unwrap_err();
-        assert!(
-            crate::error::tell(&error).0.contains("--policy FILE"),
-            "{error}"
-        );
+        assert!(crate::error::tell(&error).0.contains("--policy FILE"), "{error}");
     }
 
     #[test]
     fn directories_follow_options_then_variables() {
         let surroundings = at(Path::new("/nowhere"), home);
         let plugins = surroundings.plugins(&Plugins::default(), None);
-        assert_eq!(
-            plugins,
-            [
-                Path::new("/a"),
-                Path::new("/b"),
-                Path::new("/opt/runner/plugins")
-            ]
-        );
-        let named = Plugins {
-            directories: vec![PathBuf::from("/first")],
-            lock: None,
-        };
-        assert_eq!(
-            surroundings.plugins(&named, None)[..2],
-            [Path::new("/first"), Path::new("/a")]
-        );
+        assert_eq!(plugins, [Path::new("/a"), Path::new("/b"), Path::new("/opt/runner/plugins")]);
+        let named = Plugins { directories: vec![PathBuf::from("/first")], lock: None };
+        assert_eq!(surroundings.plugins(&named, None)[..2], [Path::new("/first"), Path::new("/a")]);
         assert_eq!(surroundings.state(&common()).unwrap(), Path::new("/s"));
-        assert_eq!(
-            surroundings.xdg("XDG_STATE_HOME", ".local/state"),
-            Some("/home/ann/.local/state/runner".into())
-        );
-        assert!(
-            at(Path::new("/"), nothing)
-                .xdg("XDG_STATE_HOME", ".local/state")
-                .is_none()
-        );
+        assert_eq!(surroundings.xdg("XDG_STATE_HOME", ".local/state"), Some("/home/ann/.local/state/runner".into()));
+        assert!(at(Path::new("/"), nothing).xdg("XDG_STATE_HOME", ".local/state").is_none());
     }
 }

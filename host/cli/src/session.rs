@@ -12,9 +12,7 @@ use crate::args::RunOutput;
 use crate::console::{Console, InAdvance, Terminal, operator};
 use crate::exit::Exit;
 use crate::out::Paint;
-use crate::reporter::{
-    Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording,
-};
+use crate::reporter::{Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording};
 use crate::signals::{self, Stoppable};
 
 /// How a run is shown and steered.
@@ -37,9 +35,7 @@ impl Session<'_> {
     /// # Errors
     /// When the run cannot begin, or its journal cannot be written.
     pub(crate) fn carry_out(&self, plan: &Plan) -> anyhow::Result<RunSummary> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let terminal = Terminal::open();
         let reporters = Arc::new(Reporters::start(self.reporters(terminal.is_some()))?);
         let summary = runtime.block_on(self.run(plan, terminal, &reporters));
@@ -64,11 +60,7 @@ impl Session<'_> {
             .prompts(self.project.world())
             .into_iter()
             .filter_map(|prompt| {
-                Some(InAdvance {
-                    component: prompt.component,
-                    key: prompt.key,
-                    option: prompt.option?,
-                })
+                Some(InAdvance { component: prompt.component, key: prompt.key, option: prompt.option? })
             })
             .collect();
         let who = operator();
@@ -88,11 +80,7 @@ impl Session<'_> {
         let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
         let is_terminal = io::stderr().is_terminal();
         if self.told {
-            let wording = Wording::new(
-                self.verbosity,
-                Paint::for_stderr(),
-                interactive && is_terminal,
-            );
+            let wording = Wording::new(self.verbosity, Paint::for_stderr(), interactive && is_terminal);
             // A dumb terminal cannot move its cursor.
             let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
             reporters.push(if is_terminal && able {
@@ -133,21 +121,13 @@ impl Session<'_> {
 
 /// Commands that lead on after a bad end.
 fn next(summary: &RunSummary, again: &str) -> Vec<String> {
-    let show = format!(
-        "runner runs journal {}    # what it did, call by call",
-        summary.run
-    );
+    let show = format!("runner runs journal {}    # what it did, call by call", summary.run);
     let mut next = Vec::new();
     match summary.outcome {
         RunOutcome::Succeeded => return next,
         RunOutcome::Denied => {
-            next.push(
-                "add the grant lines quoted above to the policy, if that is what you want; then"
-                    .to_owned(),
-            );
-            next.push(format!(
-                "{again}    # goes on where this run stopped: what is done is not done again"
-            ));
+            next.push("add the grant lines quoted above to the policy, if that is what you want; then".to_owned());
+            next.push(format!("{again}    # goes on where this run stopped: what is done is not done again"));
         }
         RunOutcome::Refused => {
             next.push("mend what was refused; then".to_owned());
@@ -162,18 +142,14 @@ fn next(summary: &RunSummary, again: &str) -> Vec<String> {
             next.push(again.to_owned());
         }
         RunOutcome::Unreachable | RunOutcome::Failed | RunOutcome::Cancelled => {
-            next.push(format!(
-                "{again}    # once the cause is mended; what is done is not done again"
-            ));
+            next.push(format!("{again}    # once the cause is mended; what is done is not done again"));
         }
         RunOutcome::InDoubt => {
             next.push("look at the host: did the effect named above happen? then".to_owned());
             next.push(format!("{again}    # what is done is not done again"));
         }
         RunOutcome::BackedOut => next.push(format!("{again}    # once the cause is mended")),
-        RunOutcome::Stuck => {
-            next.push("mend what keeps the backout from ending, by hand if need be".to_owned())
-        }
+        RunOutcome::Stuck => next.push("mend what keeps the backout from ending, by hand if need be".to_owned()),
     }
     next.push(show);
     next
@@ -183,19 +159,10 @@ fn next(summary: &RunSummary, again: &str) -> Vec<String> {
 pub(crate) fn this_command() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     };
-    let words = std::env::args_os()
-        .skip(1)
-        .map(|word| quoted(word.to_string_lossy().into_owned()));
-    std::iter::once("runner".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("runner".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Tells a machine that a run could not begin, in the form it asked for. Events and tests there are none.
@@ -257,10 +224,7 @@ mod tests {
             RunOutcome::Stuck,
         ] {
             let next = next(&summary(outcome), "runner run w.json");
-            assert!(
-                next.iter().any(|line| line.starts_with("runner ")),
-                "{outcome}: {next:?}"
-            );
+            assert!(next.iter().any(|line| line.starts_with("runner ")), "{outcome}: {next:?}");
         }
     }
 }

@@ -79,9 +79,7 @@ impl Backups {
     /// # Errors
     /// When it cannot be made.
     pub fn open(directory: &Path) -> Result<Self, BackupError> {
-        let backups = Self {
-            directory: directory.to_owned(),
-        };
+        let backups = Self { directory: directory.to_owned() };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -91,10 +89,7 @@ impl Backups {
     }
 
     fn failed(&self, path: &Path, source: std::io::Error) -> BackupError {
-        BackupError::Io {
-            path: path.display().to_string(),
-            source,
-        }
+        BackupError::Io { path: path.display().to_string(), source }
     }
 
     /// Writes a set whole or not at all, in place of an earlier state of it.
@@ -104,9 +99,7 @@ impl Backups {
     pub fn save(&self, set: &BackupSet) -> Result<(), BackupError> {
         let path = self.directory.join(format!("{}.json", set.id));
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .tempfile_in(&self.directory)?;
+            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.directory)?;
             serde_json::to_writer_pretty(&mut file, set)?;
             file.write_all(b"\n")?;
             file.as_file().sync_all()?;
@@ -121,13 +114,10 @@ impl Backups {
     /// # Errors
     /// When a set cannot be read: one that is passed over in silence could be the one that matters.
     pub fn list(&self, platform: &str) -> Result<Vec<BackupSet>, BackupError> {
-        let entries =
-            fs::read_dir(&self.directory).map_err(|source| self.failed(&self.directory, source))?;
+        let entries = fs::read_dir(&self.directory).map_err(|source| self.failed(&self.directory, source))?;
         let mut sets = Vec::new();
         for entry in entries {
-            let path = entry
-                .map_err(|source| self.failed(&self.directory, source))?
-                .path();
+            let path = entry.map_err(|source| self.failed(&self.directory, source))?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -145,17 +135,10 @@ impl Backups {
         struct Versioned {
             format: runner_types::FormatVersion,
         }
-        let damaged = |reason: String| BackupError::Damaged {
-            path: path.display().to_string(),
-            reason,
-        };
+        let damaged = |reason: String| BackupError::Damaged { path: path.display().to_string(), reason };
         let text = fs::read(path).map_err(|source| self.failed(path, source))?;
-        let versioned: Versioned =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        versioned
-            .format
-            .check()
-            .map_err(|error| damaged(error.to_string()))?;
+        let versioned: Versioned = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        versioned.format.check().map_err(|error| damaged(error.to_string()))?;
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
     }
 
@@ -165,9 +148,7 @@ impl Backups {
     /// When sets cannot be read.
     pub fn bound(&self, platform: &str, component: &str) -> Result<Option<BackupSet>, BackupError> {
         let sets = self.list(platform)?;
-        Ok(sets
-            .into_iter()
-            .find(|set| set.component == component && set.bound_to.is_some()))
+        Ok(sets.into_iter().find(|set| set.component == component && set.bound_to.is_some()))
     }
 
     /// Binds an update to the set that a backout of it will use.
@@ -177,16 +158,9 @@ impl Backups {
     ///
     /// # Errors
     /// When no set is complete, verified, of one release and younger than `max_age`.
-    pub async fn bind(
-        &self,
-        store: &dyn Store,
-        wanted: &Binding<'_>,
-    ) -> Result<BackupSet, BackupError> {
-        let sets: Vec<BackupSet> = self
-            .list(wanted.platform)?
-            .into_iter()
-            .filter(|set| set.component == wanted.component)
-            .collect();
+    pub async fn bind(&self, store: &dyn Store, wanted: &Binding<'_>) -> Result<BackupSet, BackupError> {
+        let sets: Vec<BackupSet> =
+            self.list(wanted.platform)?.into_iter().filter(|set| set.component == wanted.component).collect();
         let bound = sets.iter().find(|set| set.bound_to.is_some());
         let mut reasons = Vec::new();
         let mut candidate = None;
@@ -204,10 +178,7 @@ impl Backups {
             (Some(bound), _) => bound,
             (None, Some(candidate)) => candidate,
             (None, None) => {
-                return Err(BackupError::NoneForUpdate {
-                    component: wanted.component.to_owned(),
-                    reasons,
-                });
+                return Err(BackupError::NoneForUpdate { component: wanted.component.to_owned(), reasons });
             }
         };
         verify(store, chosen).await?;
@@ -215,14 +186,8 @@ impl Backups {
         if chosen.bound_to.is_none() {
             chosen.bound_to = Some(wanted.run.to_owned());
             self.save(&chosen)?;
-            for other in sets
-                .iter()
-                .filter(|set| set.id != chosen.id && set.bound_to.is_some())
-            {
-                let released = BackupSet {
-                    bound_to: None,
-                    ..other.clone()
-                };
+            for other in sets.iter().filter(|set| set.id != chosen.id && set.bound_to.is_some()) {
+                let released = BackupSet { bound_to: None, ..other.clone() };
                 self.save(&released)?;
             }
         }
@@ -241,9 +206,7 @@ impl Backups {
     ) -> Result<BackupSet, BackupError> {
         let set = self
             .bound(platform, component)?
-            .ok_or_else(|| BackupError::NoneForBackout {
-                component: component.to_owned(),
-            })?;
+            .ok_or_else(|| BackupError::NoneForBackout { component: component.to_owned() })?;
         verify(store, &set).await?;
         Ok(set)
     }
@@ -253,10 +216,7 @@ impl Backups {
     /// # Errors
     /// When the file system fails.
     pub fn release(&self, set: &BackupSet) -> Result<(), BackupError> {
-        self.save(&BackupSet {
-            bound_to: None,
-            ..set.clone()
-        })
+        self.save(&BackupSet { bound_to: None, ..set.clone() })
     }
 }
 
@@ -285,11 +245,7 @@ fn usable(set: &BackupSet, wanted: &Binding<'_>) -> Result<(), String> {
     let age = wanted.now.since(set.created);
     if age > wanted.max_age {
         let hours = |span: Duration| span.as_secs().div_ceil(3600);
-        return Err(format!(
-            "is {} h old, and at most {} h is allowed",
-            hours(age),
-            hours(wanted.max_age)
-        ));
+        return Err(format!("is {} h old, and at most {} h is allowed", hours(age), hours(wanted.max_age)));
     }
     Ok(())
 }
@@ -304,38 +260,24 @@ fn replaces(candidate: &BackupSet, bound: &BackupSet) -> bool {
 /// Names the first artifact that is not.
 pub async fn verify(store: &dyn Store, set: &BackupSet) -> Result<(), BackupError> {
     for artifact in set.artifacts() {
-        store
-            .verify(artifact.digest.as_str())
-            .await
-            .map_err(|source| BackupError::NotWhole {
-                set: set.id.clone(),
-                component: set.component.clone(),
-                name: artifact.name.clone(),
-                source,
-            })?;
+        store.verify(artifact.digest.as_str()).await.map_err(|source| BackupError::NotWhole {
+            set: set.id.clone(),
+            component: set.component.clone(),
+            name: artifact.name.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
 
 /// The release that all these versions of a component belong to, when it is one.
 #[must_use]
-pub fn release_of(
-    releases: &Releases,
-    component: &str,
-    versions: &[ComponentVersion],
-) -> Option<String> {
+pub fn release_of(releases: &Releases, component: &str, versions: &[ComponentVersion]) -> Option<String> {
     let matches = |release: &&String| {
-        let Some(wanted) = releases
-            .releases
-            .get(*release)
-            .and_then(|release| release.get(component))
-        else {
+        let Some(wanted) = releases.releases.get(*release).and_then(|release| release.get(component)) else {
             return false;
         };
-        let mut known = versions
-            .iter()
-            .filter_map(|found| Some((wanted.versions.get(&found.part)?, found)))
-            .peekable();
+        let mut known = versions.iter().filter_map(|found| Some((wanted.versions.get(&found.part)?, found))).peekable();
         known.peek().is_some() && known.all(|(wanted, found)| *wanted == found.version)
     };
     releases.releases.keys().find(matches).cloned()
@@ -360,11 +302,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let backups = Backups::open(&home.path().join("sets")).unwrap();
         let store = DirectoryStore::open(&home.path().join("store")).unwrap();
-        Home {
-            _home: home,
-            backups,
-            store,
-        }
+        Home { _home: home, backups, store }
     }
 
     async fn set(home: &Home, id: &str, age: Duration, release: Option<&str>) -> BackupSet {
@@ -400,13 +338,7 @@ mod tests {
     }
 
     fn wanted(run: &str) -> Binding<'_> {
-        Binding {
-            platform: "p",
-            component: "db",
-            run,
-            max_age: DAY,
-            now: Timestamp::from_unix_millis(NOW),
-        }
+        Binding { platform: "p", component: "db", run, max_age: DAY, now: Timestamp::from_unix_millis(NOW) }
     }
 
     #[tokio::test]
@@ -414,83 +346,34 @@ mod tests {
         let home = home();
         set(&home, "old", DAY * 3, Some("1.0")).await;
         set(&home, "mixed", DAY / 4, None).await;
-        let error = home
-            .backups
-            .bind(&home.store, &wanted("u1"))
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("old is 72 h old") && error.contains("mixed was taken while"),
-            "{error}"
-        );
+        let error = home.backups.bind(&home.store, &wanted("u1")).await.unwrap_err().to_string();
+        assert!(error.contains("old is 72 h old") && error.contains("mixed was taken while"), "{error}");
     }
 
     #[tokio::test]
     async fn a_repeated_update_keeps_its_first_set() {
         let home = home();
         set(&home, "first", DAY / 2, Some("1.0")).await;
-        assert_eq!(
-            home.backups
-                .bind(&home.store, &wanted("u1"))
-                .await
-                .unwrap()
-                .id,
-            "first"
-        );
+        assert_eq!(home.backups.bind(&home.store, &wanted("u1")).await.unwrap().id, "first");
         set(&home, "again", DAY / 4, Some("1.0")).await;
         set(&home, "mixed", DAY / 8, None).await;
-        assert_eq!(
-            home.backups
-                .bind(&home.store, &wanted("u2"))
-                .await
-                .unwrap()
-                .id,
-            "first"
-        );
+        assert_eq!(home.backups.bind(&home.store, &wanted("u2")).await.unwrap().id, "first");
         set(&home, "later", DAY / 16, Some("2.0")).await;
-        assert_eq!(
-            home.backups
-                .bind(&home.store, &wanted("u3"))
-                .await
-                .unwrap()
-                .id,
-            "later"
-        );
-        assert_eq!(
-            home.backups
-                .for_backout(&home.store, "p", "db")
-                .await
-                .unwrap()
-                .id,
-            "later"
-        );
+        assert_eq!(home.backups.bind(&home.store, &wanted("u3")).await.unwrap().id, "later");
+        assert_eq!(home.backups.for_backout(&home.store, "p", "db").await.unwrap().id, "later");
     }
 
     #[tokio::test]
     async fn a_backout_wants_an_update_and_whole_data() {
         let home = home();
         let made = set(&home, "first", DAY / 2, Some("1.0")).await;
-        let none = home
-            .backups
-            .for_backout(&home.store, "p", "db")
-            .await
-            .unwrap_err();
+        let none = home.backups.for_backout(&home.store, "p", "db").await.unwrap_err();
         assert!(matches!(none, BackupError::NoneForBackout { .. }));
         home.backups.bind(&home.store, &wanted("u1")).await.unwrap();
         let digest = made.artifacts().next().unwrap().digest.to_string();
-        let file = home
-            ._home
-            .path()
-            .join("store")
-            .join(&digest[..2])
-            .join(&digest);
+        let file = home._home.path().join("store").join(&digest[..2]).join(&digest);
         fs::write(file, "other").unwrap();
-        let damaged = home
-            .backups
-            .for_backout(&home.store, "p", "db")
-            .await
-            .unwrap_err();
+        let damaged = home.backups.for_backout(&home.store, "p", "db").await.unwrap_err();
         assert!(matches!(damaged, BackupError::NotWhole { .. }), "{damaged}");
     }
 
@@ -498,15 +381,8 @@ mod tests {
     async fn a_set_that_cannot_be_read_is_not_passed_over() {
         let home = home();
         set(&home, "first", DAY / 2, Some("1.0")).await;
-        fs::write(
-            home._home.path().join("sets/second.json"),
-            "{\"format\": 99}",
-        )
-        .unwrap();
+        fs::write(home._home.path().join("sets/second.json"), "{\"format\": 99}").unwrap();
         let error = home.backups.list("p").unwrap_err().to_string();
-        assert!(
-            error.contains("second.json") && error.contains("newer"),
-            "{error}"
-        );
+        assert!(error.contains("second.json") && error.contains("newer"), "{error}");
     }
 }

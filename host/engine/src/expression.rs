@@ -34,24 +34,15 @@ impl Scope {
     #[must_use]
     pub fn over(&self, below: &Self) -> Self {
         let mut scope = below.clone();
-        scope.variables.extend(
-            self.variables
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        scope.variables.extend(self.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
         scope
     }
 
     /// Whether an expression only names what is known here.
     #[must_use]
     pub fn knows(&self, text: &str) -> bool {
-        compile(text).is_ok_and(|program| {
-            program
-                .references()
-                .variables()
-                .iter()
-                .all(|name| self.variables.contains_key(*name))
-        })
+        compile(text)
+            .is_ok_and(|program| program.references().variables().iter().all(|name| self.variables.contains_key(*name)))
     }
 
     /// Evaluates an expression.
@@ -59,10 +50,7 @@ impl Scope {
     /// # Errors
     /// When it is no CEL, or names what does not exist.
     pub fn evaluate(&self, text: &str) -> Result<Value, ExpressionError> {
-        let error = |reason: String| ExpressionError {
-            text: text.to_owned(),
-            reason,
-        };
+        let error = |reason: String| ExpressionError { text: text.to_owned(), reason };
         let program = compile(text)?;
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         for name in program.references().variables() {
@@ -70,9 +58,7 @@ impl Scope {
                 context.add_variable_from_value(name, value.clone());
             }
         }
-        let value = program
-            .execute(&context)
-            .map_err(|failure| error(failure.to_string()))?;
+        let value = program.execute(&context).map_err(|failure| error(failure.to_string()))?;
         to_json(&value).map_err(error)
     }
 
@@ -111,12 +97,7 @@ impl Scope {
                 Some(expression) => self.evaluate(expression)?,
                 None => Value::String(self.text(text)?),
             },
-            Value::Array(items) => Value::Array(
-                items
-                    .iter()
-                    .map(|item| self.resolve(item))
-                    .collect::<Result<_, _>>()?,
-            ),
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.resolve(item)).collect::<Result<_, _>>()?),
             Value::Object(fields) => Value::Object(self.resolve_all(fields)?),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         })
@@ -130,10 +111,7 @@ impl Scope {
         &self,
         fields: impl IntoIterator<Item = (&'a String, &'a Value)>,
     ) -> Result<Map<String, Value>, ExpressionError> {
-        fields
-            .into_iter()
-            .map(|(name, value)| Ok((name.clone(), self.resolve(value)?)))
-            .collect()
+        fields.into_iter().map(|(name, value)| Ok((name.clone(), self.resolve(value)?))).collect()
     }
 
     /// Whether every expression in the value only names what is known here.
@@ -153,10 +131,7 @@ impl Scope {
     }
 
     fn text(&self, template: &str) -> Result<String, ExpressionError> {
-        let error = |reason: String| ExpressionError {
-            text: template.to_owned(),
-            reason,
-        };
+        let error = |reason: String| ExpressionError { text: template.to_owned(), reason };
         let mut out = String::new();
         for segment in segments(template).map_err(|wrong| error(wrong.to_string()))? {
             match segment {
@@ -191,9 +166,7 @@ mod tests {
 
     #[test]
     fn one_expression_keeps_its_type() {
-        let value = scope()
-            .resolve(&json!({"a": "${inputs.n + 1}", "b": ["v${inputs.release}"], "c": 1}))
-            .unwrap();
+        let value = scope().resolve(&json!({"a": "${inputs.n + 1}", "b": ["v${inputs.release}"], "c": 1})).unwrap();
         assert_eq!(value, json!({"a": 4, "b": ["v2.0"], "c": 1}));
     }
 
@@ -206,29 +179,15 @@ mod tests {
 
     #[test]
     fn conditions_are_true_or_false() {
-        assert!(
-            scope()
-                .holds(Some(&Expr("inputs.n > 2".to_owned())))
-                .unwrap()
-        );
+        assert!(scope().holds(Some(&Expr("inputs.n > 2".to_owned()))).unwrap());
         assert!(scope().holds(None).unwrap());
-        assert!(
-            scope()
-                .holds(Some(&Expr("inputs.n".to_owned())))
-                .unwrap_err()
-                .reason
-                .contains("not true or false")
-        );
+        assert!(scope().holds(Some(&Expr("inputs.n".to_owned()))).unwrap_err().reason.contains("not true or false"));
     }
 
     #[test]
     fn null_never_becomes_text() {
         let mut scope = scope();
         scope.set("host", &json!({"internal_ip": null}));
-        assert!(
-            scope
-                .render(&Template("to [${host.internal_ip}]".to_owned()))
-                .is_err()
-        );
+        assert!(scope.render(&Template("to [${host.internal_ip}]".to_owned())).is_err());
     }
 }

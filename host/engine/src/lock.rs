@@ -40,10 +40,7 @@ pub enum LockError {
 
 fn holder(holder: &Option<Holder>) -> String {
     holder.as_ref().map_or_else(String::new, |holder| {
-        format!(
-            ": run {} by {} since {} (process {})",
-            holder.run, holder.operator, holder.since, holder.process
-        )
+        format!(": run {} by {} since {} (process {})", holder.run, holder.operator, holder.since, holder.process)
     })
 }
 
@@ -59,16 +56,9 @@ impl PlatformLock {
     /// # Errors
     /// When another operation holds it or the file system fails.
     pub fn take(path: &Path, holder: &Holder) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io {
-            path: path.display().to_string(),
-            source,
-        };
+        let failed = |source| LockError::Io { path: path.display().to_string(), source };
         if let Some(directory) = path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(failed)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         }
         let mut file = OpenOptions::new()
             .read(true)
@@ -109,19 +99,13 @@ mod tests {
         let path = home.path().join("locks/p.lock");
         let holder = Holder {
             run: "r1".to_owned(),
-            operator: Operator {
-                user: "ann".to_owned(),
-                host: "bastion".to_owned(),
-            },
+            operator: Operator { user: "ann".to_owned(), host: "bastion".to_owned() },
             since: Timestamp::from_unix_millis(0),
             process: 7,
         };
         let held = PlatformLock::take(&path, &holder).unwrap();
         let refused = PlatformLock::take(&path, &holder).unwrap_err().to_string();
-        assert!(
-            refused.contains("run r1 by ann@bastion since 1970-01-01"),
-            "{refused}"
-        );
+        assert!(refused.contains("run r1 by ann@bastion since 1970-01-01"), "{refused}");
         drop(held);
         PlatformLock::take(&path, &holder).unwrap();
     }

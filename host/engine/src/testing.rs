@@ -6,22 +6,18 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use runner_types::{
-    AnsweredBy, ApiVersion, Connection, Digest, EventKind, FileDigest, FormatVersion, Inventory,
-    Line, Operation, Operator, Policy, PromptSpec, RunHeader, SourceFile, Target, Timestamp,
+    AnsweredBy, ApiVersion, Connection, Digest, EventKind, FileDigest, FormatVersion, Inventory, Line, Operation,
+    Operator, Policy, PromptSpec, RunHeader, SourceFile, Target, Timestamp,
 };
 use serde_json::Value;
 
 use crate::artifacts::DirectoryStore;
 use crate::contract::systemd::{
-    Capability as Systemd, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder,
-    UnitChange, UnitOrder, UnitQuery, UnitRef, UnitStatus,
+    Capability as Systemd, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder,
+    UnitQuery, UnitRef, UnitStatus,
 };
-use crate::contract::{
-    Backend, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported,
-};
-use crate::gate::{
-    Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform, Reply, Wanted,
-};
+use crate::contract::{Backend, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported};
+use crate::gate::{Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform, Reply, Wanted};
 use crate::journal::Journal;
 
 /// Units of hosts, by `host/unit`, and everything that was asked of them.
@@ -47,13 +43,7 @@ impl Script {
     }
 
     fn status_of(&self, host: &str, unit: &str) -> UnitStatus {
-        let active = self
-            .active
-            .lock()
-            .unwrap()
-            .get(&format!("{host}/{unit}"))
-            .copied()
-            .unwrap_or(false);
+        let active = self.active.lock().unwrap().get(&format!("{host}/{unit}")).copied().unwrap_or(false);
         UnitStatus {
             unit: unit.to_owned(),
             load_state: "loaded".to_owned(),
@@ -68,12 +58,7 @@ impl Script {
         }
     }
 
-    async fn change(
-        &self,
-        orders: Vec<(String, String)>,
-        to: bool,
-        verb: &str,
-    ) -> Performed<UnitChange> {
+    async fn change(&self, orders: Vec<(String, String)>, to: bool, verb: &str) -> Performed<UnitChange> {
         let mut answers: Vec<Result<UnitChange, Failure>> = Vec::new();
         for (index, (host, unit)) in orders.into_iter().enumerate() {
             if answers.last().is_some_and(Result::is_err) {
@@ -86,47 +71,24 @@ impl Script {
             }
             let takes = *self.takes.lock().unwrap();
             tokio::time::sleep(takes).await;
-            self.performed
-                .lock()
-                .unwrap()
-                .push(format!("{verb} {host}/{unit}"));
+            self.performed.lock().unwrap().push(format!("{verb} {host}/{unit}"));
             if self.doubtful.lock().unwrap().contains(&unit) {
-                return Err(InDoubt {
-                    item: index,
-                    message: "the connection was lost".to_owned(),
-                }
-                .into());
+                return Err(InDoubt { item: index, message: "the connection was lost".to_owned() }.into());
             }
             if self.failing.lock().unwrap().contains(&unit) {
-                let exit = crate::contract::types::Exit {
-                    code: Some(1),
-                    signal: None,
-                    tail: "no".to_owned(),
-                };
+                let exit = crate::contract::types::Exit { code: Some(1), signal: None, tail: "no".to_owned() };
                 answers.push(Err(failure(FailureKind::Failed(exit), &unit)));
                 continue;
             }
-            let before = self
-                .active
-                .lock()
-                .unwrap()
-                .insert(format!("{host}/{unit}"), to);
-            answers.push(Ok(UnitChange {
-                changed: before != Some(to),
-                status: self.status_of(&host, &unit),
-            }));
+            let before = self.active.lock().unwrap().insert(format!("{host}/{unit}"), to);
+            answers.push(Ok(UnitChange { changed: before != Some(to), status: self.status_of(&host, &unit) }));
         }
         Ok(answers)
     }
 }
 
 fn failure(kind: FailureKind, subject: &str) -> Failure {
-    Failure {
-        kind,
-        retry: RetryAdvice::Later,
-        subject: subject.to_owned(),
-        message: format!("{subject} failed"),
-    }
+    Failure { kind, retry: RetryAdvice::Later, subject: subject.to_owned(), message: format!("{subject} failed") }
 }
 
 /// The script as a backend.
@@ -138,11 +100,7 @@ impl Backend for Scripted {
         self
     }
 
-    fn real_paths<'a>(
-        &'a self,
-        _place: &'a Place,
-        paths: Vec<String>,
-    ) -> futures::future::BoxFuture<'a, Vec<String>> {
+    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<String>> {
         let links = self.0.links.lock().unwrap().clone();
         let real = move |path: String| links.get(&path).cloned().unwrap_or(path);
         Box::pin(async move { paths.into_iter().map(real).collect() })
@@ -164,42 +122,15 @@ impl Systemd for Scripted {
     }
 
     async fn start(&self, _place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        self.0
-            .change(
-                items
-                    .into_iter()
-                    .map(|item| (item.host, item.unit))
-                    .collect(),
-                true,
-                "start",
-            )
-            .await
+        self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), true, "start").await
     }
 
     async fn stop(&self, _place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        self.0
-            .change(
-                items
-                    .into_iter()
-                    .map(|item| (item.host, item.unit))
-                    .collect(),
-                false,
-                "stop",
-            )
-            .await
+        self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), false, "stop").await
     }
 
     async fn restart(&self, _place: &Place, items: Vec<RestartOrder>) -> Performed<UnitChange> {
-        self.0
-            .change(
-                items
-                    .into_iter()
-                    .map(|item| (item.host, item.unit))
-                    .collect(),
-                true,
-                "restart",
-            )
-            .await
+        self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), true, "restart").await
     }
 
     async fn find(&self, place: &Place, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
@@ -252,10 +183,7 @@ impl Ask for Console {
             Wanted::Pause => Reply::Entered,
             Wanted::Choose { .. } => Reply::Chosen(0),
         };
-        let by = AnsweredBy::Operator {
-            who: operator(),
-            terminal: None,
-        };
+        let by = AnsweredBy::Operator { who: operator(), terminal: None };
         Ok(Answer { reply, by })
     }
 }
@@ -271,10 +199,7 @@ impl Observer for Events {
 }
 
 fn operator() -> Operator {
-    Operator {
-        user: "ann".to_owned(),
-        host: "bastion".to_owned(),
-    }
+    Operator { user: "ann".to_owned(), host: "bastion".to_owned() }
 }
 
 /// A gate over a scripted platform of the hosts a, b and c, in a directory of its own.
@@ -296,17 +221,10 @@ pub(crate) fn header() -> RunHeader {
         platform: "p".to_owned(),
         workflows: Vec::new(),
         inputs: IndexMap::new(),
-        inventory: SourceFile {
-            path: "i".to_owned(),
-            digest: Digest::zero(),
-            content: Value::Null,
-        },
+        inventory: SourceFile { path: "i".to_owned(), digest: Digest::zero(), content: Value::Null },
         releases: None,
         plugins: IndexMap::new(),
-        policy: FileDigest {
-            path: "p".to_owned(),
-            digest: Digest::zero(),
-        },
+        policy: FileDigest { path: "p".to_owned(), digest: Digest::zero() },
         operator: operator(),
         started: Timestamp::from_unix_millis(0),
     }
@@ -328,24 +246,16 @@ impl Bench {
         let script = Arc::new(Script::default());
         let backend: Arc<dyn Backend> = Arc::new(Scripted(Arc::clone(&script)));
         let hosts = inventory().resolve().hosts;
-        assert!(
-            hosts
-                .values()
-                .all(|host| host.connection == Connection::Simulated)
-        );
+        assert!(hosts.values().all(|host| host.connection == Connection::Simulated));
         let platform = Platform {
-            host_backends: hosts
-                .keys()
-                .map(|name| (name.clone(), Arc::clone(&backend)))
-                .collect(),
+            host_backends: hosts.keys().map(|name| (name.clone(), Arc::clone(&backend))).collect(),
             hosts,
             cluster_backends: BTreeMap::new(),
             secrets: std::iter::once("db".to_owned()).collect(),
             runner_backend: backend,
         };
         let events = Arc::new(Events::default());
-        let policy: Policy =
-            serde_json::from_value(serde_json::json!({ "grants": policy })).unwrap();
+        let policy: Policy = serde_json::from_value(serde_json::json!({ "grants": policy })).unwrap();
         let store = DirectoryStore::open(&home.path().join("store")).unwrap();
         let gate = Gate::new(
             Arc::new(journal),
@@ -356,12 +266,7 @@ impl Bench {
             Arc::new(console),
             1,
         );
-        Self {
-            _home: home,
-            script,
-            gate: Arc::new(gate),
-            events,
-        }
+        Self { _home: home, script, gate: Arc::new(gate), events }
     }
 
     /// An attempt of the plugin `p` over the host a, with these requests.
@@ -369,18 +274,9 @@ impl Bench {
         self.attempt_as(requests, Operation::Update, Vec::new())
     }
 
-    pub(crate) fn attempt_as(
-        &self,
-        requests: Value,
-        operation: Operation,
-        prompts: Vec<PromptSpec>,
-    ) -> Arc<Attempt> {
+    pub(crate) fn attempt_as(&self, requests: Value, operation: Operation, prompts: Vec<PromptSpec>) -> Arc<Attempt> {
         let spec = AttemptSpec {
-            id: runner_types::Attempt {
-                step: "s".to_owned(),
-                target: Target::Host("a".to_owned()),
-                attempt: 1,
-            },
+            id: runner_types::Attempt { step: "s".to_owned(), target: Target::Host("a".to_owned()), attempt: 1 },
             plugin: "p".to_owned(),
             operation,
             reads_only: operation == Operation::Verify,
@@ -394,8 +290,6 @@ impl Bench {
 
     /// What is in the journal's file by now.
     pub(crate) fn lines(&self) -> Vec<Line> {
-        crate::journal::read(self.gate.journal.directory())
-            .unwrap()
-            .lines
+        crate::journal::read(self.gate.journal.directory()).unwrap().lines
     }
 }

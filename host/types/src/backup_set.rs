@@ -67,8 +67,6 @@ impl BackupSet {
 
     /// Hosts of all parts.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.parts
-            .iter()
-            .flat_map(|part| part.hosts.iter().map(String::as_str))
+        self.parts.iter().flat_map(|part| part.hosts.iter().map(String::as_str))
     }
 }

@@ -7,20 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// A duration such as `500ms`, `30s`, `10m`, `2h`, `1d` or `1h30m`; at most 100 years.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = "^([0-9]+(ms|s|m|h|d))+$"))]
 pub struct TimeSpan(Duration);
@@ -36,13 +23,7 @@ pub enum TimeSpanError {
     TooLong(String),
 }
 
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const LONGEST: u64 = 100 * 366 * 86_400_000;
 
 impl TimeSpan {
@@ -87,10 +68,7 @@ impl FromStr for TimeSpan {
             let (number, after) = rest.split_at(digits);
             let letters = after.bytes().take_while(u8::is_ascii_lowercase).count();
             let (unit, next) = after.split_at(letters);
-            let factor = UNITS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|(_, factor)| *factor);
+            let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
             let (Some(factor), false) = (factor, number.is_empty()) else {
                 return Err(TimeSpanError::Form(shown()));
             };
@@ -152,16 +130,10 @@ mod tests {
         assert_eq!(millis("1h30m"), Ok(5_400_000));
         assert_eq!(millis("1d"), Ok(86_400_000));
         for text in ["", "5", "s", "5 s", "-5s", "5S", "5sec", "1.5s", "٣s"] {
-            assert!(
-                matches!(millis(text), Err(TimeSpanError::Form(_))),
-                "{text}"
-            );
+            assert!(matches!(millis(text), Err(TimeSpanError::Form(_))), "{text}");
         }
         for text in ["99999999999999999999s", "99999999d"] {
-            assert!(
-                matches!(millis(text), Err(TimeSpanError::TooLong(_))),
-                "{text}"
-            );
+            assert!(matches!(millis(text), Err(TimeSpanError::TooLong(_))), "{text}");
         }
     }
 

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attempt, CallId, Decision, EffectClass, Finding, LogLevel, Operation, Place, Recap, Report,
-    RunOutcome, StepOutcome, Target, Timestamp,
+    Attempt, CallId, Decision, EffectClass, Finding, LogLevel, Operation, Place, Recap, Report, RunOutcome,
+    StepOutcome, Target, Timestamp,
 };
 
 /// Something that a reporter shows.

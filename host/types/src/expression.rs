@@ -97,8 +97,7 @@ pub fn segments(text: &str) -> Result<Vec<Segment<'_>>, TemplateError> {
         }
         push_text(&mut found, &rest[..at]);
         let place = || text.len() - rest.len() + at;
-        let position =
-            |byte: usize| text.get(..byte).map_or(0, |before| before.chars().count()) + 1;
+        let position = |byte: usize| text.get(..byte).map_or(0, |before| before.chars().count()) + 1;
         let inside = &rest[at + 2..];
         let end = closing(inside).ok_or_else(|| TemplateError::Unclosed(position(place())))?;
         let expr = inside[..end].trim();
@@ -148,18 +147,9 @@ mod tests {
     fn pieces() {
         use Segment::{Expr, Text};
         assert_eq!(segments("plain $ text }"), Ok(vec![Text("plain $ text }")]));
-        assert_eq!(
-            segments("a ${x} b"),
-            Ok(vec![Text("a "), Expr("x"), Text(" b")])
-        );
-        assert_eq!(
-            segments("${ {'a': \"}\"}['a'] }"),
-            Ok(vec![Expr("{'a': \"}\"}['a']")])
-        );
-        assert_eq!(
-            segments("cost $${x}"),
-            Ok(vec![Text("cost "), Text("${"), Text("x}")])
-        );
+        assert_eq!(segments("a ${x} b"), Ok(vec![Text("a "), Expr("x"), Text(" b")]));
+        assert_eq!(segments("${ {'a': \"}\"}['a'] }"), Ok(vec![Expr("{'a': \"}\"}['a']")]));
+        assert_eq!(segments("cost $${x}"), Ok(vec![Text("cost "), Text("${"), Text("x}")]));
         assert_eq!(segments("é${x"), Err(TemplateError::Unclosed(2)));
         assert_eq!(segments("${ }"), Err(TemplateError::Empty(1)));
         assert_eq!(segments("${x('\\'}')}"), Ok(vec![Expr("x('\\'}')")]));
@@ -167,10 +157,7 @@ mod tests {
 
     #[test]
     fn one_expression_alone() {
-        assert_eq!(
-            Template("${inputs.x}".to_owned()).single(),
-            Some("inputs.x")
-        );
+        assert_eq!(Template("${inputs.x}".to_owned()).single(), Some("inputs.x"));
         assert_eq!(Template("${inputs.x} ".to_owned()).single(), None);
         assert_eq!(Template(String::new()).single(), None);
     }

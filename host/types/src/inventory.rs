@@ -176,21 +176,13 @@ impl Become {
     /// sudo to root without a password.
     #[must_use]
     pub fn root() -> Self {
-        Self {
-            enabled: true,
-            user: root(),
-            password: None,
-        }
+        Self { enabled: true, user: root(), password: None }
     }
 
     /// As the user logged in.
     #[must_use]
     pub fn no() -> Self {
-        Self {
-            enabled: false,
-            user: root(),
-            password: None,
-        }
+        Self { enabled: false, user: root(), password: None }
     }
 }
 
@@ -199,11 +191,7 @@ impl Serialize for Become {
         if !self.enabled || *self == Self::root() {
             return serializer.serialize_bool(self.enabled);
         }
-        BecomeFile {
-            user: self.user.clone(),
-            password: self.password.clone(),
-        }
-        .serialize(serializer)
+        BecomeFile { user: self.user.clone(), password: self.password.clone() }.serialize(serializer)
     }
 }
 
@@ -219,20 +207,12 @@ impl<'de> Deserialize<'de> for Become {
             }
 
             fn visit_bool<E: de::Error>(self, enabled: bool) -> Result<Become, E> {
-                Ok(if enabled {
-                    Become::root()
-                } else {
-                    Become::no()
-                })
+                Ok(if enabled { Become::root() } else { Become::no() })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Become, A::Error> {
                 let file = BecomeFile::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Become {
-                    enabled: true,
-                    user: file.user,
-                    password: file.password,
-                })
+                Ok(Become { enabled: true, user: file.user, password: file.password })
             }
         }
 

@@ -48,9 +48,7 @@ pub enum Entry {
 }
 
 /// An attempt: of which step, over which target, the how manieth.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Attempt {
     /// Step, by its path through rolling blocks and sub-workflows: `nodes/node-1/kubernetes`.
@@ -68,9 +66,7 @@ impl fmt::Display for Attempt {
 }
 
 /// A call: the how manieth of its attempt. Calls match by this, never by their place in the file.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CallId {
     /// Step, as in its `Attempt`.
@@ -87,21 +83,13 @@ impl CallId {
     /// The attempt it belongs to.
     #[must_use]
     pub fn of(&self) -> Attempt {
-        Attempt {
-            step: self.step.clone(),
-            target: self.target.clone(),
-            attempt: self.attempt,
-        }
+        Attempt { step: self.step.clone(), target: self.target.clone(), attempt: self.attempt }
     }
 }
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} @ {} #{}.{}",
-            self.step, self.target, self.attempt, self.index
-        )
+        write!(f, "{} @ {} #{}.{}", self.step, self.target, self.attempt, self.index)
     }
 }
 
@@ -244,16 +232,9 @@ impl<'de> Deserialize<'de> for Payload {
         let Some(digest) = value.get(STORED) else {
             return Ok(Self::Inline(value));
         };
-        let digest = digest
-            .as_str()
-            .unwrap_or_default()
-            .parse()
-            .map_err(de::Error::custom)?;
+        let digest = digest.as_str().unwrap_or_default().parse().map_err(de::Error::custom)?;
         let size = value.get("size").and_then(Value::as_u64);
-        Ok(Self::Stored {
-            digest,
-            size: size.ok_or_else(|| de::Error::missing_field("size"))?,
-        })
+        Ok(Self::Stored { digest, size: size.ok_or_else(|| de::Error::missing_field("size"))? })
     }
 }
 
@@ -394,9 +375,7 @@ pub struct LogLine {
 }
 
 /// How much a line matters.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// For those who look for a fault.

@@ -88,10 +88,7 @@ impl Condition {
     /// Whether it holds for these parameters; a parameter that is absent counts as false.
     #[must_use]
     pub fn holds(&self, parameters: &Value) -> bool {
-        let value = parameters
-            .get(self.parameter())
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let value = parameters.get(self.parameter()).and_then(Value::as_bool).unwrap_or(false);
         value != self.0.starts_with('!')
     }
 }
@@ -112,9 +109,7 @@ const fn default_memory() -> u32 {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory_mib: default_memory(),
-        }
+        Self { memory_mib: default_memory() }
     }
 }
 
@@ -127,10 +122,7 @@ impl Manifest {
     ) -> impl Iterator<Item = &'a PromptSpec> {
         self.prompts.iter().filter(move |prompt| {
             prompt.operations.contains(&operation)
-                && prompt
-                    .enabled_by
-                    .as_ref()
-                    .is_none_or(|condition| condition.holds(parameters))
+                && prompt.enabled_by.as_ref().is_none_or(|condition| condition.holds(parameters))
         })
     }
 }

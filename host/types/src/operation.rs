@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a plugin can do for its component.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Save what a later backout needs.
@@ -24,13 +22,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of a component's life.
-    pub const ALL: [Self; 5] = [
-        Self::Backup,
-        Self::Update,
-        Self::Backout,
-        Self::Verify,
-        Self::Maintenance,
-    ];
+    pub const ALL: [Self; 5] = [Self::Backup, Self::Update, Self::Backout, Self::Verify, Self::Maintenance];
 
     /// The name that files use.
     #[must_use]
@@ -71,20 +63,7 @@ pub enum Scope {
 }
 
 /// How much verify looks at.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// Only what is installed.
@@ -95,9 +74,7 @@ pub enum Depth {
 }
 
 /// What repeating an effect means.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectClass {
     /// Touches nothing outside runner.
@@ -139,9 +116,7 @@ impl fmt::Display for EffectClass {
 }
 
 /// Where something is or happened.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// A host of the inventory.
@@ -162,9 +137,7 @@ impl fmt::Display for Place {
 }
 
 /// On what one attempt of a step works: the name of a plugin instance's target.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// One host.

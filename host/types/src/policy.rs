@@ -33,9 +33,7 @@ impl Policy {
     /// The first grant to that plugin that covers this use.
     #[must_use]
     pub fn covering(&self, plugin: &str, usage: &Use<'_>) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|grant| grant.plugin == plugin && grant.allows(usage))
+        self.grants.iter().find(|grant| grant.plugin == plugin && grant.allows(usage))
     }
 
     /// Whether this very line stands in the policy, whatever the order of its patterns.
@@ -60,11 +58,7 @@ impl Policy {
         for (index, grant) in self.grants.iter().enumerate() {
             let _ = write!(out, "{}\n    {grant}", if index == 0 { "" } else { "," });
         }
-        out.push_str(if self.grants.is_empty() {
-            "]\n}\n"
-        } else {
-            "\n  ]\n}\n"
-        });
+        out.push_str(if self.grants.is_empty() { "]\n}\n" } else { "\n  ]\n}\n" });
         out
     }
 }

@@ -122,10 +122,7 @@ impl Releases {
     #[must_use]
     pub fn release_of(&self, component: &str, versions: &IndexMap<String, String>) -> Option<&str> {
         let fits = |of: &ComponentRelease| {
-            !versions.is_empty()
-                && versions
-                    .iter()
-                    .all(|(part, version)| of.versions.get(part) == Some(version))
+            !versions.is_empty() && versions.iter().all(|(part, version)| of.versions.get(part) == Some(version))
         };
         let mut names = self
             .releases
@@ -154,10 +151,7 @@ mod tests {
         assert_eq!(releases.release_of("flannel", &of.versions), Some("1.0"));
         assert_eq!(releases.release_of("etcd", &of.versions), None);
         let again = serde_json::to_string(releases.value()).unwrap();
-        assert_eq!(
-            load::<Releases>(&again, "x").unwrap().value(),
-            releases.value()
-        );
+        assert_eq!(load::<Releases>(&again, "x").unwrap().value(), releases.value());
     }
 
     #[test]

@@ -6,9 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Version of the format of run directories and backup sets.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct FormatVersion(u32);
 
@@ -16,9 +14,7 @@ pub struct FormatVersion(u32);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatVersionError {
     /// Written by a newer runner.
-    #[error(
-        "format {found} is newer than this runner reads ({newest}); use the runner that wrote it, or a newer one"
-    )]
+    #[error("format {found} is newer than this runner reads ({newest}); use the runner that wrote it, or a newer one")]
     TooNew {
         /// What the file says.
         found: FormatVersion,
@@ -26,9 +22,7 @@ pub enum FormatVersionError {
         newest: FormatVersion,
     },
     /// Written by a runner so old that this one no longer reads it.
-    #[error(
-        "format {found} is older than this runner reads ({oldest}); use the runner that wrote it"
-    )]
+    #[error("format {found} is older than this runner reads ({oldest}); use the runner that wrote it")]
     TooOld {
         /// What the file says.
         found: FormatVersion,
@@ -55,15 +49,9 @@ impl FormatVersion {
     /// When it is too new or too old.
     pub fn check(self) -> Result<(), FormatVersionError> {
         if self > Self::CURRENT {
-            Err(FormatVersionError::TooNew {
-                found: self,
-                newest: Self::CURRENT,
-            })
+            Err(FormatVersionError::TooNew { found: self, newest: Self::CURRENT })
         } else if self < Self::OLDEST {
-            Err(FormatVersionError::TooOld {
-                found: self,
-                oldest: Self::OLDEST,
-            })
+            Err(FormatVersionError::TooOld { found: self, oldest: Self::OLDEST })
         } else {
             Ok(())
         }
@@ -77,9 +65,7 @@ impl fmt::Display for FormatVersion {
 }
 
 /// Version of the plugin contract: three numbers.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = "^[0-9]+\\.[0-9]+\\.[0-9]+$"))]
 pub struct ApiVersion {
@@ -100,21 +86,14 @@ impl ApiVersion {
     /// From its three numbers.
     #[must_use]
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Self {
-            major,
-            minor,
-            patch,
-        }
+        Self { major, minor, patch }
     }
 
     /// Whether a host of this version serves a plugin made for `wanted`: same 0.x (or major), nothing newer.
     #[must_use]
     pub fn serves(self, wanted: Self) -> bool {
-        let same_line = if self.major == 0 && wanted.major == 0 {
-            self.minor == wanted.minor
-        } else {
-            self.major == wanted.major
-        };
+        let same_line =
+            if self.major == 0 && wanted.major == 0 { self.minor == wanted.minor } else { self.major == wanted.major };
         same_line && wanted <= self
     }
 }
@@ -131,11 +110,7 @@ impl FromStr for ApiVersion {
                 .ok_or_else(error)
         };
         match text.split('.').collect::<Vec<_>>().as_slice() {
-            [major, minor, patch] => Ok(Self {
-                major: number(major)?,
-                minor: number(minor)?,
-                patch: number(patch)?,
-            }),
+            [major, minor, patch] => Ok(Self { major: number(major)?, minor: number(minor)?, patch: number(patch)? }),
             _ => Err(error()),
         }
     }
@@ -177,18 +152,9 @@ mod tests {
     #[test]
     fn a_host_serves_its_own_line_up_to_itself() {
         let host = ApiVersion::new(0, 1, 2);
-        for (wanted, served) in [
-            ("0.1.0", true),
-            ("0.1.2", true),
-            ("0.1.3", false),
-            ("0.2.0", false),
-            ("0.0.9", false),
-        ] {
-            assert_eq!(
-                wanted.parse().map(|wanted| host.serves(wanted)),
-                Ok(served),
-                "{wanted}"
-            );
+        for (wanted, served) in [("0.1.0", true), ("0.1.2", true), ("0.1.3", false), ("0.2.0", false), ("0.0.9", false)]
+        {
+            assert_eq!(wanted.parse().map(|wanted| host.serves(wanted)), Ok(served), "{wanted}");
         }
         assert!(ApiVersion::new(1, 4, 0).serves(ApiVersion::new(1, 2, 9)));
         assert!(!ApiVersion::new(1, 4, 0).serves(ApiVersion::new(0, 1, 0)));

@@ -39,44 +39,25 @@ impl Yaml {
 
 /// Reads a file of one document; an empty one is null.
 pub(crate) fn parse(text: &str, file: &str) -> Result<Yaml, Diagnostics> {
-    let mut builder = Builder {
-        file,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        values: 0,
-        root: None,
-    };
+    let mut builder = Builder { file, open: Vec::new(), anchors: HashMap::new(), values: 0, root: None };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((Event::DocumentStart(_), span)) if builder.root.is_some() => {
-                return Err(builder.error(
-                    place(span),
-                    "a second document begins",
-                    "one file holds one document",
-                ));
+                return Err(builder.error(place(span), "a second document begins", "one file holds one document"));
             }
             Ok((event, span)) => builder.event(event, span)?,
             Err(error) => {
                 let marker = error.marker();
-                let position = Position {
-                    line: marker.line(),
-                    column: marker.col() + 1,
-                };
+                let position = Position { line: marker.line(), column: marker.col() + 1 };
                 return Err(builder.error(position, error.info(), ""));
             }
         }
     }
-    Ok(builder.root.unwrap_or(Yaml {
-        position: Position { line: 1, column: 1 },
-        kind: YamlKind::Plain(Value::Null),
-    }))
+    Ok(builder.root.unwrap_or(Yaml { position: Position { line: 1, column: 1 }, kind: YamlKind::Plain(Value::Null) }))
 }
 
 fn place(span: Span) -> Position {
-    Position {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-    }
+    Position { line: span.start.line(), column: span.start.col() + 1 }
 }
 
 struct Builder<'a> {
@@ -96,24 +77,13 @@ struct Open {
 
 enum Items {
     List(Vec<Yaml>),
-    Map {
-        members: IndexMap<String, Yaml>,
-        merged: Vec<Yaml>,
-        key: Option<String>,
-    },
+    Map { members: IndexMap<String, Yaml>, merged: Vec<Yaml>, key: Option<String> },
 }
 
 impl Builder<'_> {
     fn error(&self, position: Position, message: &str, help: &str) -> Diagnostics {
-        let diagnostic = Diagnostic {
-            position: Some(position),
-            ..Diagnostic::of_file(self.file, message)
-        };
-        Diagnostics::one(if help.is_empty() {
-            diagnostic
-        } else {
-            diagnostic.help(help)
-        })
+        let diagnostic = Diagnostic { position: Some(position), ..Diagnostic::of_file(self.file, message) };
+        Diagnostics::one(if help.is_empty() { diagnostic } else { diagnostic.help(help) })
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostics> {
@@ -121,24 +91,12 @@ impl Builder<'_> {
         match event {
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_tag(position, tag.as_deref())?;
-                self.open(Open {
-                    position,
-                    anchor,
-                    items: Items::List(Vec::new()),
-                })
+                self.open(Open { position, anchor, items: Items::List(Vec::new()) })
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(position, tag.as_deref())?;
-                let items = Items::Map {
-                    members: IndexMap::new(),
-                    merged: Vec::new(),
-                    key: None,
-                };
-                self.open(Open {
-                    position,
-                    anchor,
-                    items,
-                })
+                let items = Items::Map { members: IndexMap::new(), merged: Vec::new(), key: None };
+                self.open(Open { position, anchor, items })
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else {
@@ -146,17 +104,9 @@ impl Builder<'_> {
                 };
                 let kind = match open.items {
                     Items::List(items) => YamlKind::List(items),
-                    Items::Map {
-                        members, merged, ..
-                    } => YamlKind::Map(merge(members, merged)),
+                    Items::Map { members, merged, .. } => YamlKind::Map(merge(members, merged)),
                 };
-                self.add(
-                    Yaml {
-                        position: open.position,
-                        kind,
-                    },
-                    open.anchor,
-                )
+                self.add(Yaml { position: open.position, kind }, open.anchor)
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = self.scalar(position, &text, style, tag.as_deref())?;
@@ -168,21 +118,15 @@ impl Builder<'_> {
                 self.values += size(&value);
                 self.add(value, 0)
             }
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 
     fn open(&mut self, open: Open) -> Result<(), Diagnostics> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(
-                open.position,
-                &format!("values nest deeper than {MAX_DEPTH}"),
-                "",
-            ));
+            return Err(self.error(open.position, &format!("values nest deeper than {MAX_DEPTH}"), ""));
         }
         self.open.push(open);
         Ok(())
@@ -191,11 +135,7 @@ impl Builder<'_> {
     fn add(&mut self, value: Yaml, anchor: usize) -> Result<(), Diagnostics> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(self.error(
-                value.position,
-                &format!("the file makes more than {MAX_VALUES} values"),
-                "",
-            ));
+            return Err(self.error(value.position, &format!("the file makes more than {MAX_VALUES} values"), ""));
         }
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
@@ -204,11 +144,7 @@ impl Builder<'_> {
         match self.open.last_mut().map(|open| &mut open.items) {
             None => self.root = Some(value),
             Some(Items::List(items)) => items.push(value),
-            Some(Items::Map {
-                members,
-                merged,
-                key,
-            }) => match key.take() {
+            Some(Items::Map { members, merged, key }) => match key.take() {
                 None => match key_of(&value) {
                     Some(name) => *key = Some(name),
                     None => return Err(self.error(position, "a name must be a text", "")),
@@ -224,11 +160,9 @@ impl Builder<'_> {
 
     fn refuse_tag(&self, position: Position, tag: Option<&Tag>) -> Result<(), Diagnostics> {
         match tag {
-            Some(tag) if !tag.is_yaml_core_schema() => Err(self.error(
-                position,
-                &format!("tag `{}{}` is not known here", tag.handle, tag.suffix),
-                "",
-            )),
+            Some(tag) if !tag.is_yaml_core_schema() => {
+                Err(self.error(position, &format!("tag `{}{}` is not known here", tag.handle, tag.suffix), ""))
+            }
             _ => Ok(()),
         }
     }
@@ -240,17 +174,13 @@ impl Builder<'_> {
         style: ScalarStyle,
         tag: Option<&Tag>,
     ) -> Result<YamlKind, Diagnostics> {
-        let text_of = |literal| YamlKind::Text {
-            text: text.to_owned(),
-            literal,
-        };
+        let text_of = |literal| YamlKind::Text { text: text.to_owned(), literal };
         let Some(tag) = tag else {
             return Ok(match style {
                 ScalarStyle::Plain => plain(text).map_or_else(|| text_of(false), YamlKind::Plain),
-                ScalarStyle::SingleQuoted
-                | ScalarStyle::DoubleQuoted
-                | ScalarStyle::Literal
-                | ScalarStyle::Folded => text_of(false),
+                ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted | ScalarStyle::Literal | ScalarStyle::Folded => {
+                    text_of(false)
+                }
             });
         };
         if tag.is_yaml_core_schema() {
@@ -322,9 +252,7 @@ fn plain(text: &str) -> Option<Value> {
         }
         _ => {}
     }
-    integer(text)
-        .or_else(|| float(text))
-        .or_else(|| sexagesimal(text))
+    integer(text).or_else(|| float(text)).or_else(|| sexagesimal(text))
 }
 
 fn integer(text: &str) -> Option<Value> {
@@ -357,8 +285,7 @@ fn float(text: &str) -> Option<Value> {
     let (whole, fraction) = mantissa.split_once('.')?;
     let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     // YAML 1.1 wants a sign in the exponent.
-    let is_exponent =
-        |text: &str| text.len() > 1 && text.starts_with(['-', '+']) && is_digits(&text[1..]);
+    let is_exponent = |text: &str| text.len() > 1 && text.starts_with(['-', '+']) && is_digits(&text[1..]);
     let is_float = is_digits(whole)
         && is_digits(fraction)
         && mantissa.contains(|c: char| c.is_ascii_digit())
@@ -374,17 +301,12 @@ fn sexagesimal(text: &str) -> Option<Value> {
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     let mut parts = digits.split(':');
-    let first = parts
-        .next()
-        .filter(|first| first.starts_with(|c: char| ('1'..='9').contains(&c)))?;
+    let first = parts.next().filter(|first| first.starts_with(|c: char| ('1'..='9').contains(&c)))?;
     let mut number: i64 = first.replace('_', "").parse().ok()?;
     let mut count = 0;
     for part in parts {
-        let part: i64 = Some(part)
-            .filter(|p| (1..=2).contains(&p.len()))?
-            .parse()
-            .ok()
-            .filter(|p| (0..60).contains(p))?;
+        let part: i64 =
+            Some(part).filter(|p| (1..=2).contains(&p.len()))?.parse().ok().filter(|p| (0..60).contains(p))?;
         number = number.checked_mul(60)?.checked_add(part)?;
         count += 1;
     }
@@ -398,9 +320,7 @@ impl Yaml {
             YamlKind::Plain(value) => value.clone(),
             YamlKind::Text { text, .. } => Value::String(text.clone()),
             YamlKind::Vault => return None,
-            YamlKind::List(items) => {
-                Value::Array(items.iter().map(Self::to_json).collect::<Option<_>>()?)
-            }
+            YamlKind::List(items) => Value::Array(items.iter().map(Self::to_json).collect::<Option<_>>()?),
             YamlKind::Map(members) => Value::Object(
                 members
                     .iter()
@@ -456,39 +376,22 @@ mod tests {
 
     #[test]
     fn vaults_and_unsafe_texts_are_known() {
-        let value = parse(
-            "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\nb: !unsafe '{{ x }}'\n",
-            "x",
-        )
-        .unwrap();
-        let YamlKind::Map(members) = &value.kind else {
-            panic!("no mapping")
-        };
+        let value = parse("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\nb: !unsafe '{{ x }}'\n", "x").unwrap();
+        let YamlKind::Map(members) = &value.kind else { panic!("no mapping") };
         assert!(matches!(members[0].kind, YamlKind::Vault));
-        assert!(matches!(
-            members[1].kind,
-            YamlKind::Text { literal: true, .. }
-        ));
+        assert!(matches!(members[1].kind, YamlKind::Text { literal: true, .. }));
         assert!(value.to_json().is_none());
     }
 
     #[test]
     fn errors_have_their_place() {
-        assert!(
-            error_of("a: [1, 2\nb: 3\n").starts_with("x.yml:2:"),
-            "{}",
-            error_of("a: [1, 2\nb: 3\n")
-        );
-        assert_eq!(
-            error_of("a: 1\nb: !mine 2\n"),
-            "x.yml:2:10: tag `!mine` is not known here"
-        );
+        assert!(error_of("a: [1, 2\nb: 3\n").starts_with("x.yml:2:"), "{}", error_of("a: [1, 2\nb: 3\n"));
+        assert_eq!(error_of("a: 1\nb: !mine 2\n"), "x.yml:2:10: tag `!mine` is not known here");
         assert!(error_of("a: 1\n---\nb: 2\n").contains("a second document begins"));
         assert!(error_of(&"[".repeat(100)).contains("deeper than 64"));
         assert!(error_of("? [a]\n: 1\n").contains("a name must be a text"));
-        let bomb = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
-            format!("{text}a{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1)
-        });
+        let bomb = (1..30)
+            .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| format!("{text}a{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1));
         assert!(error_of(&bomb).contains("more than 1000000 values"));
     }
 

@@ -9,8 +9,8 @@ use runner_plugin_sdk::artifacts::file;
 use runner_plugin_sdk::files::at;
 use runner_plugin_sdk::packages::{self, Installed};
 use runner_plugin_sdk::{
-    Answers, Failure, FailureKind, Findings, Inputs, Invocation, Label, Presence, Problem, Report,
-    ReportBuilder, parse, units,
+    Answers, Failure, FailureKind, Findings, Inputs, Invocation, Label, Presence, Problem, Report, ReportBuilder,
+    parse, units,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +45,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let installed = packages::status(&hosts, &names)?;
     let mut findings = Findings::new();
     for (host, name) in broken(&installed) {
-        let message = format!(
-            "package {name} on host {host} is only half installed: mend that before a backup"
-        );
+        let message = format!("package {name} on host {host} is only half installed: mend that before a backup");
         findings.add("broken-package", host, message);
     }
     prove(&installed, parameters.fetch_seconds, &mut findings)?;
@@ -57,18 +55,12 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let orders = orders(&hosts, &files)?;
     let stored = artifacts::put(&orders).all()?;
     let mut report = ReportBuilder::new();
-    report
-        .artifacts(&stored)
-        .versions(packages::versions(&installed))
-        .outputs(&Notes {
-            packages: parameters.packages.clone(),
-            files,
-            stored: by_host(&hosts, &orders),
-        });
-    Ok(report.finish(format!(
-        "configuration of {} hosts saved; their packages can be had again",
-        hosts.len()
-    )))
+    report.artifacts(&stored).versions(packages::versions(&installed)).outputs(&Notes {
+        packages: parameters.packages.clone(),
+        files,
+        stored: by_host(&hosts, &orders),
+    });
+    Ok(report.finish(format!("configuration of {} hosts saved; their packages can be had again", hosts.len())))
 }
 
 fn by_host(hosts: &[String], orders: &[PutOrder]) -> BTreeMap<String, usize> {
@@ -99,10 +91,7 @@ fn prove(installed: &Installed, seconds: u32, findings: &mut Findings) -> Result
                 .iter()
                 .filter_map(|(name, status)| {
                     let version = status.version.clone()?;
-                    Some(PackageVersion {
-                        name: name.clone(),
-                        version,
-                    })
+                    Some(PackageVersion { name: name.clone(), version })
                 })
                 .collect(),
             time_out: seconds.saturating_mul(1000),
@@ -129,10 +118,7 @@ fn prove(installed: &Installed, seconds: u32, findings: &mut Findings) -> Result
 fn is_refusal(failure: &Failure) -> bool {
     matches!(
         failure.kind,
-        FailureKind::Denied(_)
-            | FailureKind::Unreachable
-            | FailureKind::Invalid
-            | FailureKind::NotAttempted
+        FailureKind::Denied(_) | FailureKind::Unreachable | FailureKind::Invalid | FailureKind::NotAttempted
     )
 }
 
@@ -150,15 +136,8 @@ fn orders(hosts: &[String], files: &[String]) -> Result<Vec<PutOrder>, Failure> 
             wanted.push((host.clone(), drop_in_path(&unit, &name), artifact));
         }
     }
-    let refs: Vec<_> = wanted
-        .iter()
-        .map(|(host, path, _)| at(host, path))
-        .collect();
-    let found = api::stat(&refs)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
+    let refs: Vec<_> = wanted.iter().map(|(host, path, _)| at(host, path)).collect();
+    let found = api::stat(&refs).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
     Ok(wanted
         .into_iter()
         .zip(found)
@@ -166,10 +145,7 @@ fn orders(hosts: &[String], files: &[String]) -> Result<Vec<PutOrder>, Failure> 
             let mut order = file(&host, &path, &name);
             order.labels = BTreeMap::from([("mode", status?.mode)])
                 .into_iter()
-                .map(|(name, mode)| Label {
-                    name: name.to_owned(),
-                    value: format!("{mode:o}"),
-                })
+                .map(|(name, mode)| Label { name: name.to_owned(), value: format!("{mode:o}") })
                 .collect();
             Some(order)
         })

@@ -8,9 +8,7 @@ use runner_plugin_sdk::api::packages::PackageStatus;
 use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::api::systemd::{self, UnitStatus};
 use runner_plugin_sdk::packages::{self, Installation, Versions};
-use runner_plugin_sdk::{
-    Answers, Failure, FailureKind, Findings, Problem, ReportBuilder, failure, refused, units,
-};
+use runner_plugin_sdk::{Answers, Failure, FailureKind, Findings, Problem, ReportBuilder, failure, refused, units};
 
 use crate::configuration::{self, Configuration, DropInName};
 use crate::containers::{self, Container, Which};
@@ -61,34 +59,20 @@ impl Seen {
         drop_ins: impl Iterator<Item = DropInName>,
     ) -> Result<Self, Failure> {
         let hosts = [host.to_owned()];
-        let packages = packages::status(&hosts, names)?
-            .remove(host)
-            .unwrap_or_default();
+        let packages = packages::status(&hosts, names)?.remove(host).unwrap_or_default();
         let found = units::status(&hosts, &UNITS)?;
-        let units: BTreeMap<&'static str, UnitStatus> = UNITS
-            .into_iter()
-            .zip(found.into_iter().map(|(_, status)| status))
-            .collect();
+        let units: BTreeMap<&'static str, UnitStatus> =
+            UNITS.into_iter().zip(found.into_iter().map(|(_, status)| status)).collect();
         let runs = |unit: &str| units.get(unit).is_some_and(units::is_active);
         // `docker` on a host where only its socket is active would start the daemon: a look must not do that.
         let (info, containerd) = engine::running(host, runs(DOCKER), runs(CONTAINERD))?;
-        let mut names: Vec<DropInName> = units
-            .values()
-            .flat_map(configuration::drop_in_names)
-            .chain(drop_ins)
-            .collect();
+        let mut names: Vec<DropInName> =
+            units.values().flat_map(configuration::drop_in_names).chain(drop_ins).collect();
         names.sort();
         names.dedup();
         let configuration = configuration::look(host, files, names)?;
         let changed_at = configuration::changed_at(host, &configuration)?;
-        Ok(Self {
-            packages,
-            units,
-            info,
-            containerd,
-            configuration,
-            changed_at,
-        })
+        Ok(Self { packages, units, info, containerd, configuration, changed_at })
     }
 
     /// What has to happen to a unit as things are.
@@ -106,11 +90,7 @@ impl Seen {
     }
 
     fn running(&self, unit: &str) -> Option<&str> {
-        if unit == DOCKER {
-            self.info.as_ref().map(|info| info.version.as_str())
-        } else {
-            self.containerd.as_deref()
-        }
+        if unit == DOCKER { self.info.as_ref().map(|info| info.version.as_str()) } else { self.containerd.as_deref() }
     }
 }
 
@@ -148,29 +128,18 @@ impl Change<'_> {
 
     fn difference(&self, seen: &Seen, note: &Note) -> Difference {
         let packages = packages::differing(&seen.packages, &self.versions);
-        let there = |name: &&String| {
-            seen.packages
-                .get(*name)
-                .is_some_and(|status| status.version.is_some())
-        };
+        let there = |name: &&String| seen.packages.get(*name).is_some_and(|status| status.version.is_some());
         let configuration = configuration::differing(&seen.configuration, &self.wanted);
         let restart = UNITS
             .into_iter()
             .filter(|unit| {
                 seen.units.get(unit).is_some_and(units::is_active)
                     && (configuration.touches(unit)
-                        || packages
-                            .keys()
-                            .any(|name| engine::daemon_of(name) == Some(*unit))
+                        || packages.keys().any(|name| engine::daemon_of(name) == Some(*unit))
                         || seen.need(unit, note) == Need::Restart)
             })
             .collect();
-        Difference {
-            packages,
-            removals: self.removals.iter().filter(there).cloned().collect(),
-            configuration,
-            restart,
-        }
+        Difference { packages, removals: self.removals.iter().filter(there).cloned().collect(), configuration, restart }
     }
 
     /// Carries it out. What was found so far and stands in the way is refused together with what is found here.
@@ -183,25 +152,15 @@ impl Change<'_> {
         let host = self.host;
         findings.extend(packages::unavailable(host, &seen.packages, &self.versions));
         if self.remove_all && seen.info.is_none() {
-            let message = format!(
-                "Docker does not run on host {host}: its containers and images cannot be removed"
-            );
+            let message = format!("Docker does not run on host {host}: its containers and images cannot be removed");
             findings.add("docker-not-running", host, message);
         }
         findings.refuse()?;
 
         let note = owed::look(host, self.layout.owed_file)?;
         let difference = self.difference(&seen, &note);
-        let removal = if self.remove_all {
-            removal::look(host)?
-        } else {
-            Removal::default()
-        };
-        let stopping = if self.remove_all {
-            Vec::new()
-        } else {
-            self.stopping(&seen, &difference)?
-        };
+        let removal = if self.remove_all { removal::look(host)? } else { Removal::default() };
+        let stopping = if self.remove_all { Vec::new() } else { self.stopping(&seen, &difference)? };
         if !removal.is_empty() {
             removal::confirm(host, &removal)?;
         }
@@ -210,27 +169,17 @@ impl Change<'_> {
         }
 
         let restart = difference.restart.iter().map(|unit| (*unit).to_owned());
-        let owed = note.owed.clone().and(&Owed {
-            restart: restart.collect(),
-            containers: stopping,
-        });
+        let owed = note.owed.clone().and(&Owed { restart: restart.collect(), containers: stopping });
         owed::write(host, self.layout.owed_file, &note, &owed)?;
         if !removal.is_empty() {
             progress::show("removing containers and images", None, None);
             removal::carry_out(host, &removal)?;
         }
-        let tasks = if difference.restart.contains(&CONTAINERD) {
-            Some(containers::pod_tasks(host)?)
-        } else {
-            None
-        };
+        let tasks = if difference.restart.contains(&CONTAINERD) { Some(containers::pod_tasks(host)?) } else { None };
         self.write(&seen, &difference, report)?;
         let touched = !difference.is_empty() || !removal.is_empty() || note.is_there();
-        let (seen, note) = if touched {
-            (self.look()?, owed::look(host, self.layout.owed_file)?)
-        } else {
-            (seen, note)
-        };
+        let (seen, note) =
+            if touched { (self.look()?, owed::look(host, self.layout.owed_file)?) } else { (seen, note) };
         let after = self.restart(seen, &note, report)?;
 
         if !owed.containers.is_empty() && !self.remove_all && after.info.is_some() {
@@ -244,10 +193,7 @@ impl Change<'_> {
         if !owed.is_empty() {
             owed::settle(host, self.layout.owed_file)?;
         }
-        report.versions(packages::versions(&BTreeMap::from([(
-            host.to_owned(),
-            after.packages,
-        )])));
+        report.versions(packages::versions(&BTreeMap::from([(host.to_owned(), after.packages)])));
         Ok(())
     }
 
@@ -265,19 +211,11 @@ impl Change<'_> {
             return Ok(Vec::new());
         }
         let running = containers::list(self.host, Which::Running)?;
-        Ok(running
-            .into_iter()
-            .filter(|container| !container.of_kubernetes())
-            .collect())
+        Ok(running.into_iter().filter(|container| !container.of_kubernetes()).collect())
     }
 
     /// Files before packages: the restart that a package's own script makes is then the only one.
-    fn write(
-        &self,
-        seen: &Seen,
-        difference: &Difference,
-        report: &mut ReportBuilder,
-    ) -> Result<(), Problem> {
+    fn write(&self, seen: &Seen, difference: &Difference, report: &mut ReportBuilder) -> Result<(), Problem> {
         configuration::apply(self.host, &seen.configuration, &difference.configuration)?;
         if !difference.configuration.drop_ins.is_empty() {
             systemd::daemon_reload(&[self.host.to_owned()]).one()?;
@@ -287,11 +225,7 @@ impl Change<'_> {
         }
         progress::show("installing packages", None, None);
         let removals: Vec<&str> = difference.removals.iter().map(String::as_str).collect();
-        let how = Installation {
-            allow_downgrade: self.downgrade,
-            removals: &removals,
-            seconds: self.install_seconds,
-        };
+        let how = Installation { allow_downgrade: self.downgrade, removals: &removals, seconds: self.install_seconds };
         let done = packages::install(self.host, &difference.packages, how)?;
         for path in done.into_iter().flat_map(|done| done.configuration) {
             let message = format!(
@@ -304,12 +238,7 @@ impl Change<'_> {
     }
 
     /// Restarts what is not yet as installed and configured, containerd first.
-    fn restart(
-        &self,
-        mut seen: Seen,
-        note: &Note,
-        report: &mut ReportBuilder,
-    ) -> Result<Seen, Problem> {
+    fn restart(&self, mut seen: Seen, note: &Note, report: &mut ReportBuilder) -> Result<Seen, Problem> {
         if seen.units.values().any(|status| status.needs_daemon_reload) {
             systemd::daemon_reload(&[self.host.to_owned()]).one()?;
         }
@@ -343,21 +272,14 @@ impl Change<'_> {
             if after.need(unit, &none) == Need::Nothing {
                 continue;
             }
-            let state = after
-                .units
-                .get(unit)
-                .map_or("gone", |status| status.active_state.as_str());
+            let state = after.units.get(unit).map_or("gone", |status| status.active_state.as_str());
             let message = format!(
                 "{unit} on host {} is {state} and runs version {}; installed is {}",
                 self.host,
                 after.running(unit).unwrap_or("unknown"),
                 engine::installed(&after.packages, unit).unwrap_or("none"),
             );
-            return Err(failure(
-                FailureKind::Other("not-as-installed".into()),
-                unit,
-                message,
-            ));
+            return Err(failure(FailureKind::Other("not-as-installed".into()), unit, message));
         }
         Ok(())
     }
@@ -387,11 +309,7 @@ fn confirm_stop(host: &str, stopping: &[Container]) -> Result<(), Problem> {
     Err(refused("declined", host, message))
 }
 
-fn warn_of_ended(
-    host: &str,
-    before: &BTreeMap<String, String>,
-    report: &mut ReportBuilder,
-) -> Result<(), Failure> {
+fn warn_of_ended(host: &str, before: &BTreeMap<String, String>, report: &mut ReportBuilder) -> Result<(), Failure> {
     let ended = containers::ended(before, &containers::pod_tasks(host)?);
     if ended > 0 {
         let message = format!(

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_plugin_sdk::api::files::{
-    self as api, Attributes, FileRef, Precondition, RemovalOrder, WriteOrder,
-};
+use runner_plugin_sdk::api::files::{self as api, Attributes, FileRef, Precondition, RemovalOrder, WriteOrder};
 use runner_plugin_sdk::api::systemd::{self, DropIn, DropInRef, UnitStatus};
 use runner_plugin_sdk::api::types::Part;
 use runner_plugin_sdk::files::{at, read};
@@ -41,37 +39,19 @@ pub(crate) fn drop_in_path(unit: &str, name: &str) -> String {
 /// Names of the administrator's drop-ins of a unit.
 pub(crate) fn drop_in_names(status: &UnitStatus) -> Vec<DropInName> {
     let folder = format!("{DROP_INS}/{}.d/", status.unit);
-    let names = status
-        .drop_ins
-        .iter()
-        .filter_map(|path| path.strip_prefix(&folder));
-    names
-        .map(|name| (status.unit.clone(), name.to_owned()))
-        .collect()
+    let names = status.drop_ins.iter().filter_map(|path| path.strip_prefix(&folder));
+    names.map(|name| (status.unit.clone(), name.to_owned())).collect()
 }
 
 /// The unit that reads a file.
 pub(crate) fn reader_of(path: &str) -> &'static str {
-    if path.contains("containerd") {
-        CONTAINERD
-    } else {
-        DOCKER
-    }
+    if path.contains("containerd") { CONTAINERD } else { DOCKER }
 }
 
 /// What is on a host: the files, and drop-ins that are there or are asked for.
-pub(crate) fn look(
-    host: &str,
-    files: &[String],
-    drop_ins: Vec<DropInName>,
-) -> Result<Configuration, Failure> {
+pub(crate) fn look(host: &str, files: &[String], drop_ins: Vec<DropInName>) -> Result<Configuration, Failure> {
     let paths = drop_ins.iter().map(|(unit, name)| drop_in_path(unit, name));
-    let refs: Vec<FileRef> = files
-        .iter()
-        .cloned()
-        .chain(paths)
-        .map(|path| at(host, &path))
-        .collect();
+    let refs: Vec<FileRef> = files.iter().cloned().chain(paths).map(|path| at(host, &path)).collect();
     let mut found = read(&refs)?.into_iter();
     let files = files
         .iter()
@@ -84,38 +64,19 @@ pub(crate) fn look(
         .into_iter()
         .map(|name| {
             let text = found.next().flatten();
-            (
-                name,
-                text.map(|text| String::from_utf8_lossy(&text).into_owned()),
-            )
+            (name, text.map(|text| String::from_utf8_lossy(&text).into_owned()))
         })
         .collect();
     Ok(Configuration { files, drop_ins })
 }
 
 /// When the newest of a unit's files and drop-ins was changed.
-pub(crate) fn changed_at(
-    host: &str,
-    configuration: &Configuration,
-) -> Result<BTreeMap<&'static str, String>, Failure> {
-    let files = configuration
-        .files
-        .keys()
-        .map(|path| (reader_of(path), path.clone()));
-    let drop_ins = configuration
-        .drop_ins
-        .keys()
-        .map(|(unit, name)| (reader_of(unit), drop_in_path(unit, name)));
-    let all: Vec<(&'static str, FileRef)> = files
-        .chain(drop_ins)
-        .map(|(unit, path)| (unit, at(host, &path)))
-        .collect();
+pub(crate) fn changed_at(host: &str, configuration: &Configuration) -> Result<BTreeMap<&'static str, String>, Failure> {
+    let files = configuration.files.keys().map(|path| (reader_of(path), path.clone()));
+    let drop_ins = configuration.drop_ins.keys().map(|(unit, name)| (reader_of(unit), drop_in_path(unit, name)));
+    let all: Vec<(&'static str, FileRef)> = files.chain(drop_ins).map(|(unit, path)| (unit, at(host, &path))).collect();
     let refs: Vec<FileRef> = all.iter().map(|(_, file)| file.clone()).collect();
-    let found = api::stat(&refs)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
+    let found = api::stat(&refs).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
     let mut newest: BTreeMap<&'static str, String> = BTreeMap::new();
     for ((unit, _), status) in all.iter().zip(found) {
         let Some(status) = status else { continue };
@@ -133,9 +94,7 @@ pub(crate) fn differing(now: &Configuration, wanted: &Configuration) -> Configur
     let files = wanted
         .files
         .iter()
-        .filter(|(path, content)| {
-            now.files.get(*path).and_then(data) != content.as_ref().map(|c| c.data.clone())
-        })
+        .filter(|(path, content)| now.files.get(*path).and_then(data) != content.as_ref().map(|c| c.data.clone()))
         .map(|(path, content)| (path.clone(), content.clone()))
         .collect();
     let drop_ins = wanted
@@ -150,8 +109,7 @@ pub(crate) fn differing(now: &Configuration, wanted: &Configuration) -> Configur
 impl Configuration {
     /// Whether it holds anything that a unit reads.
     pub(crate) fn touches(&self, unit: &str) -> bool {
-        self.files.keys().any(|path| reader_of(path) == unit)
-            || self.drop_ins.keys().any(|(of, _)| of == unit)
+        self.files.keys().any(|path| reader_of(path) == unit) || self.drop_ins.keys().any(|(of, _)| of == unit)
     }
 
     /// Hash of it, which names what makes a restart necessary.
@@ -161,18 +119,12 @@ impl Configuration {
 }
 
 /// Brings about the difference, on condition that everything is still as it was seen.
-pub(crate) fn apply(
-    host: &str,
-    now: &Configuration,
-    difference: &Configuration,
-) -> Result<(), Failure> {
+pub(crate) fn apply(host: &str, now: &Configuration, difference: &Configuration) -> Result<(), Failure> {
     let mut writes = Vec::new();
     let mut removals = Vec::new();
     for (path, content) in &difference.files {
         let seen = now.files.get(path).and_then(Option::as_ref);
-        let precondition = seen.map_or(Precondition::Absent, |seen| {
-            Precondition::Hash(sha256(&seen.data))
-        });
+        let precondition = seen.map_or(Precondition::Absent, |seen| Precondition::Hash(sha256(&seen.data)));
         match content {
             Some(content) => writes.push(write_order(host, path, content, precondition)),
             None => removals.push(RemovalOrder {
@@ -193,22 +145,12 @@ pub(crate) fn apply(
     apply_drop_ins(host, &difference.drop_ins)
 }
 
-fn write_order(
-    host: &str,
-    path: &str,
-    content: &Content,
-    precondition: Precondition,
-) -> WriteOrder {
+fn write_order(host: &str, path: &str, content: &Content, precondition: Precondition) -> WriteOrder {
     let part = match String::from_utf8(content.data.clone()) {
         Ok(text) => Part::Text(text),
         Err(error) => Part::Bytes(error.into_bytes()),
     };
-    let attributes = content.mode.map(|mode| Attributes {
-        mode: Some(mode),
-        owner: None,
-        group: None,
-        context: None,
-    });
+    let attributes = content.mode.map(|mode| Attributes { mode: Some(mode), owner: None, group: None, context: None });
     WriteOrder {
         host: host.to_owned(),
         path: path.to_owned(),
@@ -219,23 +161,13 @@ fn write_order(
     }
 }
 
-fn apply_drop_ins(
-    host: &str,
-    drop_ins: &BTreeMap<DropInName, Option<String>>,
-) -> Result<(), Failure> {
+fn apply_drop_ins(host: &str, drop_ins: &BTreeMap<DropInName, Option<String>>) -> Result<(), Failure> {
     let mut writes = Vec::new();
     let mut removals = Vec::new();
     for ((unit, name), text) in drop_ins {
-        let at = DropInRef {
-            host: host.to_owned(),
-            unit: unit.clone(),
-            name: name.clone(),
-        };
+        let at = DropInRef { host: host.to_owned(), unit: unit.clone(), name: name.clone() };
         match text {
-            Some(text) => writes.push(DropIn {
-                at,
-                text: text.clone(),
-            }),
+            Some(text) => writes.push(DropIn { at, text: text.clone() }),
             None => removals.push(at),
         }
     }
@@ -250,10 +182,7 @@ fn apply_drop_ins(
 
 /// Docker's configuration with settings merged in, as a merge patch; none: they are all there already. Whatever else the
 /// host's administrator wrote stays.
-pub(crate) fn merged(
-    now: Option<&[u8]>,
-    settings: &Map<String, Value>,
-) -> Result<Option<String>, serde_json::Error> {
+pub(crate) fn merged(now: Option<&[u8]>, settings: &Map<String, Value>) -> Result<Option<String>, serde_json::Error> {
     let before: Value = match now {
         Some(text) if !text.trim_ascii().is_empty() => serde_json::from_slice(text)?,
         _ => Value::Object(Map::new()),

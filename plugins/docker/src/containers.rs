@@ -58,10 +58,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Container>, String> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
-        .map(|line| {
-            serde_json::from_str(line)
-                .map_err(|error| format!("a container is described by no JSON: {error}"))
-        })
+        .map(|line| serde_json::from_str(line).map_err(|error| format!("a container is described by no JSON: {error}")))
         .collect()
 }
 
@@ -78,18 +75,13 @@ pub(crate) fn list(host: &str, which: Which) -> Result<Vec<Container>, Failure> 
     if which == Which::All {
         argv.push("--all");
     }
-    let ids = Command::read(host, argv)
-        .reads(["docker:containers", "unit:docker.service"])
-        .output_limit(1 << 20)
-        .text()?;
+    let ids =
+        Command::read(host, argv).reads(["docker:containers", "unit:docker.service"]).output_limit(1 << 20).text()?;
     look(host, ids.lines().map(str::trim).filter(|id| !id.is_empty()))
 }
 
 /// Containers by id; one that is gone is left out.
-pub(crate) fn look<'a>(
-    host: &str,
-    ids: impl Iterator<Item = &'a str>,
-) -> Result<Vec<Container>, Failure> {
+pub(crate) fn look<'a>(host: &str, ids: impl Iterator<Item = &'a str>) -> Result<Vec<Container>, Failure> {
     let ids: Vec<&str> = ids.collect();
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -103,13 +95,9 @@ pub(crate) fn look<'a>(
     let said = String::from_utf8_lossy(&output.stderr.data).into_owned();
     let gone = said.contains("No such container") || said.contains("no such container");
     let containers = parse(&exec::stdout(&output)?);
-    let unexpected =
-        |why: String| failure(FailureKind::Other("unexpected-answer".into()), host, why);
+    let unexpected = |why: String| failure(FailureKind::Other("unexpected-answer".into()), host, why);
     match containers {
-        Ok(_) if output.code != 0 && !gone => Err(unexpected(format!(
-            "docker container inspect: {}",
-            said.trim()
-        ))),
+        Ok(_) if output.code != 0 && !gone => Err(unexpected(format!("docker container inspect: {}", said.trim()))),
         Ok(containers) => Ok(containers),
         Err(why) => Err(unexpected(why)),
     }
@@ -118,22 +106,14 @@ pub(crate) fn look<'a>(
 /// Starts containers that are there and do not run, and reports those that then do not run.
 pub(crate) fn start_again(host: &str, wanted: &[Container]) -> Result<Vec<Finding>, Failure> {
     let found = look(host, wanted.iter().map(|container| container.id.as_str()))?;
-    let stopped: Vec<&str> = found
-        .iter()
-        .filter(|container| !container.running)
-        .map(|container| container.id.as_str())
-        .collect();
+    let stopped: Vec<&str> =
+        found.iter().filter(|container| !container.running).map(|container| container.id.as_str()).collect();
     let found = if stopped.is_empty() {
         found
     } else {
         let argv = ["docker", "start"].into_iter().chain(stopped);
         // One that cannot start makes the command fail after it started the others.
-        Command::write(host, argv)
-            .accept([1])
-            .seconds(300)
-            .writes(["docker:containers"])
-            .answers("")
-            .run()?;
+        Command::write(host, argv).accept([1]).seconds(300).writes(["docker:containers"]).answers("").run()?;
         look(host, wanted.iter().map(|container| container.id.as_str()))?
     };
     Ok(not_running(host, wanted, &found))
@@ -141,10 +121,7 @@ pub(crate) fn start_again(host: &str, wanted: &[Container]) -> Result<Vec<Findin
 
 /// A finding for each wanted container that does not run.
 pub(crate) fn not_running(host: &str, wanted: &[Container], found: &[Container]) -> Vec<Finding> {
-    let found: BTreeMap<&str, &Container> = found
-        .iter()
-        .map(|container| (container.id.as_str(), container))
-        .collect();
+    let found: BTreeMap<&str, &Container> = found.iter().map(|container| (container.id.as_str(), container)).collect();
     wanted
         .iter()
         .filter_map(|container| {
@@ -155,14 +132,9 @@ pub(crate) fn not_running(host: &str, wanted: &[Container], found: &[Container])
                 None => "it is gone",
             };
             let (name, image) = (container.name(), &container.image);
-            let message = format!(
-                "container {name} ({image}) ran on host {host} before Docker was restarted; now {why}"
-            );
-            Some(finding(
-                "container-not-running",
-                format!("{host}/{name}"),
-                message,
-            ))
+            let message =
+                format!("container {name} ({image}) ran on host {host} before Docker was restarted; now {why}");
+            Some(finding("container-not-running", format!("{host}/{name}"), message))
         })
         .collect()
 }
@@ -189,8 +161,5 @@ pub(crate) fn parse_tasks(text: &str) -> BTreeMap<String, String> {
 
 /// How many containers of Pods did not outlive a restart of containerd.
 pub(crate) fn ended(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> usize {
-    before
-        .iter()
-        .filter(|(name, process)| after.get(*name) != Some(process))
-        .count()
+    before.iter().filter(|(name, process)| after.get(*name) != Some(process)).count()
 }

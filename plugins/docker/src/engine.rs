@@ -35,13 +35,8 @@ pub(crate) fn info_command(host: &str) -> Command {
 }
 
 /// Asks those of the two daemons that run, in one call.
-pub(crate) fn running(
-    host: &str,
-    docker: bool,
-    containerd: bool,
-) -> Result<(Option<Info>, Option<String>), Failure> {
-    let unexpected =
-        |why: String| failure(FailureKind::Other("unexpected-answer".into()), host, why);
+pub(crate) fn running(host: &str, docker: bool, containerd: bool) -> Result<(Option<Info>, Option<String>), Failure> {
+    let unexpected = |why: String| failure(FailureKind::Other("unexpected-answer".into()), host, why);
     let mut commands = Vec::new();
     if docker {
         commands.push(info_command(host));
@@ -53,18 +48,10 @@ pub(crate) fn running(
         return Ok((None, None));
     }
     let mut outputs = exec::run(commands).all()?.into_iter();
-    let mut next = || {
-        outputs
-            .next()
-            .map(|output| exec::stdout(&output))
-            .transpose()
-    };
+    let mut next = || outputs.next().map(|output| exec::stdout(&output)).transpose();
     let info = if docker { next()? } else { None };
     let version = if containerd { next()? } else { None };
-    let info = info
-        .map(|text| parse_info(&text))
-        .transpose()
-        .map_err(unexpected)?;
+    let info = info.map(|text| parse_info(&text)).transpose().map_err(unexpected)?;
     let version = version
         .map(|text| parse_containerd(&text).ok_or_else(|| NO_VERSION.to_owned()))
         .transpose()
@@ -74,18 +61,13 @@ pub(crate) fn running(
 
 /// Reads `docker info`. Some clients end well though the daemon did not answer, and say so in the text.
 pub(crate) fn parse_info(text: &str) -> Result<Info, String> {
-    let info: Value =
-        serde_json::from_str(text).map_err(|error| format!("docker info is no JSON: {error}"))?;
+    let info: Value = serde_json::from_str(text).map_err(|error| format!("docker info is no JSON: {error}"))?;
     if let Some(error) = info.items("/ServerErrors").first() {
         return Err(format!("Docker does not answer: {error}"));
     }
-    let version = info
-        .text("/ServerVersion")
-        .filter(|version| !version.is_empty());
+    let version = info.text("/ServerVersion").filter(|version| !version.is_empty());
     Ok(Info {
-        version: version
-            .ok_or("docker info names no server version")?
-            .to_owned(),
+        version: version.ok_or("docker info names no server version")?.to_owned(),
         live_restore: info.is_true("/LiveRestoreEnabled"),
         driver: info.text("/Driver").unwrap_or_default().to_owned(),
     })
@@ -113,8 +95,7 @@ pub(crate) fn upstream(version: &str) -> &str {
 /// `26.1` of `26.1.5`: live restore holds across patch releases only.
 fn release(version: &str) -> &str {
     let mut dots = version.match_indices('.');
-    dots.nth(1)
-        .map_or(version, |(second, _)| &version[..second])
+    dots.nth(1).map_or(version, |(second, _)| &version[..second])
 }
 
 /// The unit whose daemon a package holds; none for clients and helpers.
@@ -127,10 +108,7 @@ pub(crate) fn daemon_of(package: &str) -> Option<&'static str> {
 }
 
 /// Installed version of a unit's daemon.
-pub(crate) fn installed<'a>(
-    packages: &'a BTreeMap<String, PackageStatus>,
-    unit: &str,
-) -> Option<&'a str> {
+pub(crate) fn installed<'a>(packages: &'a BTreeMap<String, PackageStatus>, unit: &str) -> Option<&'a str> {
     let daemon = |name: &String| daemon_of(name) == Some(unit);
     let (_, status) = packages.iter().find(|(name, _)| daemon(name))?;
     status.version.as_deref()
@@ -181,9 +159,5 @@ pub(crate) fn need(seen: Staleness<'_>) -> Need {
     };
     let since = seen.status.since.as_deref().unwrap_or_default();
     let later = |moment: Option<&str>| moment.is_some_and(|moment| moment > since);
-    if other_version || later(seen.configured) || later(seen.owed) {
-        Need::Restart
-    } else {
-        Need::Nothing
-    }
+    if other_version || later(seen.configured) || later(seen.owed) { Need::Restart } else { Need::Nothing }
 }

@@ -3,9 +3,7 @@
 //! Pods outlive a restart of containerd, and the plugin checks that they did. Containers that Docker runs outside
 //! Kubernetes stop when Docker restarts: the operator confirms that, and each runs again afterwards or is reported.
 
-use runner_plugin_sdk::{
-    Depth, Invocation, Operations, Problem, Report, Verification, export_plugin,
-};
+use runner_plugin_sdk::{Depth, Invocation, Operations, Problem, Report, Verification, export_plugin};
 
 mod backout;
 mod backup;

@@ -65,10 +65,7 @@ pub(crate) fn look(host: &str, path: &str) -> Result<Note, Problem> {
     };
     let owed = parse(&data).map_err(|why| refused("unreadable-note", host, format!("{path} on host {host} should say what an interrupted operation owes, and cannot be read ({why}); look at it, then remove it")))?;
     let status: Option<FileStatus> = api::stat(&[at(host, path)]).one().present()?;
-    Ok(Note {
-        owed,
-        written: status.map(|status| status.modified),
-    })
+    Ok(Note { owed, written: status.map(|status| status.modified) })
 }
 
 fn parse(data: &[u8]) -> Result<Owed, serde_json::Error> {
@@ -80,18 +77,9 @@ pub(crate) fn write(host: &str, path: &str, found: &Note, owed: &Owed) -> Result
     if owed.is_empty() || found.owed == *owed {
         return Ok(());
     }
-    let content = serde_json::to_vec(owed).map_err(|error| {
-        refused(
-            "unwritable-note",
-            host,
-            format!("what is owed cannot be written down: {error}"),
-        )
-    })?;
-    ensure(&[Wanted {
-        at: at(host, path),
-        content,
-        mode: Some(0o600),
-    }])?;
+    let content = serde_json::to_vec(owed)
+        .map_err(|error| refused("unwritable-note", host, format!("what is owed cannot be written down: {error}")))?;
+    ensure(&[Wanted { at: at(host, path), content, mode: Some(0o600) }])?;
     Ok(())
 }
 

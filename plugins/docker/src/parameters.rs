@@ -59,9 +59,7 @@ impl Layout<'_> {
     /// All configuration files.
     pub(crate) fn files(&self) -> Vec<String> {
         let own = [self.daemon_file, self.containerd_file].map(str::to_owned);
-        own.into_iter()
-            .chain(self.more_files.iter().cloned())
-            .collect()
+        own.into_iter().chain(self.more_files.iter().cloned()).collect()
     }
 }
 

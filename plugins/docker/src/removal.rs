@@ -29,11 +29,7 @@ impl Removal {
         format!(
             "on host {host} {} containers with all that is in them ({}) and {} images",
             names.len(),
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            },
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") },
             self.images.len(),
         )
     }
@@ -41,10 +37,7 @@ impl Removal {
 
 /// What a host whose Docker runs has.
 pub(crate) fn look(host: &str) -> Result<Removal, Failure> {
-    Ok(Removal {
-        containers: containers::list(host, Which::All)?,
-        images: images_of(host)?,
-    })
+    Ok(Removal { containers: containers::list(host, Which::All)?, images: images_of(host)? })
 }
 
 fn images_of(host: &str) -> Result<Vec<String>, Failure> {
@@ -53,11 +46,7 @@ fn images_of(host: &str) -> Result<Vec<String>, Failure> {
         .output_limit(1 << 20)
         .text()?;
     // An image with several tags is listed several times.
-    let images: BTreeSet<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|id| !id.is_empty())
-        .collect();
+    let images: BTreeSet<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
     Ok(images.into_iter().map(str::to_owned).collect())
 }
 
@@ -86,10 +75,7 @@ pub(crate) fn confirm(host: &str, removal: &Removal) -> Result<(), Problem> {
 
 /// Removes them. An image on which another one was built can only go after it, hence several passes.
 pub(crate) fn carry_out(host: &str, removal: &Removal) -> Result<(), Failure> {
-    let ids = removal
-        .containers
-        .iter()
-        .map(|container| container.id.as_str());
+    let ids = removal.containers.iter().map(|container| container.id.as_str());
     destroy(host, ["docker", "rm", "--force"], ids, "docker:containers")?;
     let mut images = removal.images.clone();
     while !images.is_empty() {

@@ -19,10 +19,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         packages: &parameters.packages,
         versions: parameters.versions.clone(),
         removals: Vec::new(),
-        wanted: Configuration {
-            files: BTreeMap::new(),
-            drop_ins: drop_ins(&parameters),
-        },
+        wanted: Configuration { files: BTreeMap::new(), drop_ins: drop_ins(&parameters) },
         downgrade: false,
         remove_all: parameters.remove_containers_and_images,
         install_seconds: parameters.install_seconds,
@@ -43,22 +40,13 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 fn drop_ins(parameters: &Update) -> BTreeMap<configuration::DropInName, Option<String>> {
     let of_unit = |(unit, named): (&String, &BTreeMap<String, Option<String>>)| {
         let unit = unit.clone();
-        named
-            .clone()
-            .into_iter()
-            .map(move |(name, text)| ((unit.clone(), name), text))
-            .collect::<Vec<_>>()
+        named.clone().into_iter().map(move |(name, text)| ((unit.clone(), name), text)).collect::<Vec<_>>()
     };
     parameters.drop_ins.iter().flat_map(of_unit).collect()
 }
 
 /// The files as they should be; what cannot be made is a finding.
-fn files(
-    parameters: &Update,
-    host: &str,
-    seen: &Seen,
-    findings: &mut Findings,
-) -> BTreeMap<String, Option<Content>> {
+fn files(parameters: &Update, host: &str, seen: &Seen, findings: &mut Findings) -> BTreeMap<String, Option<Content>> {
     let layout = parameters.layout();
     let known = layout.files();
     let mut files = BTreeMap::new();
@@ -76,16 +64,11 @@ fn files(
     }
     if !parameters.daemon_settings.is_empty() {
         let now = seen.configuration.files.get(layout.daemon_file);
-        let now = now
-            .and_then(Option::as_ref)
-            .map(|content| content.data.as_slice());
+        let now = now.and_then(Option::as_ref).map(|content| content.data.as_slice());
         match configuration::merged(now, &parameters.daemon_settings) {
             Ok(Some(text)) => {
                 let data = text.into_bytes();
-                files.insert(
-                    layout.daemon_file.to_owned(),
-                    Some(Content { data, mode: None }),
-                );
+                files.insert(layout.daemon_file.to_owned(), Some(Content { data, mode: None }));
             }
             Ok(None) => {}
             Err(error) => {
@@ -99,10 +82,7 @@ fn files(
 
 /// A package that backup does not know of would not come back in a backout.
 fn check_packages(parameters: &Update, host: &str, findings: &mut Findings) {
-    let unlisted = parameters
-        .versions
-        .keys()
-        .filter(|name| !parameters.packages.contains(name));
+    let unlisted = parameters.versions.keys().filter(|name| !parameters.packages.contains(name));
     for name in unlisted {
         let message = format!(
             "package {name} has a version and is not among the component's packages: {}",
@@ -114,10 +94,7 @@ fn check_packages(parameters: &Update, host: &str, findings: &mut Findings) {
 
 /// Docker sees nothing of what it stored with another storage driver.
 fn check_storage(parameters: &Update, host: &str, seen: &Seen, findings: &mut Findings) {
-    let wanted = parameters
-        .daemon_settings
-        .get("storage-driver")
-        .and_then(Value::as_str);
+    let wanted = parameters.daemon_settings.get("storage-driver").and_then(Value::as_str);
     let (Some(wanted), Some(info)) = (wanted, &seen.info) else {
         return;
     };
@@ -139,15 +116,8 @@ pub(crate) fn storage_change(host: &str, now: &str, wanted: &str) -> Option<Stri
 }
 
 fn check_drop_ins(parameters: &Update, host: &str, findings: &mut Findings) {
-    for unit in parameters
-        .drop_ins
-        .keys()
-        .filter(|unit| !UNITS.contains(&unit.as_str()))
-    {
-        let message = format!(
-            "{unit} is no unit of this component; it has {}",
-            UNITS.join(" and ")
-        );
+    for unit in parameters.drop_ins.keys().filter(|unit| !UNITS.contains(&unit.as_str())) {
+        let message = format!("{unit} is no unit of this component; it has {}", UNITS.join(" and "));
         findings.add("unknown-unit", host, message);
     }
 }
@@ -156,15 +126,10 @@ fn check_drop_ins(parameters: &Update, host: &str, findings: &mut Findings) {
 fn warn_of_replaced(wanted: &Configuration, host: &str, seen: &Seen, report: &mut ReportBuilder) {
     let replaced = configuration::differing(&seen.configuration, wanted);
     for path in replaced.files.keys() {
-        let there = seen
-            .configuration
-            .files
-            .get(path)
-            .is_some_and(Option::is_some);
+        let there = seen.configuration.files.get(path).is_some_and(Option::is_some);
         if there && configuration::reader_of(path) == crate::engine::CONTAINERD {
-            let message = format!(
-                "{path} on host {host} is replaced; edits made there by hand are only in the backup set"
-            );
+            let message =
+                format!("{path} on host {host} is replaced; edits made there by hand are only in the backup set");
             report.warn("configuration-replaced", path.as_str(), message);
         }
     }

@@ -7,8 +7,8 @@ use runner_plugin_sdk::api::packages as package_api;
 use runner_plugin_sdk::api::packages::{PackageRef, PackageStatus};
 use runner_plugin_sdk::api::systemd::{self, UnitStatus};
 use runner_plugin_sdk::{
-    Checks, Command, Depth, Failure, FailureKind, Inputs, Invocation, Place, Presence, Problem,
-    Verification, exec, parse, units,
+    Checks, Command, Depth, Failure, FailureKind, Inputs, Invocation, Place, Presence, Problem, Verification, exec,
+    parse, units,
 };
 use serde_json::Value;
 
@@ -29,26 +29,13 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
 type Packages = BTreeMap<String, BTreeMap<String, PackageStatus>>;
 
 /// Packages of all hosts, each checked. A host that does not answer is unknown and hides no other.
-fn installed(
-    hosts: &[String],
-    parameters: &Verify,
-    checks: &mut Checks,
-) -> Result<Packages, Problem> {
-    let mut names: Vec<&String> = parameters
-        .packages
-        .iter()
-        .chain(parameters.versions.keys())
-        .collect();
+fn installed(hosts: &[String], parameters: &Verify, checks: &mut Checks) -> Result<Packages, Problem> {
+    let mut names: Vec<&String> = parameters.packages.iter().chain(parameters.versions.keys()).collect();
     names.sort_unstable();
     names.dedup();
     let refs: Vec<PackageRef> = hosts
         .iter()
-        .flat_map(|host| {
-            names.iter().map(|name| PackageRef {
-                host: host.clone(),
-                name: (*name).clone(),
-            })
-        })
+        .flat_map(|host| names.iter().map(|name| PackageRef { host: host.clone(), name: (*name).clone() }))
         .collect();
     let mut installed = Packages::new();
     for (at, answer) in refs.iter().zip(package_api::status(&refs)) {
@@ -60,10 +47,7 @@ fn installed(
                     checks.version(place.clone(), &at.name, version);
                 }
                 package_check(place, expected, &status, checks);
-                installed
-                    .entry(at.host.clone())
-                    .or_default()
-                    .insert(at.name.clone(), status);
+                installed.entry(at.host.clone()).or_default().insert(at.name.clone(), status);
             }
             Err(why) => {
                 let wanted = expected.map_or("installed", String::as_str);
@@ -75,17 +59,9 @@ fn installed(
 }
 
 /// Without an expected version a package that is not installed at all may be none of this platform's.
-fn package_check(
-    place: Place,
-    expected: Option<&String>,
-    status: &PackageStatus,
-    checks: &mut Checks,
-) {
+fn package_check(place: Place, expected: Option<&String>, status: &PackageStatus, checks: &mut Checks) {
     let name = format!("package-{}", status.name);
-    let observed = status
-        .version
-        .clone()
-        .unwrap_or_else(|| "not installed".to_owned());
+    let observed = status.version.clone().unwrap_or_else(|| "not installed".to_owned());
     if let Some(expected) = expected {
         checks.equal(&name, place.clone(), expected, observed);
     }
@@ -94,12 +70,7 @@ fn package_check(
     }
 }
 
-fn health(
-    hosts: &[String],
-    parameters: &Verify,
-    installed: &Packages,
-    checks: &mut Checks,
-) -> Result<(), Problem> {
+fn health(hosts: &[String], parameters: &Verify, installed: &Packages, checks: &mut Checks) -> Result<(), Problem> {
     let refs = units::refs(hosts, &UNITS);
     let mut runs: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for (at, answer) in refs.iter().zip(systemd::status(&refs)) {
@@ -107,17 +78,8 @@ fn health(
         let name = format!("unit-{}", at.unit);
         match answered(answer)? {
             Ok(status) => {
-                checks.check(
-                    &name,
-                    place,
-                    "active",
-                    state(&status),
-                    units::is_active(&status),
-                );
-                if let Some(unit) = UNITS
-                    .into_iter()
-                    .find(|unit| *unit == at.unit && units::is_active(&status))
-                {
+                checks.check(&name, place, "active", state(&status), units::is_active(&status));
+                if let Some(unit) = UNITS.into_iter().find(|unit| *unit == at.unit && units::is_active(&status)) {
                     runs.entry(unit).or_default().push(at.host.clone());
                 }
             }
@@ -138,29 +100,18 @@ fn state(status: &UnitStatus) -> String {
 }
 
 /// What runs must be what is installed.
-fn running(
-    unit: &'static str,
-    hosts: &[String],
-    installed: &Packages,
-    checks: &mut Checks,
-) -> Result<(), Problem> {
-    let ask: fn(&str) -> Command = if unit == DOCKER {
-        engine::info_command
-    } else {
-        engine::containerd_command
-    };
+fn running(unit: &'static str, hosts: &[String], installed: &Packages, checks: &mut Checks) -> Result<(), Problem> {
+    let ask: fn(&str) -> Command = if unit == DOCKER { engine::info_command } else { engine::containerd_command };
     let answers = exec::run(hosts.iter().map(|host| ask(host)));
     for (host, answer) in hosts.iter().zip(answers) {
         let place = Place::Host(host.clone());
         let name = format!("running-{}", unit.trim_end_matches(".service"));
-        let expected = installed
-            .get(host)
-            .and_then(|packages| engine::installed(packages, unit));
+        let expected = installed.get(host).and_then(|packages| engine::installed(packages, unit));
         let expected = expected.map_or("a version", engine::upstream);
         let said = match answered(answer)? {
-            Ok(output) => exec::stdout(&output)
-                .map_err(|failure| failure.message)
-                .and_then(|text| version(unit, &text)),
+            Ok(output) => {
+                exec::stdout(&output).map_err(|failure| failure.message).and_then(|text| version(unit, &text))
+            }
             Err(why) => Err(why),
         };
         match said {
@@ -207,13 +158,7 @@ fn daemon_file(hosts: &[String], parameters: &Verify, checks: &mut Checks) -> Re
         let Some(data) = found else { continue };
         match serde_json::from_slice::<Value>(&data) {
             Ok(_) => checks.check("daemon-configuration", place, "JSON", "JSON", true),
-            Err(error) => checks.check(
-                "daemon-configuration",
-                place,
-                "JSON",
-                error.to_string(),
-                false,
-            ),
+            Err(error) => checks.check("daemon-configuration", place, "JSON", error.to_string(), false),
         };
     }
     Ok(())

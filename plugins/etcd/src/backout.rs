@@ -25,10 +25,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let goals = goals(&site, &parameters, set, &notes, &mut report)?;
 
     let hosts = site.hosts();
-    let names = [
-        site.settings.server_package.as_str(),
-        site.settings.client_package.as_str(),
-    ];
+    let names = [site.settings.server_package.as_str(), site.settings.client_package.as_str()];
     let installed = packages::status(&hosts, &names)?;
     let mut findings = Findings::new();
     findings.extend(not_to_be_had(&goals, &installed));
@@ -36,29 +33,13 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 
     let target = target(&goals, &site.settings.server_package)?;
     if parameters.restore {
-        restore::run(
-            invocation,
-            &parameters,
-            &site,
-            &goals,
-            &notes,
-            set,
-            &mut report,
-        )?;
+        restore::run(invocation, &parameters, &site, &goals, &notes, set, &mut report)?;
     } else {
         downgrade_in_place(&parameters, &site, &goals, &installed, target, &mut report)?;
     }
     rolling::report_versions(&site, &mut report)?;
-    let way = if parameters.restore {
-        ", restored from its snapshot"
-    } else {
-        ""
-    };
-    Ok(report.finish(format!(
-        "{} members of etcd run {target} of backup set {}{way}",
-        hosts.len(),
-        set.0.id
-    )))
+    let way = if parameters.restore { ", restored from its snapshot" } else { "" };
+    Ok(report.finish(format!("{} members of etcd run {target} of backup set {}{way}", hosts.len(), set.0.id)))
 }
 
 fn downgrade_in_place(
@@ -81,26 +62,15 @@ fn downgrade_in_place(
         ..view.clone()
     };
     let prepared = downgrade::prepare(site, preparation, target, report).map_err(with_way_out)?;
-    let manner = Manner {
-        downgrade: true,
-        package_timeout: parameters.package_timeout,
-    };
-    let view = if prepared.seen.len() == view.seen.len() {
-        prepared
-    } else {
-        view
-    };
+    let manner = Manner { downgrade: true, package_timeout: parameters.package_timeout };
+    let view = if prepared.seen.len() == view.seen.len() { prepared } else { view };
     let view = roll(site, goals, manner, view, report)?;
-    report
-        .output("leader", view.leader())
-        .output("revision", view.revision());
+    report.output("leader", view.leader()).output("revision", view.revision());
     Ok(())
 }
 
 fn is_broken(installed: &Installed, host: &str) -> bool {
-    installed
-        .get(host)
-        .is_some_and(|packages| packages.values().any(|status| status.broken))
+    installed.get(host).is_some_and(|packages| packages.values().any(|status| status.broken))
 }
 
 /// A refusal of the downgrade, with the way that is left.
@@ -133,10 +103,7 @@ fn goals(
             match set.version_on(host, package) {
                 Some(version) => drop(versions.insert(package.clone(), version.to_owned())),
                 None => {
-                    let message = format!(
-                        "backup set {} says no version of {package} for host {host}",
-                        set.0.id
-                    );
+                    let message = format!("backup set {} says no version of {package} for host {host}", set.0.id);
                     findings.add("not-in-backup", host, message);
                 }
             }
@@ -151,16 +118,9 @@ fn goals(
                 report.warn("not-put-back", host, message);
                 continue;
             }
-            files.push(SavedFile {
-                path: note.path.clone(),
-                digest: set.artifact(&note.artifact)?.digest.clone(),
-            });
+            files.push(SavedFile { path: note.path.clone(), digest: set.artifact(&note.artifact)?.digest.clone() });
         }
-        goals.push(Goal {
-            host: host.to_owned(),
-            versions,
-            files,
-        });
+        goals.push(Goal { host: host.to_owned(), versions, files });
     }
     findings.refuse()?;
     Ok(goals)
@@ -169,13 +129,8 @@ fn goals(
 /// Packages of the set that a host neither has nor can fetch.
 fn not_to_be_had(goals: &[Goal], installed: &Installed) -> Vec<Finding> {
     let nothing = BTreeMap::new();
-    let missing = |goal: &Goal| {
-        packages::unavailable(
-            &goal.host,
-            installed.get(&goal.host).unwrap_or(&nothing),
-            &goal.versions,
-        )
-    };
+    let missing =
+        |goal: &Goal| packages::unavailable(&goal.host, installed.get(&goal.host).unwrap_or(&nothing), &goal.versions);
     goals.iter().flat_map(missing).collect()
 }
 
@@ -184,15 +139,8 @@ fn target(goals: &[Goal], package: &str) -> Result<Version, Problem> {
     let mut targets = Vec::new();
     for goal in goals {
         let Some(version) = goal.server(package) else {
-            let message = format!(
-                "the backup set's version of {package} for host {} is no version of etcd",
-                goal.host
-            );
-            return Err(runner_plugin_sdk::refused(
-                "unreadable-version",
-                goal.host.as_str(),
-                message,
-            ));
+            let message = format!("the backup set's version of {package} for host {} is no version of etcd", goal.host);
+            return Err(runner_plugin_sdk::refused("unreadable-version", goal.host.as_str(), message));
         };
         if !targets.contains(&version) {
             targets.push(version);
@@ -206,11 +154,7 @@ fn target(goals: &[Goal], package: &str) -> Result<Version, Problem> {
                 "the backup set was made while etcd ran several versions ({}): there is no one version to go back to",
                 listed.join(", ")
             );
-            Err(runner_plugin_sdk::refused(
-                "several-versions",
-                "etcd",
-                message,
-            ))
+            Err(runner_plugin_sdk::refused("several-versions", "etcd", message))
         }
     }
 }
@@ -221,11 +165,7 @@ mod tests {
     use crate::parameters::Versions;
 
     fn goal(host: &str, version: &str) -> Goal {
-        Goal {
-            host: host.into(),
-            versions: Versions::from([("etcd-server".into(), version.into())]),
-            files: vec![],
-        }
+        Goal { host: host.into(), versions: Versions::from([("etcd-server".into(), version.into())]), files: vec![] }
     }
 
     fn refusal(result: Result<Version, Problem>) -> String {
@@ -238,19 +178,10 @@ mod tests {
     #[test]
     fn there_is_one_version_to_go_back_to() {
         let two = [goal("a", "3.5.35-1"), goal("b", "3.5.35-1")];
-        assert_eq!(
-            target(&two, "etcd-server")
-                .map(|v| v.to_string())
-                .ok()
-                .as_deref(),
-            Some("3.5.35")
-        );
+        assert_eq!(target(&two, "etcd-server").map(|v| v.to_string()).ok().as_deref(), Some("3.5.35"));
         let mixed = [goal("a", "3.5.35-1"), goal("b", "3.6.16-1")];
         assert_eq!(refusal(target(&mixed, "etcd-server")), "several-versions");
-        assert_eq!(
-            refusal(target(&[goal("a", "x")], "etcd-server")),
-            "unreadable-version"
-        );
+        assert_eq!(refusal(target(&[goal("a", "x")], "etcd-server")), "unreadable-version");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use runner_plugin_sdk::api::files as file_api;
 use runner_plugin_sdk::api::types::Label;
 use runner_plugin_sdk::packages::{self, Installed};
 use runner_plugin_sdk::{
-    Answers, Artifact, Failure, Finding, Inputs, Invocation, Presence, Problem, Report,
-    ReportBuilder, artifacts, finding, parse, refused,
+    Answers, Artifact, Failure, Finding, Inputs, Invocation, Presence, Problem, Report, ReportBuilder, artifacts,
+    finding, parse, refused,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,10 +55,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backup = parse(invocation)?;
     let site = Site::read(invocation, parameters.settings())?;
     let hosts = site.hosts();
-    let names = [
-        site.settings.server_package.as_str(),
-        site.settings.client_package.as_str(),
-    ];
+    let names = [site.settings.server_package.as_str(), site.settings.client_package.as_str()];
     let installed = packages::status(&hosts, &names)?;
     let versions = to_keep(&installed, &names).map_err(Problem::Refused)?;
 
@@ -74,19 +71,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 
     let revision = snapshot.revision;
     let size = snapshot.total_size;
-    report
-        .artifact(&artifact)
-        .artifacts(&configuration)
-        .versions(packages::versions(&installed));
+    report.artifact(&artifact).artifacts(&configuration).versions(packages::versions(&installed));
     report.outputs(&Notes {
         snapshot,
         taken_from: source.host.clone(),
-        cluster_id: source
-            .status
-            .as_ref()
-            .map(|status| status.header.cluster_id)
-            .unwrap_or(0)
-            .to_string(),
+        cluster_id: source.status.as_ref().map(|status| status.header.cluster_id).unwrap_or(0).to_string(),
         files,
     });
     Ok(report.finish(format!(
@@ -103,10 +92,7 @@ fn to_keep(installed: &Installed, names: &[&str]) -> Result<Vec<(String, Version
     for (host, packages) in installed {
         let mut versions = BTreeMap::new();
         for name in names {
-            match packages
-                .get(*name)
-                .and_then(|status| status.version.clone())
-            {
+            match packages.get(*name).and_then(|status| status.version.clone()) {
                 Some(version) => drop(versions.insert((*name).to_owned(), version)),
                 None => {
                     let message = format!("package {name} is not installed on host {host}");
@@ -116,11 +102,7 @@ fn to_keep(installed: &Installed, names: &[&str]) -> Result<Vec<(String, Version
         }
         keep.push((host.clone(), versions));
     }
-    if findings.is_empty() {
-        Ok(keep)
-    } else {
-        Err(findings)
-    }
+    if findings.is_empty() { Ok(keep) } else { Err(findings) }
 }
 
 /// The member to take the snapshot from: the leader, else whoever is healthy. Corrupt data is not worth saving.
@@ -134,18 +116,9 @@ fn source(view: &View) -> Result<&Seen, Problem> {
             "etcd has raised the alarm CORRUPT: a snapshot of its data would be of no use",
         ));
     }
-    let leader = view
-        .leader()
-        .and_then(|host| view.on(host))
-        .filter(|seen| seen.health.is_ok());
-    let healthy = || {
-        view.seen
-            .iter()
-            .find(|seen| seen.health.is_ok() && seen.status.is_ok())
-    };
-    leader
-        .or_else(healthy)
-        .ok_or_else(|| Problem::Refused(view.findings(None)))
+    let leader = view.leader().and_then(|host| view.on(host)).filter(|seen| seen.health.is_ok());
+    let healthy = || view.seen.iter().find(|seen| seen.health.is_ok() && seen.status.is_ok());
+    leader.or_else(healthy).ok_or_else(|| Problem::Refused(view.findings(None)))
 }
 
 /// Saves, checks and stores the snapshot. Its file on the host goes away however that ends.
@@ -158,27 +131,18 @@ fn take_snapshot(
 ) -> Result<(SnapshotStatus, Artifact), Problem> {
     let host = source.host.as_str();
     let spool = parameters.spool.trim_end_matches('/');
-    let etcdctl = site
-        .etcdctl_on(host)
-        .ok_or_else(|| refused("no-members", host, "the host is none of the step"))?;
+    let etcdctl = site.etcdctl_on(host).ok_or_else(|| refused("no-members", host, "the host is none of the step"))?;
     let directory = file_api::DirectoryOrder {
         host: host.to_owned(),
         path: spool.to_owned(),
-        attributes: Some(file_api::Attributes {
-            mode: Some(0o700),
-            owner: None,
-            group: None,
-            context: None,
-        }),
+        attributes: Some(file_api::Attributes { mode: Some(0o700), owner: None, group: None, context: None }),
     };
     file_api::make_directory(&[directory]).one()?;
     let room = file_api::space(&[runner_plugin_sdk::files::at(host, spool)]).one()?;
     let needed = room_for(view.size());
     if room.available < needed {
-        let message = format!(
-            "{spool} on host {host} has room for {} bytes, a snapshot of etcd needs {needed}",
-            room.available
-        );
+        let message =
+            format!("{spool} on host {host} has room for {} bytes, a snapshot of etcd needs {needed}", room.available);
         return Err(refused("no-room", host, message));
     }
     let path = format!("{spool}/snapshot-{}.db", invocation.stamp_name());
@@ -207,39 +171,23 @@ fn save_and_store(
     path: &str,
 ) -> Result<(SnapshotStatus, Artifact), Failure> {
     etcdctl.save_snapshot(path, SNAPSHOT_SECONDS).run()?;
-    let forecast = SnapshotStatus {
-        revision: view.revision().unwrap_or(0),
-        total_size: view.size(),
-        ..SnapshotStatus::default()
-    };
+    let forecast =
+        SnapshotStatus { revision: view.revision().unwrap_or(0), total_size: view.size(), ..SnapshotStatus::default() };
     let text = etcdctl::snapshot_status(etcdctl.host, path, SNAPSHOT_SECONDS, &forecast).text()?;
-    let snapshot =
-        etcdctl::snapshot(&text).map_err(|why| etcdctl::unreadable(etcdctl.host, why))?;
+    let snapshot = etcdctl::snapshot(&text).map_err(|why| etcdctl::unreadable(etcdctl.host, why))?;
     let mut order = artifacts::file(etcdctl.host, path, SNAPSHOT);
-    let labels = [
-        ("revision", snapshot.revision.to_string()),
-        ("hash", format!("{:08x}", snapshot.hash)),
-    ];
-    order.labels = labels
-        .map(|(name, value)| Label {
-            name: name.to_owned(),
-            value,
-        })
-        .to_vec();
+    let labels = [("revision", snapshot.revision.to_string()), ("hash", format!("{:08x}", snapshot.hash))];
+    order.labels = labels.map(|(name, value)| Label { name: name.to_owned(), value }).to_vec();
     let artifact = runner_plugin_sdk::api::artifacts::put(&[order]).one()?;
     Ok((snapshot, artifact))
 }
 
 /// Room that a snapshot of a database of that size needs: it may grow while it is taken.
 fn room_for(size: u64) -> u64 {
-    size.saturating_add(size / 10)
-        .saturating_add(16 * 1024 * 1024)
+    size.saturating_add(size / 10).saturating_add(16 * 1024 * 1024)
 }
 
-fn save_configuration(
-    site: &Site,
-    parameters: &Backup,
-) -> Result<(Vec<FileNote>, Vec<Artifact>), Problem> {
+fn save_configuration(site: &Site, parameters: &Backup) -> Result<(Vec<FileNote>, Vec<Artifact>), Problem> {
     let mut notes = Vec::new();
     let mut orders = Vec::new();
     let config = &site.settings.config;
@@ -249,25 +197,13 @@ fn save_configuration(
         for path in paths.clone() {
             let artifact = format!("{}{path}", seat.host);
             orders.push(artifacts::file(&seat.host, path, &artifact));
-            notes.push(FileNote {
-                host: seat.host.clone(),
-                path: path.clone(),
-                artifact,
-            });
+            notes.push(FileNote { host: seat.host.clone(), path: path.clone(), artifact });
         }
     }
     let stored = runner_plugin_sdk::api::artifacts::put(&orders);
-    let stored = stored
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
+    let stored = stored.into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
     // Only the further files may be absent: the first one has been read already.
-    Ok(notes
-        .into_iter()
-        .zip(stored)
-        .filter_map(|(note, artifact)| Some((note, artifact?)))
-        .unzip())
+    Ok(notes.into_iter().zip(stored).filter_map(|(note, artifact)| Some((note, artifact?))).unzip())
 }
 
 #[cfg(test)]
@@ -284,15 +220,9 @@ mod tests {
     #[test]
     fn the_leader_is_the_source_and_else_whoever_is_healthy() {
         let mut view = three();
-        assert_eq!(
-            source(&view).map(|seen| seen.host.as_str()).ok(),
-            Some("h1")
-        );
+        assert_eq!(source(&view).map(|seen| seen.host.as_str()).ok(), Some("h1"));
         view.seen[0].health = Err("slow".into());
-        assert_eq!(
-            source(&view).map(|seen| seen.host.as_str()).ok(),
-            Some("h2")
-        );
+        assert_eq!(source(&view).map(|seen| seen.host.as_str()).ok(), Some("h2"));
         for seen in &mut view.seen {
             seen.health = Err("down".into());
         }
@@ -302,15 +232,9 @@ mod tests {
     #[test]
     fn corrupt_data_is_not_saved() {
         let mut view = three();
-        view.alarms = Ok(vec![Alarm {
-            member_id: 1,
-            alarm: 1,
-        }]);
+        view.alarms = Ok(vec![Alarm { member_id: 1, alarm: 1 }]);
         assert!(source(&view).is_ok());
-        view.alarms = Ok(vec![Alarm {
-            member_id: 1,
-            alarm: 2,
-        }]);
+        view.alarms = Ok(vec![Alarm { member_id: 1, alarm: 2 }]);
         assert!(source(&view).is_err());
     }
 
@@ -323,10 +247,7 @@ mod tests {
             held: false,
             available: vec![],
         };
-        let packages = BTreeMap::from([
-            ("s".to_owned(), status(Some("1"))),
-            ("c".to_owned(), status(None)),
-        ]);
+        let packages = BTreeMap::from([("s".to_owned(), status(Some("1"))), ("c".to_owned(), status(None))]);
         let installed = Installed::from([("h".to_owned(), packages)]);
         assert_eq!(to_keep(&installed, &["s"]).unwrap()[0].1["s"], "1");
         assert_eq!(to_keep(&installed, &["s", "c"]).unwrap_err().len(), 1);
@@ -345,11 +266,7 @@ mod tests {
             snapshot: etcdctl::snapshot(include_str!("../fixtures/snapshot-3.5.json")).unwrap(),
             taken_from: "h1".into(),
             cluster_id: "17857285563427398504".into(),
-            files: vec![FileNote {
-                host: "h1".into(),
-                path: "/c".into(),
-                artifact: "h1/c".into(),
-            }],
+            files: vec![FileNote { host: "h1".into(), path: "/c".into(), artifact: "h1/c".into() }],
         };
         let text = ReportBuilder::new().outputs(&notes).finish("").outputs;
         assert_eq!(serde_json::from_str::<Notes>(&text).unwrap(), notes);

@@ -33,9 +33,7 @@ impl Config {
         let urls = |name: &str| -> Vec<String> {
             let listed = fields.get(name).map(String::as_str).unwrap_or_default();
             let urls = listed.split(',').map(str::trim);
-            urls.filter(|url| !url.is_empty())
-                .map(str::to_owned)
-                .collect()
+            urls.filter(|url| !url.is_empty()).map(str::to_owned).collect()
         };
         let text = |name: &str| fields.get(name).filter(|value| !value.is_empty()).cloned();
         let mut peer_urls = urls("initial-advertise-peer-urls");
@@ -66,11 +64,7 @@ impl Config {
 
     /// The member's part of `--initial-cluster`.
     pub fn initial_cluster(&self) -> String {
-        let parts: Vec<String> = self
-            .peer_urls
-            .iter()
-            .map(|url| format!("{}={url}", self.name))
-            .collect();
+        let parts: Vec<String> = self.peer_urls.iter().map(|url| format!("{}={url}", self.name)).collect();
         parts.join(",")
     }
 }
@@ -102,10 +96,7 @@ fn top_level(text: &str) -> Result<BTreeMap<String, String>, String> {
                 }
             },
             Event::Scalar(value, ..) if depth == 0 && !value.is_empty() => {
-                return Err(format!(
-                    "line {}: text stands where settings should",
-                    span.start.line()
-                ));
+                return Err(format!("line {}: text stands where settings should", span.start.line()));
             }
             Event::Alias(_) if depth == 1 => key = None,
             Event::DocumentEnd => break,
@@ -157,17 +148,12 @@ mod tests {
             r#"{"name": "a", "wal-dir": "/wal", "initial-advertise-peer-urls": "https://a:2380, https://b:2380"}"#,
         );
         assert_eq!(config.wal_dir.as_deref(), Some("/wal"));
-        assert_eq!(
-            config.initial_cluster(),
-            "a=https://a:2380,a=https://b:2380"
-        );
+        assert_eq!(config.initial_cluster(), "a=https://a:2380,a=https://b:2380");
     }
 
     #[test]
     fn a_nested_value_does_not_shift_the_next_key() {
-        let config = parsed(
-            "peer-transport-security: {name: x, list: [a, {b: c}]}\ncors:\n- '*'\nname: right\n",
-        );
+        let config = parsed("peer-transport-security: {name: x, list: [a, {b: c}]}\ncors:\n- '*'\nname: right\n");
         assert_eq!(config.name, "right");
         let anchored = parsed("a: &x 1\nb: *x\nname: right\n");
         assert_eq!(anchored.name, "right");

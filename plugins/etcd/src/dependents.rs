@@ -17,40 +17,22 @@ pub(crate) struct Units {
 
 impl Units {
     pub(crate) fn find(dependents: &Dependents) -> Result<Self, Problem> {
-        let units: Vec<&str> = dependents
-            .stop
-            .iter()
-            .chain(&dependents.restart)
-            .map(String::as_str)
-            .collect();
+        let units: Vec<&str> = dependents.stop.iter().chain(&dependents.restart).map(String::as_str).collect();
         let found = units::status(&dependents.hosts, &units)?;
         Self::among(dependents, &found).map_err(Problem::Refused)
     }
 
     /// Those that are meant to run. One that is on no host at all is a mistake in the parameter.
-    fn among(
-        dependents: &Dependents,
-        found: &[(String, UnitStatus)],
-    ) -> Result<Self, Vec<Finding>> {
-        let meant =
-            |status: &UnitStatus| units::is_active(status) || status.file_state == "enabled";
+    fn among(dependents: &Dependents, found: &[(String, UnitStatus)]) -> Result<Self, Vec<Finding>> {
+        let meant = |status: &UnitStatus| units::is_active(status) || status.file_state == "enabled";
         let of = |names: &[String]| -> Vec<(String, String)> {
             let found_of = |name: &String| {
-                let of_name = found
-                    .iter()
-                    .filter(move |(_, status)| status.unit == *name && meant(status))
-                    .cloned();
-                of_name
-                    .map(|(host, status)| (host, status.unit))
-                    .collect::<Vec<_>>()
+                let of_name = found.iter().filter(move |(_, status)| status.unit == *name && meant(status)).cloned();
+                of_name.map(|(host, status)| (host, status.unit)).collect::<Vec<_>>()
             };
             names.iter().flat_map(found_of).collect()
         };
-        let exists = |name: &&String| {
-            found
-                .iter()
-                .any(|(_, status)| status.unit == **name && units::exists(status))
-        };
+        let exists = |name: &&String| found.iter().any(|(_, status)| status.unit == **name && units::exists(status));
         let absent: Vec<Finding> = dependents
             .stop
             .iter()
@@ -65,10 +47,7 @@ impl Units {
             })
             .collect();
         if absent.is_empty() {
-            Ok(Self {
-                stop: of(&dependents.stop),
-                restart: of(&dependents.restart),
-            })
+            Ok(Self { stop: of(&dependents.stop), restart: of(&dependents.restart) })
         } else {
             Err(absent)
         }
@@ -125,11 +104,7 @@ mod tests {
 
     fn dependents(stop: &[&str], restart: &[&str]) -> Dependents {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Dependents {
-            hosts: vec!["a".into(), "b".into()],
-            stop: names(stop),
-            restart: names(restart),
-        }
+        Dependents { hosts: vec!["a".into(), "b".into()], stop: names(stop), restart: names(restart) }
     }
 
     fn pair(host: &str, unit: &str) -> (String, String) {
@@ -139,28 +114,13 @@ mod tests {
     #[test]
     fn units_count_where_they_are_and_are_meant_to_run() {
         let found = [
-            (
-                "a".to_owned(),
-                status("api", "loaded", "inactive", "enabled"),
-            ),
-            (
-                "a".to_owned(),
-                status("kubelet", "not-found", "inactive", ""),
-            ),
-            (
-                "b".to_owned(),
-                status("api", "loaded", "inactive", "disabled"),
-            ),
-            (
-                "b".to_owned(),
-                status("kubelet", "loaded", "active", "disabled"),
-            ),
+            ("a".to_owned(), status("api", "loaded", "inactive", "enabled")),
+            ("a".to_owned(), status("kubelet", "not-found", "inactive", "")),
+            ("b".to_owned(), status("api", "loaded", "inactive", "disabled")),
+            ("b".to_owned(), status("kubelet", "loaded", "active", "disabled")),
         ];
         let units = Units::among(&dependents(&["api"], &["kubelet"]), &found);
-        let expected = Units {
-            stop: vec![pair("a", "api")],
-            restart: vec![pair("b", "kubelet")],
-        };
+        let expected = Units { stop: vec![pair("a", "api")], restart: vec![pair("b", "kubelet")] };
         assert_eq!(units.ok(), Some(expected));
     }
 

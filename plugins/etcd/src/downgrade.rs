@@ -44,8 +44,7 @@ pub fn decide(view: &View, target: Version) -> Result<Preparation, Vec<Finding>>
         newest = newest.max(running.minor);
         some_old |= running.minor == target.minor;
         if running.minor < target.minor {
-            let message =
-                format!("host {host} runs etcd {running}, older than {target} of the backup set");
+            let message = format!("host {host} runs etcd {running}, older than {target} of the backup set");
             findings.push(finding("older-running", host, message));
         } else if running.minor > target.minor {
             findings.extend(unsupported(host, running, target));
@@ -57,12 +56,8 @@ pub fn decide(view: &View, target: Version) -> Result<Preparation, Vec<Finding>>
     if newest == target.minor {
         return Ok(Preparation::None);
     }
-    let new_members = || {
-        view.seen.iter().filter(|seen| {
-            seen.running()
-                .is_some_and(|running| running.minor > target.minor)
-        })
-    };
+    let new_members =
+        || view.seen.iter().filter(|seen| seen.running().is_some_and(|running| running.minor > target.minor));
     let converted = new_members().all(|seen| seen.storage() == Some(target.minor));
     let under_way = new_members().all(|seen| seen.downgrade() == Some(target.minor));
     match (some_old, converted, under_way) {
@@ -102,12 +97,7 @@ fn unsupported(host: &str, running: Version, target: Version) -> Option<Finding>
 }
 
 /// Brings the data of a healthy cluster into the format of `target`.
-pub(crate) fn prepare(
-    site: &Site,
-    view: View,
-    target: Version,
-    report: &mut ReportBuilder,
-) -> Result<View, Problem> {
+pub(crate) fn prepare(site: &Site, view: View, target: Version, report: &mut ReportBuilder) -> Result<View, Problem> {
     let preparation = decide(&view, target).map_err(Problem::Refused)?;
     let expected = Expected::as_seen(&view).with_storage(&format!("{}.0", target.minor));
     match preparation {
@@ -129,24 +119,12 @@ pub(crate) fn prepare(
         }
     }
     let missing = |view: &View| -> Vec<String> {
-        let open = view
-            .seen
-            .iter()
-            .filter(|seen| seen.storage() != Some(target.minor));
-        open.map(|seen| {
-            format!(
-                "the data on host {} is not in the format of {} yet",
-                seen.host, target.minor
-            )
-        })
-        .collect()
+        let open = view.seen.iter().filter(|seen| seen.storage() != Some(target.minor));
+        open.map(|seen| format!("the data on host {} is not in the format of {} yet", seen.host, target.minor))
+            .collect()
     };
     let (view, open) = site.look_until(CONVERSION, &expected, missing)?;
-    if open.is_empty() {
-        Ok(view)
-    } else {
-        Err(timed_out("etcd", open.join("; ")).into())
-    }
+    if open.is_empty() { Ok(view) } else { Err(timed_out("etcd", open.join("; ")).into()) }
 }
 
 #[cfg(test)]
@@ -162,20 +140,13 @@ mod tests {
 
     fn enabled(mut seen: Seen) -> Seen {
         if let Ok(status) = &mut seen.status {
-            status.downgrade_info = Some(DowngradeInfo {
-                enabled: true,
-                target_version: "3.5.0".into(),
-            });
+            status.downgrade_info = Some(DowngradeInfo { enabled: true, target_version: "3.5.0".into() });
         }
         seen
     }
 
     fn codes(result: Result<Preparation, Vec<Finding>>) -> Vec<String> {
-        result
-            .unwrap_err()
-            .into_iter()
-            .map(|finding| finding.code)
-            .collect()
+        result.unwrap_err().into_iter().map(|finding| finding.code).collect()
     }
 
     #[test]
@@ -189,41 +160,20 @@ mod tests {
 
     #[test]
     fn a_downgrade_under_way_is_not_enabled_again() {
-        let view = cluster(
-            (1..=3)
-                .map(|n| enabled(member(n, "3.6.16", "3.6.0")))
-                .collect(),
-        );
+        let view = cluster((1..=3).map(|n| enabled(member(n, "3.6.16", "3.6.0"))).collect());
         assert_eq!(decide(&view, target()), Ok(Preparation::Wait));
-        let some = vec![
-            enabled(member(1, "3.6.16", "3.6.0")),
-            enabled(member(2, "3.6.16", "3.5.0")),
-        ];
+        let some = vec![enabled(member(1, "3.6.16", "3.6.0")), enabled(member(2, "3.6.16", "3.5.0"))];
         assert_eq!(decide(&cluster(some), target()), Ok(Preparation::Wait));
-        let view = cluster(
-            (1..=3)
-                .map(|n| enabled(member(n, "3.6.16", "3.5.0")))
-                .collect(),
-        );
+        let view = cluster((1..=3).map(|n| enabled(member(n, "3.6.16", "3.5.0"))).collect());
         assert_eq!(decide(&view, target()), Ok(Preparation::None));
     }
 
     #[test]
     fn half_way_down_and_half_way_up_need_nothing() {
-        let half =
-            |last: Seen| cluster(vec![member(1, "3.5.35", ""), member(2, "3.5.35", ""), last]);
-        assert_eq!(
-            decide(&half(enabled(member(3, "3.6.16", "3.5.0"))), target()),
-            Ok(Preparation::None)
-        );
-        assert_eq!(
-            decide(&half(member(3, "3.6.16", "3.5.0")), target()),
-            Ok(Preparation::None)
-        );
-        assert_eq!(
-            decide(&half(member(3, "3.5.20", "")), target()),
-            Ok(Preparation::None)
-        );
+        let half = |last: Seen| cluster(vec![member(1, "3.5.35", ""), member(2, "3.5.35", ""), last]);
+        assert_eq!(decide(&half(enabled(member(3, "3.6.16", "3.5.0"))), target()), Ok(Preparation::None));
+        assert_eq!(decide(&half(member(3, "3.6.16", "3.5.0")), target()), Ok(Preparation::None));
+        assert_eq!(decide(&half(member(3, "3.5.20", "")), target()), Ok(Preparation::None));
     }
 
     #[test]
@@ -253,10 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        let mut view = cluster(vec![
-            member(1, "3.6.16", "3.6.0"),
-            member(2, "3.6.16", "3.6.0"),
-        ]);
+        let mut view = cluster(vec![member(1, "3.6.16", "3.6.0"), member(2, "3.6.16", "3.6.0")]);
         view.seen[1].status = Err("down".into());
         assert_eq!(codes(decide(&view, target())), ["version-unknown"]);
     }

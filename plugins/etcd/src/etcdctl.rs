@@ -236,19 +236,14 @@ impl Etcdctl<'_> {
             took: "1ms".into(),
             error: String::new(),
         };
-        self.read(&["endpoint", "health"])
-            .accept([1])
-            .answers(json(&[good]))
+        self.read(&["endpoint", "health"]).accept([1]).answers(json(&[good]))
     }
 
     /// `endpoint status`, with the answer a plan goes on with.
     pub fn status(&self, forecast: Option<Status>) -> Command {
         let command = self.read(&["endpoint", "status"]).accept([1]);
         match forecast {
-            Some(status) => command.answers(json(&[EndpointStatus {
-                endpoint: self.endpoint.to_owned(),
-                status,
-            }])),
+            Some(status) => command.answers(json(&[EndpointStatus { endpoint: self.endpoint.to_owned(), status }])),
             None => command,
         }
     }
@@ -267,59 +262,43 @@ impl Etcdctl<'_> {
     pub fn save_snapshot(&self, path: &str, seconds: u32) -> Command {
         let argv = self.argv(&["snapshot", "save", path]);
         let command = Command::write(self.host, argv).seconds(seconds);
-        self.with_tls(command)
-            .reads([CLUSTER])
-            .writes([format!("file:{path}")])
-            .answers("")
+        self.with_tls(command).reads([CLUSTER]).writes([format!("file:{path}")]).answers("")
     }
 
     /// `downgrade validate`.
     pub fn validate_downgrade(&self, target: &str) -> Command {
         let argv = self.argv(&["downgrade", "validate", target]);
-        self.with_tls(Command::read(self.host, argv))
-            .reads([CLUSTER])
-            .answers("")
+        self.with_tls(Command::read(self.host, argv)).reads([CLUSTER]).answers("")
     }
 
     /// `downgrade enable`.
     pub fn enable_downgrade(&self, target: &str) -> Command {
         let argv = self.argv(&["downgrade", "enable", target]);
-        self.with_tls(Command::write(self.host, argv))
-            .writes([CLUSTER])
-            .answers("")
+        self.with_tls(Command::write(self.host, argv)).writes([CLUSTER]).answers("")
     }
 
     /// `downgrade cancel`.
     pub fn cancel_downgrade(&self) -> Command {
         let argv = self.argv(&["downgrade", "cancel"]);
-        self.with_tls(Command::write(self.host, argv))
-            .writes([CLUSTER])
-            .answers("")
+        self.with_tls(Command::write(self.host, argv)).writes([CLUSTER]).answers("")
     }
 
     fn read(&self, words: &[&str]) -> Command {
         let mut argv = self.argv(words);
         argv.push("--write-out=json".into());
         let command = Command::read(self.host, argv);
-        self.with_tls(command)
-            .reads([format!("unit:{}", self.unit), CLUSTER.to_owned()])
+        self.with_tls(command).reads([format!("unit:{}", self.unit), CLUSTER.to_owned()])
     }
 
     fn argv(&self, words: &[&str]) -> Vec<String> {
-        let mut argv = vec![
-            "etcdctl".to_owned(),
-            format!("--endpoints={}", self.endpoint),
-        ];
+        let mut argv = vec!["etcdctl".to_owned(), format!("--endpoints={}", self.endpoint)];
         argv.extend(words.iter().map(|word| (*word).to_owned()));
         argv
     }
 
     fn with_tls(&self, mut command: Command) -> Command {
-        let variables = [
-            ("ETCDCTL_CACERT", &self.tls.cacert),
-            ("ETCDCTL_CERT", &self.tls.cert),
-            ("ETCDCTL_KEY", &self.tls.key),
-        ];
+        let variables =
+            [("ETCDCTL_CACERT", &self.tls.cacert), ("ETCDCTL_CERT", &self.tls.cert), ("ETCDCTL_KEY", &self.tls.key)];
         for (name, value) in variables {
             if let Some(value) = value {
                 command = command.env(name, value.as_str());
@@ -332,13 +311,10 @@ impl Etcdctl<'_> {
 /// `etcdutl snapshot status` of a file on a host, with what a plan goes on with. It also tells a whole snapshot from a
 /// torn one.
 pub fn snapshot_status(host: &str, path: &str, seconds: u32, forecast: &SnapshotStatus) -> Command {
-    Command::read(
-        host,
-        ["etcdutl", "snapshot", "status", path, "--write-out=json"],
-    )
-    .seconds(seconds)
-    .reads([format!("file:{path}")])
-    .answers(serde_json::to_string(forecast).unwrap_or_default())
+    Command::read(host, ["etcdutl", "snapshot", "status", path, "--write-out=json"])
+        .seconds(seconds)
+        .reads([format!("file:{path}")])
+        .answers(serde_json::to_string(forecast).unwrap_or_default())
 }
 
 fn json<T: Serialize>(value: &[T]) -> String {
@@ -383,10 +359,7 @@ mod tests {
         assert_eq!(info.target_version, "3.5.0");
         assert_eq!(downgrade.storage_version, "3.5.0");
         let alarm = status(include_str!("../fixtures/status-3.6-alarm.json")).unwrap();
-        assert_eq!(
-            alarm.errors,
-            ["memberID:15429915573580438332 alarm:NOSPACE "]
-        );
+        assert_eq!(alarm.errors, ["memberID:15429915573580438332 alarm:NOSPACE "]);
     }
 
     #[test]
@@ -395,11 +368,7 @@ mod tests {
         assert_eq!(members.len(), 3);
         assert_eq!(members[0].name, "m2");
         assert_eq!(members[2].client_urls, ["http://127.0.0.1:12379"]);
-        assert!(
-            alarms(include_str!("../fixtures/alarms-none.json"))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(alarms(include_str!("../fixtures/alarms-none.json")).unwrap().is_empty());
         let raised = alarms(include_str!("../fixtures/alarms-nospace.json")).unwrap();
         assert_eq!(raised.len(), 3);
         assert_eq!(raised[0].kind(), "NOSPACE");
@@ -408,28 +377,13 @@ mod tests {
     #[test]
     fn snapshots_of_both_versions() {
         let old = snapshot(include_str!("../fixtures/snapshot-3.5.json")).unwrap();
-        assert_eq!(
-            (old.hash, old.revision, old.total_size),
-            (2_108_350_032, 3, 20480)
-        );
-        assert_eq!(
-            snapshot(include_str!("../fixtures/snapshot-3.6.json"))
-                .unwrap()
-                .total_keys,
-            2
-        );
+        assert_eq!((old.hash, old.revision, old.total_size), (2_108_350_032, 3, 20480));
+        assert_eq!(snapshot(include_str!("../fixtures/snapshot-3.6.json")).unwrap().total_keys, 2);
     }
 
     #[test]
     fn no_answer_is_an_error_and_not_a_default() {
-        for text in [
-            "",
-            "[]",
-            "{}",
-            "null",
-            "Error: unhealthy cluster",
-            "[{},{}]",
-        ] {
+        for text in ["", "[]", "{}", "null", "Error: unhealthy cluster", "[{},{}]"] {
             assert!(health(text).is_err(), "{text:?}");
             assert!(status(text).is_err(), "{text:?}");
         }
@@ -441,25 +395,10 @@ mod tests {
 
     #[test]
     fn arguments_are_closed_and_proofs_are_in_the_environment() {
-        let tls = Tls {
-            cacert: Some("/pki/ca.crt".into()),
-            cert: None,
-            key: None,
-        };
-        let etcdctl = Etcdctl {
-            host: "h",
-            endpoint: "https://10.0.0.1:2379",
-            tls: &tls,
-            unit: "etcd.service",
-        };
+        let tls = Tls { cacert: Some("/pki/ca.crt".into()), cert: None, key: None };
+        let etcdctl = Etcdctl { host: "h", endpoint: "https://10.0.0.1:2379", tls: &tls, unit: "etcd.service" };
         let order = etcdctl.status(Some(Status::default())).order();
-        let argv = [
-            "etcdctl",
-            "--endpoints=https://10.0.0.1:2379",
-            "endpoint",
-            "status",
-            "--write-out=json",
-        ];
+        let argv = ["etcdctl", "--endpoints=https://10.0.0.1:2379", "endpoint", "status", "--write-out=json"];
         assert_eq!(order.argv, argv);
         let options = order.options.unwrap();
         assert_eq!(options.accept, [1]);

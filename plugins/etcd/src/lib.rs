@@ -17,9 +17,7 @@ pub mod verify;
 pub mod version;
 pub mod view;
 
-use runner_plugin_sdk::{
-    Depth, Invocation, Operations, Problem, Report, Verification, export_plugin,
-};
+use runner_plugin_sdk::{Depth, Invocation, Operations, Problem, Report, Verification, export_plugin};
 
 /// The plugin.
 #[derive(Debug)]

@@ -216,9 +216,6 @@ mod tests {
     #[test]
     fn a_slash_at_the_end_of_the_data_directory_does_not_matter() {
         let parameters: Result<Verify, _> = serde_json::from_str(r#"{"data-dir":"/data/etcd/"}"#);
-        assert_eq!(
-            parameters.map(|p| p.settings().data_dir).ok().as_deref(),
-            Some("/data/etcd")
-        );
+        assert_eq!(parameters.map(|p| p.settings().data_dir).ok().as_deref(), Some("/data/etcd"));
     }
 }

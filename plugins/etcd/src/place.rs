@@ -26,16 +26,9 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn of(site: &Site, seat: &Seat, run: &str) -> Self {
         let data = site.settings.data_dir.as_str();
-        let run: String = run
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-            .collect();
+        let run: String = run.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let work = format!("{data}/restoring-{run}");
-        let members: Vec<String> = site
-            .seats
-            .iter()
-            .map(|seat| seat.config.initial_cluster())
-            .collect();
+        let members: Vec<String> = site.seats.iter().map(|seat| seat.config.initial_cluster()).collect();
         let argv = vec![
             "etcdutl".to_owned(),
             "snapshot".to_owned(),
@@ -45,10 +38,7 @@ impl Place {
             format!("--name={}", seat.config.name),
             format!("--initial-cluster={}", members.join(",")),
             format!("--initial-cluster-token={}", seat.config.token),
-            format!(
-                "--initial-advertise-peer-urls={}",
-                seat.config.peer_urls.join(",")
-            ),
+            format!("--initial-advertise-peer-urls={}", seat.config.peer_urls.join(",")),
         ];
         Self {
             host: seat.host.clone(),
@@ -82,11 +72,7 @@ impl Place {
         Command::write(&self.host, argv)
             .seconds(SNAPSHOT_SECONDS)
             .reads([format!("file:{}", self.snapshot())])
-            .writes([
-                format!("file:{}/data", self.work),
-                "etcd:cluster".to_owned(),
-                "etcd:members".to_owned(),
-            ])
+            .writes([format!("file:{}/data", self.work), "etcd:cluster".to_owned(), "etcd:members".to_owned()])
             .answers("")
             .destructive()
     }
@@ -147,24 +133,14 @@ impl Progress {
                 limit: 1000,
             })
             .collect();
-        let listings = file_api::entries(&listings)
-            .into_iter()
-            .map(Presence::present)
-            .collect::<Vec<_>>()
-            .all()?;
-        let refs: Vec<_> = places
-            .iter()
-            .map(|place| files::at(&place.host, &place.restored))
-            .collect();
+        let listings = file_api::entries(&listings).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
+        let refs: Vec<_> = places.iter().map(|place| files::at(&place.host, &place.restored)).collect();
         let ready = files::present(&refs)?;
         let names: Vec<Vec<String>> = listings
             .into_iter()
             .map(|entries| {
                 let entries = entries.unwrap_or_default();
-                entries
-                    .iter()
-                    .map(|entry| base(&entry.path).to_owned())
-                    .collect()
+                entries.iter().map(|entry| base(&entry.path).to_owned()).collect()
             })
             .collect();
         Ok(Self::of(places, &names, ready))
@@ -173,34 +149,21 @@ impl Progress {
     fn of(places: &[Place], names: &[Vec<String>], ready: Vec<bool>) -> Self {
         let has = |names: &[String], path: &str| names.iter().any(|name| name == base(path));
         let found = || places.iter().zip(names);
-        let members: Vec<bool> = found()
-            .map(|(place, names)| has(names, &place.member))
-            .collect();
+        let members: Vec<bool> = found().map(|(place, names)| has(names, &place.member)).collect();
         let stages = found()
             .zip(&ready)
-            .map(|((place, names), ready)| {
-                Stage::of(has(names, &place.member), has(names, &place.before), *ready)
-            })
+            .map(|((place, names), ready)| Stage::of(has(names, &place.member), has(names, &place.before), *ready))
             .collect();
         let leftovers = found()
             .flat_map(|(place, names)| {
-                let left = names.iter().filter(|name| {
-                    name.starts_with("restoring-") && name.as_str() != base(&place.work)
-                });
+                let left =
+                    names.iter().filter(|name| name.starts_with("restoring-") && name.as_str() != base(&place.work));
                 left.map(|name| (place.host.clone(), place.beside(name)))
             })
             .collect();
-        let earlier = found()
-            .map(|(place, names)| names.iter().filter(|name| place.is_earlier(name)).count())
-            .max()
-            .unwrap_or(0);
-        Self {
-            stages,
-            members,
-            ready,
-            earlier: u64::try_from(earlier).unwrap_or(u64::MAX),
-            leftovers,
-        }
+        let earlier =
+            found().map(|(place, names)| names.iter().filter(|name| place.is_earlier(name)).count()).max().unwrap_or(0);
+        Self { stages, members, ready, earlier: u64::try_from(earlier).unwrap_or(u64::MAX), leftovers }
     }
 
     /// Whether all hosts have the data of before in its place. Then all of them are restored (again): their data must
@@ -219,9 +182,7 @@ impl Progress {
         let members = self.stages.iter().zip(&self.members);
         let found = places.iter().zip(members);
         let untouched = found.filter(|(_, (stage, _))| **stage == Stage::Untouched);
-        untouched
-            .map(|(place, (_, member))| (place, *member))
-            .collect()
+        untouched.map(|(place, (_, member))| (place, *member)).collect()
     }
 
     /// Hosts whose restored data is to be put in its place, once the data of before is aside.
@@ -304,10 +265,7 @@ pub(crate) mod tests {
             "--mark-compacted",
         ];
         assert_eq!(order.argv, expected);
-        assert_eq!(
-            place.restored,
-            "/var/lib/etcd/restoring-20261121-0900x/data/member"
-        );
+        assert_eq!(place.restored, "/var/lib/etcd/restoring-20261121-0900x/data/member");
         assert_eq!(place.before, "/var/lib/etcd/member.before-20261121-0900x");
         assert!(order.options.is_some_and(|options| options.destructive));
     }
@@ -325,17 +283,12 @@ pub(crate) mod tests {
 
     fn places() -> Vec<Place> {
         let site = site();
-        site.seats
-            .iter()
-            .map(|seat| Place::of(&site, seat, "r"))
-            .collect()
+        site.seats.iter().map(|seat| Place::of(&site, seat, "r")).collect()
     }
 
     fn progress(names: [&[&str]; 2], ready: [bool; 2]) -> Progress {
-        let names: Vec<Vec<String>> = names
-            .iter()
-            .map(|names| names.iter().map(|name| (*name).to_owned()).collect())
-            .collect();
+        let names: Vec<Vec<String>> =
+            names.iter().map(|names| names.iter().map(|name| (*name).to_owned()).collect()).collect();
         Progress::of(&places(), &names, ready.to_vec())
     }
 
@@ -356,10 +309,7 @@ pub(crate) mod tests {
     #[test]
     fn after_the_first_move_nothing_is_made_again() {
         let places = places();
-        let half = progress(
-            [&["member", "member.before-r"], &["member", "restoring-r"]],
-            [false, true],
-        );
+        let half = progress([&["member", "member.before-r"], &["member", "restoring-r"]], [false, true]);
         assert!(!half.is_untouched());
         assert!(half.findings(&places).is_empty());
         assert_eq!(half.to_move(&places).len(), 1);
@@ -376,18 +326,9 @@ pub(crate) mod tests {
             let findings = progress.findings(&places);
             findings.into_iter().map(|finding| finding.code).collect()
         };
-        let intruded = progress(
-            [
-                &["member", "member.before-r"],
-                &["member", "member.before-r"],
-            ],
-            [false, true],
-        );
+        let intruded = progress([&["member", "member.before-r"], &["member", "member.before-r"]], [false, true]);
         assert_eq!(codes(intruded), ["data-intruded"]);
-        let gone = progress(
-            [&["member", "member.before-r"], &["member"]],
-            [false, false],
-        );
+        let gone = progress([&["member", "member.before-r"], &["member"]], [false, false]);
         assert_eq!(codes(gone), ["data-gone"]);
     }
 
@@ -404,17 +345,11 @@ pub(crate) mod tests {
         let first = progress([&["member"], &["member", "member.before-r"]], [true, false]);
         assert_eq!(first.bump(1000), 1000);
         assert!(first.leftovers.is_empty());
-        let left = progress(
-            [&["member", "restoring-q", "restoring-r"], &["member"]],
-            [true, false],
-        );
+        let left = progress([&["member", "restoring-q", "restoring-r"], &["member"]], [true, false]);
         let expected = ("h1".to_owned(), "/var/lib/etcd/restoring-q".to_owned());
         assert_eq!(left.leftovers, [expected]);
         let second = progress(
-            [
-                &["member", "member.before-q"],
-                &["member", "member.before-q", "member.before-p"],
-            ],
+            [&["member", "member.before-q"], &["member", "member.before-q", "member.before-p"]],
             [false, false],
         );
         assert_eq!(second.bump(1000), 3000);

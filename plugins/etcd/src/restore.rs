@@ -13,16 +13,15 @@
 
 use runner_plugin_sdk::api::artifacts::RestoreOrder;
 use runner_plugin_sdk::api::files::{
-    self as file_api, AttributeOrder, Attributes, DirectoryOrder, Precondition, RemovalOrder,
-    RenameOrder,
+    self as file_api, AttributeOrder, Attributes, DirectoryOrder, Precondition, RemovalOrder, RenameOrder,
 };
 use runner_plugin_sdk::api::operator::{self, Confirmation, Question};
 use runner_plugin_sdk::api::packages::{ChangedConfiguration, InstallOrder, PackageVersion};
 use runner_plugin_sdk::api::{artifacts, packages as package_api, progress};
 use runner_plugin_sdk::packages;
 use runner_plugin_sdk::{
-    Answers, Backup, Failure, Finding, Findings, Invocation, Presence, Problem, ReportBuilder,
-    exec, files, finding, refused,
+    Answers, Backup, Failure, Finding, Findings, Invocation, Presence, Problem, ReportBuilder, exec, files, finding,
+    refused,
 };
 
 use crate::backup::{FileNote, Notes, SNAPSHOT};
@@ -47,11 +46,7 @@ pub(crate) fn run(
     report: &mut ReportBuilder,
 ) -> Result<(), Problem> {
     let site = &as_in_set(site, set, notes)?;
-    let places: Vec<Place> = site
-        .seats
-        .iter()
-        .map(|seat| Place::of(site, seat, &invocation.run))
-        .collect();
+    let places: Vec<Place> = site.seats.iter().map(|seat| Place::of(site, seat, &invocation.run)).collect();
     if parameters.dependents.hosts.is_empty() && !parameters.standalone {
         let message = "a restore needs parameter dependents: hosts and units of what uses etcd (API servers to stop, what to restart after); where nothing does, standalone=true";
         return Err(refused("dependents-unknown", "dependents", message));
@@ -66,10 +61,7 @@ pub(crate) fn run(
     let least = notes.snapshot.revision.saturating_add_unsigned(bump);
     if progress.is_untouched() {
         findings.extend(too_little_room(site, notes.snapshot.total_size)?);
-        findings.extend(bump_too_small(
-            site.look(&Expected::default())?.revision(),
-            least,
-        ));
+        findings.extend(bump_too_small(site.look(&Expected::default())?.revision(), least));
     }
     findings.refuse()?;
     confirm(site, set, notes, parameters)?;
@@ -98,14 +90,9 @@ pub(crate) fn run(
         missing.extend(view.behind(least));
         missing
     };
-    let (view, open) =
-        site.look_until(site.settings.health_timeout, &Expected::default(), healthy)?;
+    let (view, open) = site.look_until(site.settings.health_timeout, &Expected::default(), healthy)?;
     if !open.is_empty() {
-        return Err(timed_out(
-            "etcd",
-            format!("etcd is not healthy after the restore: {}", open.join("; ")),
-        )
-        .into());
+        return Err(timed_out("etcd", format!("etcd is not healthy after the restore: {}", open.join("; "))).into());
     }
     let ours = places.iter().map(|place| (&place.host, &place.work));
     let others = progress.leftovers.iter().map(|(host, path)| (host, path));
@@ -120,10 +107,7 @@ pub(crate) fn run(
         );
         report.warn("data-kept", place.host.as_str(), message);
     }
-    report
-        .changed(true)
-        .output("revision", view.revision())
-        .output("leader", view.leader());
+    report.changed(true).output("revision", view.revision()).output("leader", view.leader());
     Ok(())
 }
 
@@ -137,10 +121,7 @@ fn as_in_set(site: &Site, set: Backup<'_>, notes: &Notes) -> Result<Site, Proble
         match notes.files.iter().find(of_seat) {
             Some(note) => names.push(note.artifact.as_str()),
             None => {
-                let message = format!(
-                    "backup set {} has no {} of host {}",
-                    set.0.id, settings.config, seat.host
-                );
+                let message = format!("backup set {} has no {} of host {}", set.0.id, settings.config, seat.host);
                 findings.add("not-in-backup", seat.host.as_str(), message);
             }
         }
@@ -149,10 +130,8 @@ fn as_in_set(site: &Site, set: Backup<'_>, notes: &Notes) -> Result<Site, Proble
     let mut seats = Vec::new();
     for (seat, data) in site.seats.iter().zip(set.data(&names)?) {
         let config = Config::parse(&String::from_utf8_lossy(&data)).map_err(|why| {
-            let message = format!(
-                "{} of host {} in backup set {} cannot be read: {why}",
-                settings.config, seat.host, set.0.id
-            );
+            let message =
+                format!("{} of host {} in backup set {} cannot be read: {why}", settings.config, seat.host, set.0.id);
             refused("unreadable-configuration", seat.host.as_str(), message)
         })?;
         seats.push(Seat {
@@ -161,10 +140,7 @@ fn as_in_set(site: &Site, set: Backup<'_>, notes: &Notes) -> Result<Site, Proble
             config,
         });
     }
-    Ok(Site {
-        seats,
-        settings: settings.clone(),
-    })
+    Ok(Site { seats, settings: settings.clone() })
 }
 
 fn say(what: &str) {
@@ -182,10 +158,7 @@ fn unknown_layouts(site: &Site) -> Vec<Finding> {
             );
             findings.push(finding("wal-apart", seat.host.as_str(), message));
         }
-        let twin = site
-            .seats
-            .iter()
-            .find(|other| other.host < seat.host && other.config.name == seat.config.name);
+        let twin = site.seats.iter().find(|other| other.host < seat.host && other.config.name == seat.config.name);
         if let Some(twin) = twin {
             let message = format!(
                 "the members of etcd on hosts {} and {} have the same name {}",
@@ -209,26 +182,17 @@ fn unknown_layouts(site: &Site) -> Vec<Finding> {
 /// A revision that clients have seen must not come again for other data.
 fn bump_too_small(revision: Option<i64>, least: i64) -> Option<Finding> {
     let revision = revision.filter(|revision| *revision >= least)?;
-    let message = format!(
-        "etcd is at revision {revision} and would come back at {least}: parameter bump-revision is too small"
-    );
+    let message =
+        format!("etcd is at revision {revision} and would come back at {least}: parameter bump-revision is too small");
     Some(finding("bump-too-small", "etcd", message))
 }
 
 /// Hosts without room for the snapshot and what is made of it, beside the data of before.
 fn too_little_room(site: &Site, size: u64) -> Result<Vec<Finding>, Failure> {
     let needed = size.saturating_mul(2).saturating_add(128 * 1024 * 1024);
-    let refs: Vec<_> = site
-        .seats
-        .iter()
-        .map(|seat| files::at(&seat.host, &site.settings.data_dir))
-        .collect();
+    let refs: Vec<_> = site.seats.iter().map(|seat| files::at(&seat.host, &site.settings.data_dir)).collect();
     let rooms = file_api::space(&refs).all()?;
-    let short = site
-        .seats
-        .iter()
-        .zip(rooms)
-        .filter(|(_, room)| room.available < needed);
+    let short = site.seats.iter().zip(rooms).filter(|(_, room)| room.available < needed);
     Ok(short
         .map(|(seat, room)| {
             let message = format!(
@@ -240,17 +204,10 @@ fn too_little_room(site: &Site, size: u64) -> Result<Vec<Finding>, Failure> {
         .collect())
 }
 
-fn confirm(
-    site: &Site,
-    set: Backup<'_>,
-    notes: &Notes,
-    parameters: &Backout,
-) -> Result<(), Problem> {
+fn confirm(site: &Site, set: Backup<'_>, notes: &Notes, parameters: &Backout) -> Result<(), Problem> {
     let set = set.0;
-    let lost = format!(
-        "everything that was written to etcd after {} (revision {})",
-        set.created, notes.snapshot.revision
-    );
+    let lost =
+        format!("everything that was written to etcd after {} (revision {})", set.created, notes.snapshot.revision);
     let hosts = site.hosts().join(", ");
     let stopped = parameters.dependents.stop.join(", ");
     let confirmation = Confirmation {
@@ -271,50 +228,29 @@ fn confirm(
     if operator::confirm(&confirmation)? {
         return Ok(());
     }
-    Err(refused(
-        "restore-declined",
-        "etcd",
-        "the restore of etcd was declined; nothing was changed",
-    ))
+    Err(refused("restore-declined", "etcd", "the restore of etcd was declined; nothing was changed"))
 }
 
 fn install(goals: &[Goal], seconds: u32) -> Result<(), Failure> {
     let hosts: Vec<String> = goals.iter().map(|goal| goal.host.clone()).collect();
-    let names: Vec<&str> = goals
-        .first()
-        .map(|goal| goal.versions.keys().map(String::as_str).collect())
-        .unwrap_or_default();
+    let names: Vec<&str> =
+        goals.first().map(|goal| goal.versions.keys().map(String::as_str).collect()).unwrap_or_default();
     let installed = packages::status(&hosts, &names)?;
     let nothing = Default::default();
     let orders: Vec<InstallOrder> = goals
         .iter()
-        .map(|goal| {
-            (
-                goal,
-                packages::differing(
-                    installed.get(&goal.host).unwrap_or(&nothing),
-                    &goal.versions,
-                ),
-            )
-        })
+        .map(|goal| (goal, packages::differing(installed.get(&goal.host).unwrap_or(&nothing), &goal.versions)))
         .filter(|(_, versions)| !versions.is_empty())
         .map(|(goal, versions)| InstallOrder {
             host: goal.host.clone(),
-            packages: versions
-                .into_iter()
-                .map(|(name, version)| PackageVersion { name, version })
-                .collect(),
+            packages: versions.into_iter().map(|(name, version)| PackageVersion { name, version }).collect(),
             removals: Vec::new(),
             allow_downgrade: true,
             changed_configuration: ChangedConfiguration::Keep,
             time_out: seconds.saturating_mul(1000),
         })
         .collect();
-    if orders.is_empty() {
-        Ok(())
-    } else {
-        package_api::install(&orders).all().map(|_| ())
-    }
+    if orders.is_empty() { Ok(()) } else { package_api::install(&orders).all().map(|_| ()) }
 }
 
 /// Makes every member's data anew: what a stopped attempt left may be half a member.
@@ -329,42 +265,26 @@ fn put_in_place(places: &[Place], progress: &Progress, set: &str) -> Result<(), 
     let to_move = progress.to_move(places);
     let (aside, nothing): (Vec<_>, Vec<_>) = to_move.into_iter().partition(|(_, any)| *any);
     // Where there was no data, an empty directory says that its turn has come.
-    let marks: Vec<_> = nothing
-        .iter()
-        .map(|(place, _)| directory(&place.host, &place.before))
-        .collect();
+    let marks: Vec<_> = nothing.iter().map(|(place, _)| directory(&place.host, &place.before)).collect();
     if !marks.is_empty() {
         file_api::make_directory(&marks).all()?;
     }
-    let aside = aside
-        .into_iter()
-        .map(|(place, _)| (place, &place.member, &place.before));
+    let aside = aside.into_iter().map(|(place, _)| (place, &place.member, &place.before));
     rename(aside, set)?;
     let open = progress.to_place(places).into_iter();
-    rename(
-        open.map(|place| (place, &place.restored, &place.member)),
-        set,
-    )
+    rename(open.map(|place| (place, &place.restored, &place.member)), set)
 }
 
 fn directory(host: &str, path: &str) -> DirectoryOrder {
     DirectoryOrder {
         host: host.to_owned(),
         path: path.to_owned(),
-        attributes: Some(Attributes {
-            mode: Some(0o700),
-            owner: None,
-            group: None,
-            context: None,
-        }),
+        attributes: Some(Attributes { mode: Some(0o700), owner: None, group: None, context: None }),
     }
 }
 
 fn make(places: &[Place], digest: &str, bump: u64) -> Result<(), Failure> {
-    let directories: Vec<_> = places
-        .iter()
-        .map(|place| directory(&place.host, &place.work))
-        .collect();
+    let directories: Vec<_> = places.iter().map(|place| directory(&place.host, &place.work)).collect();
     file_api::make_directory(&directories).all()?;
     let orders: Vec<_> = places
         .iter()
@@ -373,31 +293,17 @@ fn make(places: &[Place], digest: &str, bump: u64) -> Result<(), Failure> {
             host: place.host.clone(),
             path: place.snapshot(),
             precondition: Precondition::Anything,
-            attributes: Some(Attributes {
-                mode: Some(0o600),
-                owner: None,
-                group: None,
-                context: None,
-            }),
+            attributes: Some(Attributes { mode: Some(0o600), owner: None, group: None, context: None }),
         })
         .collect();
     artifacts::restore(&orders).all()?;
-    exec::run(places.iter().map(|place| place.command(bump)))
-        .all()
-        .map(|_| ())
+    exec::run(places.iter().map(|place| place.command(bump))).all().map(|_| ())
 }
 
 /// The server runs as a user of its own, the restore does not.
 fn own_alike(site: &Site, places: &[Place]) -> Result<(), Failure> {
-    let refs: Vec<_> = places
-        .iter()
-        .map(|place| files::at(&place.host, &site.settings.data_dir))
-        .collect();
-    let owners = file_api::stat(&refs)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
+    let refs: Vec<_> = places.iter().map(|place| files::at(&place.host, &site.settings.data_dir)).collect();
+    let owners = file_api::stat(&refs).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
     let orders: Vec<_> = places
         .iter()
         .zip(owners)
@@ -419,10 +325,7 @@ fn own_alike(site: &Site, places: &[Place]) -> Result<(), Failure> {
     file_api::set_attributes(&orders).all().map(|_| ())
 }
 
-fn rename<'a>(
-    moves: impl Iterator<Item = (&'a Place, &'a String, &'a String)>,
-    set: &str,
-) -> Result<(), Failure> {
+fn rename<'a>(moves: impl Iterator<Item = (&'a Place, &'a String, &'a String)>, set: &str) -> Result<(), Failure> {
     let orders: Vec<_> = moves
         .map(|(place, from, to)| RenameOrder {
             host: place.host.clone(),
@@ -431,11 +334,7 @@ fn rename<'a>(
             key: format!("restore/{set}/{}/{to}", place.work),
         })
         .collect();
-    if orders.is_empty() {
-        Ok(())
-    } else {
-        file_api::rename(&orders).all().map(|_| ())
-    }
+    if orders.is_empty() { Ok(()) } else { file_api::rename(&orders).all().map(|_| ()) }
 }
 
 fn remove<'a>(paths: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Failure> {

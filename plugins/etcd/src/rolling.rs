@@ -35,9 +35,7 @@ pub struct Goal {
 impl Goal {
     /// Version of the server that is to run.
     pub fn server(&self, package: &str) -> Option<Version> {
-        self.versions
-            .get(package)
-            .and_then(|version| Version::parse(version))
+        self.versions.get(package).and_then(|version| Version::parse(version))
     }
 }
 
@@ -70,20 +68,10 @@ impl Lacking {
 
 /// What a member lacks, from what was seen of it. A server that runs another version than its package was started before
 /// the package changed.
-pub fn lacking(
-    goal: &Goal,
-    server: &str,
-    installed: &Installed,
-    hashes: &[Option<String>],
-    view: &View,
-) -> Lacking {
+pub fn lacking(goal: &Goal, server: &str, installed: &Installed, hashes: &[Option<String>], view: &View) -> Lacking {
     let nothing = Default::default();
     let found = installed.get(&goal.host).unwrap_or(&nothing);
-    let files = goal
-        .files
-        .iter()
-        .zip(hashes)
-        .filter(|(file, hash)| hash.as_ref() != Some(&file.digest));
+    let files = goal.files.iter().zip(hashes).filter(|(file, hash)| hash.as_ref() != Some(&file.digest));
     let running = view.on(&goal.host).and_then(|seen| seen.running());
     Lacking {
         versions: packages::differing(found, &goal.versions),
@@ -96,35 +84,19 @@ pub fn lacking(
 /// is not healthy then. Members on `except` are not started: their packages are to be mended first.
 pub fn healthy_before(site: &Site, except: &[String]) -> Result<View, Problem> {
     let started = site.start_what_should_run(except)?;
-    let patience = if started {
-        site.settings.health_timeout
-    } else {
-        GRACE
-    };
+    let patience = if started { site.settings.health_timeout } else { GRACE };
     // A member that is mended first may be down, but only one: the others must be able to agree.
     let except = except.first().map(String::as_str);
-    let (view, open) = site.look_until(patience, &Expected::default(), |view| {
-        messages(&view.findings(except))
-    })?;
-    if open.is_empty() {
-        Ok(view)
-    } else {
-        Err(Problem::Refused(view.findings(except)))
-    }
+    let (view, open) = site.look_until(patience, &Expected::default(), |view| messages(&view.findings(except)))?;
+    if open.is_empty() { Ok(view) } else { Err(Problem::Refused(view.findings(except))) }
 }
 
 /// Hosts where the package manager was stopped half-way.
 pub fn broken(installed: &Installed) -> Vec<String> {
     let is_broken = |packages: &std::collections::BTreeMap<String, _>| {
-        packages
-            .values()
-            .any(|status: &runner_plugin_sdk::api::packages::PackageStatus| status.broken)
+        packages.values().any(|status: &runner_plugin_sdk::api::packages::PackageStatus| status.broken)
     };
-    installed
-        .iter()
-        .filter(|(_, packages)| is_broken(packages))
-        .map(|(host, _)| host.clone())
-        .collect()
+    installed.iter().filter(|(_, packages)| is_broken(packages)).map(|(host, _)| host.clone()).collect()
 }
 
 /// Brings members to their goals, one at a time and the leader last, each only while all others are healthy, and goes on
@@ -141,16 +113,8 @@ pub fn roll(
     let installed = packages::status(&hosts, &[server, site.settings.client_package.as_str()])?;
     let mut waiting = Vec::new();
     for goal in goals {
-        let refs: Vec<_> = goal
-            .files
-            .iter()
-            .map(|file| files::at(&goal.host, &file.path))
-            .collect();
-        let hashes = if refs.is_empty() {
-            Vec::new()
-        } else {
-            files::hashes(&refs)?
-        };
+        let refs: Vec<_> = goal.files.iter().map(|file| files::at(&goal.host, &file.path)).collect();
+        let hashes = if refs.is_empty() { Vec::new() } else { files::hashes(&refs)? };
         let lacking = lacking(goal, server, &installed, &hashes, &view);
         if !lacking.is_nothing() {
             waiting.push((goal, lacking));
@@ -167,11 +131,7 @@ pub fn roll(
             break;
         };
         let (goal, lacking) = waiting.remove(index);
-        progress::show(
-            &format!("etcd on {next}"),
-            Some(count(done)),
-            Some(count(total)),
-        );
+        progress::show(&format!("etcd on {next}"), Some(count(done)), Some(count(total)));
         view = bring(site, goal, &lacking, manner, &view, report)?;
         done += 1;
     }
@@ -193,8 +153,7 @@ fn bring(
     let settings = &site.settings;
     let host = goal.host.as_str();
     let others = |view: &View| messages(&view.findings(Some(host)));
-    let (before, open) =
-        site.look_until(settings.health_timeout, &Expected::as_seen(last), others)?;
+    let (before, open) = site.look_until(settings.health_timeout, &Expected::as_seen(last), others)?;
     if !open.is_empty() {
         return Err(Problem::Refused(before.findings(Some(host))));
     }
@@ -202,16 +161,11 @@ fn bring(
 
     site.stop(std::slice::from_ref(&goal.host))?;
     put_back(host, &lacking.files)?;
-    let how = Installation {
-        allow_downgrade: manner.downgrade,
-        removals: &[],
-        seconds: manner.package_timeout,
-    };
+    let how = Installation { allow_downgrade: manner.downgrade, removals: &[], seconds: manner.package_timeout };
     if let Some(transaction) = packages::install(host, &lacking.versions, how)? {
         for path in transaction.configuration {
-            let message = format!(
-                "{path} on host {host} was edited by hand and stays; the package has another version of it"
-            );
+            let message =
+                format!("{path} on host {host} was edited by hand and stays; the package has another version of it");
             report.warn("edited-configuration", host, message);
         }
     }
@@ -226,14 +180,8 @@ fn bring(
         let mut missing = messages(&view.findings(None));
         let running = view.on(host).and_then(|seen| seen.running());
         if running != wanted {
-            let shown = |version: Option<Version>| {
-                version.map_or("nothing".to_owned(), |version| version.to_string())
-            };
-            missing.push(format!(
-                "host {host} runs {}, not {}",
-                shown(running),
-                shown(wanted)
-            ));
+            let shown = |version: Option<Version>| version.map_or("nothing".to_owned(), |version| version.to_string());
+            missing.push(format!("host {host} runs {}, not {}", shown(running), shown(wanted)));
         }
         missing.extend(view.behind(revision));
         missing
@@ -242,11 +190,8 @@ fn bring(
     if open.is_empty() {
         return Ok(after);
     }
-    let message = format!(
-        "etcd is not healthy {} s after host {host} was changed: {}",
-        settings.health_timeout,
-        open.join("; ")
-    );
+    let message =
+        format!("etcd is not healthy {} s after host {host} was changed: {}", settings.health_timeout, open.join("; "));
     Err(timed_out(host, message).into())
 }
 
@@ -267,23 +212,14 @@ pub fn put_back(host: &str, saved: &[SavedFile]) -> Result<(), Failure> {
             attributes: None,
         })
         .collect();
-    if orders.is_empty() {
-        Ok(())
-    } else {
-        artifacts::restore(&orders).all().map(|_| ())
-    }
+    if orders.is_empty() { Ok(()) } else { artifacts::restore(&orders).all().map(|_| ()) }
 }
 
 /// Versions after an operation, for its report.
 pub fn report_versions(site: &Site, report: &mut ReportBuilder) -> Result<(), Failure> {
     let settings = &site.settings;
-    let installed = packages::status(
-        &site.hosts(),
-        &[
-            settings.server_package.as_str(),
-            settings.client_package.as_str(),
-        ],
-    )?;
+    let installed =
+        packages::status(&site.hosts(), &[settings.server_package.as_str(), settings.client_package.as_str()])?;
     report.versions(packages::versions(&installed));
     Ok(())
 }
@@ -303,78 +239,42 @@ mod tests {
             held: false,
             available: vec![],
         };
-        BTreeMap::from([(
-            "h1".to_owned(),
-            BTreeMap::from([("etcd-server".to_owned(), status)]),
-        )])
+        BTreeMap::from([("h1".to_owned(), BTreeMap::from([("etcd-server".to_owned(), status)]))])
     }
 
     fn goal() -> Goal {
         Goal {
             host: "h1".into(),
             versions: Versions::from([("etcd-server".into(), "3.6.16-1".into())]),
-            files: vec![SavedFile {
-                path: "/c".into(),
-                digest: "d".into(),
-            }],
+            files: vec![SavedFile { path: "/c".into(), digest: "d".into() }],
         }
     }
 
     #[test]
     fn nothing_is_lacking_where_all_is_as_it_should_be() {
         let view = cluster(vec![member(1, "3.6.16", "3.6.0")]);
-        let lacking = lacking(
-            &goal(),
-            "etcd-server",
-            &installed("3.6.16-1", false),
-            &[Some("d".into())],
-            &view,
-        );
+        let lacking = lacking(&goal(), "etcd-server", &installed("3.6.16-1", false), &[Some("d".into())], &view);
         assert!(lacking.is_nothing(), "{lacking:?}");
     }
 
     #[test]
     fn each_place_where_a_stop_may_have_happened_is_seen() {
         let view = cluster(vec![member(1, "3.5.35", "")]);
-        let found = lacking(
-            &goal(),
-            "etcd-server",
-            &installed("3.5.35-1", false),
-            &[None],
-            &view,
-        );
+        let found = lacking(&goal(), "etcd-server", &installed("3.5.35-1", false), &[None], &view);
         assert_eq!(found.versions.len(), 1);
         assert_eq!(found.files.len(), 1);
         assert!(found.restart);
         // Installed, but the old server still runs.
-        let found = lacking(
-            &goal(),
-            "etcd-server",
-            &installed("3.6.16-1", false),
-            &[Some("d".into())],
-            &view,
-        );
+        let found = lacking(&goal(), "etcd-server", &installed("3.6.16-1", false), &[Some("d".into())], &view);
         assert!(found.versions.is_empty() && found.files.is_empty() && found.restart);
         // Installed, but nothing runs.
         let mut down = view.clone();
         down.seen[0].status = Err("down".into());
-        let found = lacking(
-            &goal(),
-            "etcd-server",
-            &installed("3.6.16-1", false),
-            &[Some("d".into())],
-            &down,
-        );
+        let found = lacking(&goal(), "etcd-server", &installed("3.6.16-1", false), &[Some("d".into())], &down);
         assert!(found.restart);
         // Half installed.
         let view = cluster(vec![member(1, "3.6.16", "3.6.0")]);
-        let found = lacking(
-            &goal(),
-            "etcd-server",
-            &installed("3.6.16-1", true),
-            &[Some("d".into())],
-            &view,
-        );
+        let found = lacking(&goal(), "etcd-server", &installed("3.6.16-1", true), &[Some("d".into())], &view);
         assert_eq!(found.versions.len(), 1);
         assert_eq!(broken(&installed("3.6.16-1", true)), ["h1"]);
         assert!(broken(&installed("3.6.16-1", false)).is_empty());

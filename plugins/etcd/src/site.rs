@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use runner_plugin_sdk::api::exec::Output;
 use runner_plugin_sdk::api::{clock, systemd};
 use runner_plugin_sdk::{
-    Answers, Failure, FailureKind, Finding, HostInfo, Invocation, Problem, exec, files, finding,
-    refused, units,
+    Answers, Failure, FailureKind, Finding, HostInfo, Invocation, Problem, exec, files, finding, refused, units,
 };
 
 use crate::config::Config;
@@ -39,10 +38,7 @@ impl Missing {
 
 /// Whether a failure is about what was asked and not about whom: it would be the same everywhere and later.
 pub fn is_about_the_question(failure: &Failure) -> bool {
-    matches!(
-        failure.kind,
-        FailureKind::Denied(_) | FailureKind::Invalid | FailureKind::Unsupported
-    )
+    matches!(failure.kind, FailureKind::Denied(_) | FailureKind::Invalid | FailureKind::Unsupported)
 }
 
 /// A host of the step with the member on it.
@@ -83,25 +79,15 @@ impl Site {
                 Missing::Silent(_, failure) => return Err(failure.into()),
             }
         }
-        if findings.is_empty() {
-            Ok(site)
-        } else {
-            Err(Problem::Refused(findings))
-        }
+        if findings.is_empty() { Ok(site) } else { Err(Problem::Refused(findings)) }
     }
 
     /// Reads the configuration wherever that is possible, and says where it is not. Only a denial ends it.
-    pub fn read_where_possible(
-        invocation: &Invocation,
-        settings: Settings,
-    ) -> Result<(Self, Vec<Missing>), Failure> {
+    pub fn read_where_possible(invocation: &Invocation, settings: Settings) -> Result<(Self, Vec<Missing>), Failure> {
         let mut seats = Vec::new();
         let mut missing = Vec::new();
         let hosts = &invocation.target.hosts;
-        let refs: Vec<_> = hosts
-            .iter()
-            .map(|host| files::at(&host.name, &settings.config))
-            .collect();
+        let refs: Vec<_> = hosts.iter().map(|host| files::at(&host.name, &settings.config)).collect();
         for (host, answer) in hosts.iter().zip(files::read_text_each(&refs)) {
             let text = match answer {
                 Ok(text) => text,
@@ -126,20 +112,12 @@ impl Site {
 
     /// `etcdctl` at a seat.
     pub fn etcdctl<'a>(&'a self, seat: &'a Seat) -> Etcdctl<'a> {
-        Etcdctl {
-            host: &seat.host,
-            endpoint: &seat.endpoint,
-            tls: &self.settings.tls,
-            unit: &self.settings.unit,
-        }
+        Etcdctl { host: &seat.host, endpoint: &seat.endpoint, tls: &self.settings.tls, unit: &self.settings.unit }
     }
 
     /// `etcdctl` on a host of the site.
     pub fn etcdctl_on<'a>(&'a self, host: &str) -> Option<Etcdctl<'a>> {
-        self.seats
-            .iter()
-            .find(|seat| seat.host == host)
-            .map(|seat| self.etcdctl(seat))
+        self.seats.iter().find(|seat| seat.host == host).map(|seat| self.etcdctl(seat))
     }
 
     /// Asks every member for health and status, and one that is healthy for members and alarms. What does not answer is
@@ -167,17 +145,11 @@ impl Site {
                 status,
             });
         }
-        let speaker = seen
-            .iter()
-            .find(|seen| seen.health.is_ok())
-            .or_else(|| seen.iter().find(|seen| seen.status.is_ok()));
+        let speaker =
+            seen.iter().find(|seen| seen.health.is_ok()).or_else(|| seen.iter().find(|seen| seen.status.is_ok()));
         let Some(etcdctl) = speaker.and_then(|seen| self.etcdctl_on(&seen.host)) else {
             let why = "no member answers".to_owned();
-            return Ok(View {
-                seen,
-                members: Err(why.clone()),
-                alarms: Err(why),
-            });
+            return Ok(View { seen, members: Err(why.clone()), alarms: Err(why) });
         };
         let mut answers = exec::run([etcdctl.members(), etcdctl.alarms()]).into_iter();
         Ok(View {
@@ -212,9 +184,7 @@ impl Site {
         let down: Vec<_> = units::status(&self.hosts(), &[unit])?
             .into_iter()
             .filter(|(host, status)| {
-                !units::is_active(status)
-                    && status.file_state == "enabled"
-                    && !except.contains(host)
+                !units::is_active(status) && status.file_state == "enabled" && !except.contains(host)
             })
             .map(|(host, _)| host)
             .collect();
@@ -251,21 +221,12 @@ impl Seat {
         let wrong = |code: &str, message: String| finding(code, host.name.as_str(), message);
         let path = &settings.config;
         let Some(text) = text else {
-            return Err(wrong(
-                "no-configuration",
-                format!("host {} has no {path} (parameter config)", host.name),
-            ));
+            return Err(wrong("no-configuration", format!("host {} has no {path} (parameter config)", host.name)));
         };
         let config = Config::parse(text).map_err(|why| {
-            wrong(
-                "unreadable-configuration",
-                format!("{path} on host {} cannot be read: {why}", host.name),
-            )
+            wrong("unreadable-configuration", format!("{path} on host {} cannot be read: {why}", host.name))
         })?;
-        if let Some(named) = config
-            .data_dir
-            .as_deref()
-            .map(|path| path.trim_end_matches('/'))
+        if let Some(named) = config.data_dir.as_deref().map(|path| path.trim_end_matches('/'))
             && named != settings.data_dir
         {
             return Err(wrong(
@@ -276,19 +237,9 @@ impl Seat {
                 ),
             ));
         }
-        let scheme = if settings.tls == crate::parameters::Tls::default() {
-            "http"
-        } else {
-            "https"
-        };
-        let endpoint = config
-            .endpoint()
-            .unwrap_or_else(|| format!("{scheme}://{}:2379", host.address));
-        Ok(Self {
-            host: host.name.clone(),
-            config,
-            endpoint,
-        })
+        let scheme = if settings.tls == crate::parameters::Tls::default() { "http" } else { "https" };
+        let endpoint = config.endpoint().unwrap_or_else(|| format!("{scheme}://{}:2379", host.address));
+        Ok(Self { host: host.name.clone(), config, endpoint })
     }
 }
 
@@ -301,13 +252,8 @@ pub struct Expected {
 impl Expected {
     /// Members as they were seen.
     pub fn as_seen(view: &View) -> Self {
-        let statuses = view
-            .seen
-            .iter()
-            .filter_map(|seen| Some((seen.host.clone(), seen.status.clone().ok()?)));
-        Self {
-            statuses: statuses.collect(),
-        }
+        let statuses = view.seen.iter().filter_map(|seen| Some((seen.host.clone(), seen.status.clone().ok()?)));
+        Self { statuses: statuses.collect() }
     }
 
     /// The same, but one member runs another version by then.
@@ -324,9 +270,7 @@ impl Expected {
 
     /// The same, but everybody's data is in another format by then.
     pub fn with_storage(mut self, storage: &str) -> Self {
-        let says = |status: &&mut Status| {
-            Minor::parse(&status.version).is_some_and(|own| own >= Minor::WITH_DOWNGRADE)
-        };
+        let says = |status: &&mut Status| Minor::parse(&status.version).is_some_and(|own| own >= Minor::WITH_DOWNGRADE);
         for status in self.statuses.values_mut().filter(says) {
             status.storage_version = storage.to_owned();
         }
@@ -347,9 +291,7 @@ fn said<T>(
         }
         Some(Err(failure)) if is_about_the_question(&failure) => Err(failure),
         Some(Err(failure)) => match failure.kind {
-            FailureKind::Failed(ref exit) => Ok(Err(
-                last_line(exit.tail.as_bytes()).unwrap_or(failure.message)
-            )),
+            FailureKind::Failed(ref exit) => Ok(Err(last_line(exit.tail.as_bytes()).unwrap_or(failure.message))),
             _ => Ok(Err(failure.message)),
         },
     }
@@ -358,11 +300,7 @@ fn said<T>(
 /// The last line of what was said on standard error: etcd's tools end with `Error: …`.
 fn last_line(data: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(data);
-    let line = text
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())?;
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.trim_start_matches("Error: ").to_owned())
 }
 
@@ -387,52 +325,25 @@ mod tests {
     }
 
     fn host() -> HostInfo {
-        HostInfo {
-            name: "a".into(),
-            address: "192.0.2.1".into(),
-            node: None,
-            groups: vec![],
-            variables: "{}".into(),
-        }
+        HostInfo { name: "a".into(), address: "192.0.2.1".into(), node: None, groups: vec![], variables: "{}".into() }
     }
 
     #[test]
     fn the_endpoint_comes_from_the_configuration_and_else_from_the_inventory() {
-        let seat = Seat::new(
-            &host(),
-            Some(include_str!("../fixtures/etcd.conf.yml")),
-            &settings(),
-        )
-        .unwrap();
+        let seat = Seat::new(&host(), Some(include_str!("../fixtures/etcd.conf.yml")), &settings()).unwrap();
         assert_eq!(seat.endpoint, "http://10.0.0.11:2379");
-        assert_eq!(
-            Seat::new(&host(), Some(""), &settings()).unwrap().endpoint,
-            "http://192.0.2.1:2379"
-        );
+        assert_eq!(Seat::new(&host(), Some(""), &settings()).unwrap().endpoint, "http://192.0.2.1:2379");
         let mut tls = settings();
         tls.tls.cacert = Some("/ca".into());
-        assert_eq!(
-            Seat::new(&host(), Some(""), &tls).unwrap().endpoint,
-            "https://192.0.2.1:2379"
-        );
+        assert_eq!(Seat::new(&host(), Some(""), &tls).unwrap().endpoint, "https://192.0.2.1:2379");
     }
 
     #[test]
     fn what_does_not_fit_the_parameters_is_refused_by_name() {
-        let code = |text| {
-            Seat::new(&host(), text, &settings())
-                .map_err(|finding| finding.code)
-                .err()
-        };
+        let code = |text| Seat::new(&host(), text, &settings()).map_err(|finding| finding.code).err();
         assert_eq!(code(None).as_deref(), Some("no-configuration"));
-        assert_eq!(
-            code(Some("- x")).as_deref(),
-            Some("unreadable-configuration")
-        );
-        assert_eq!(
-            code(Some("data-dir: /srv/etcd")).as_deref(),
-            Some("other-data-directory")
-        );
+        assert_eq!(code(Some("- x")).as_deref(), Some("unreadable-configuration"));
+        assert_eq!(code(Some("data-dir: /srv/etcd")).as_deref(), Some("other-data-directory"));
         assert_eq!(code(Some("data-dir: /var/lib/etcd/")), None);
     }
 
@@ -440,45 +351,22 @@ mod tests {
     fn silence_is_part_of_the_view_and_a_denial_is_not() {
         let output = |stdout: &str, stderr: &str| Output {
             code: 1,
-            stdout: Captured {
-                data: stdout.into(),
-                dropped: 0,
-            },
-            stderr: Captured {
-                data: stderr.into(),
-                dropped: 0,
-            },
+            stdout: Captured { data: stdout.into(), dropped: 0 },
+            stderr: Captured { data: stderr.into(), dropped: 0 },
             unseen: false,
         };
         let read = |text: &str| {
-            if text.is_empty() {
-                Err("empty".to_owned())
-            } else {
-                Ok(text.len())
-            }
+            if text.is_empty() { Err("empty".to_owned()) } else { Ok(text.len()) }
         };
         let said = |answer| said(Some(answer), read);
         assert_eq!(said(Ok(output("abc", ""))), Ok(Ok(3)));
         let spoken = "{\"level\":\"warn\"}\nError: unhealthy cluster\n";
-        assert_eq!(
-            said(Ok(output("", spoken))),
-            Ok(Err("unhealthy cluster".into()))
-        );
+        assert_eq!(said(Ok(output("", spoken))), Ok(Err("unhealthy cluster".into())));
         assert_eq!(said(Ok(output("", ""))), Ok(Err("empty".into())));
-        let exit = Exit {
-            code: Some(1),
-            signal: None,
-            tail: "Error: context deadline exceeded\n".into(),
-        };
+        let exit = Exit { code: Some(1), signal: None, tail: "Error: context deadline exceeded\n".into() };
         let failed = failure(FailureKind::Failed(exit), "a", "etcdctl ended with 1");
-        assert_eq!(
-            said(Err(failed)),
-            Ok(Err("context deadline exceeded".into()))
-        );
-        assert_eq!(
-            said(Err(failure(FailureKind::Unreachable, "a", "no route"))),
-            Ok(Err("no route".into()))
-        );
+        assert_eq!(said(Err(failed)), Ok(Err("context deadline exceeded".into())));
+        assert_eq!(said(Err(failure(FailureKind::Unreachable, "a", "no route"))), Ok(Err("no route".into())));
         assert!(said(Err(failure(FailureKind::Invalid, "a", "x"))).is_err());
     }
 
@@ -486,12 +374,7 @@ mod tests {
     fn a_plan_goes_on_with_what_the_next_look_should_show() {
         let status = etcdctl::status(include_str!("../fixtures/status-3.6.json")).unwrap();
         let view = View {
-            seen: vec![Seen {
-                host: "a".into(),
-                name: "m1".into(),
-                health: Ok(()),
-                status: Ok(status),
-            }],
+            seen: vec![Seen { host: "a".into(), name: "m1".into(), health: Ok(()), status: Ok(status) }],
             members: Ok(vec![]),
             alarms: Ok(vec![]),
         };

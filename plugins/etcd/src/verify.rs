@@ -2,9 +2,7 @@
 
 use runner_plugin_sdk::api::systemd;
 use runner_plugin_sdk::api::{clock, packages as package_api};
-use runner_plugin_sdk::{
-    Checks, Depth, Inputs, Invocation, Place, Problem, Verification, parse, units,
-};
+use runner_plugin_sdk::{Checks, Depth, Inputs, Invocation, Place, Problem, Verification, parse, units};
 
 use crate::parameters::{Settings, Verify, Versions};
 use crate::site::{Expected, Site, is_about_the_question};
@@ -36,22 +34,11 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
     }
     let place = everywhere(invocation);
     // A member on a host that does not answer is not elsewhere.
-    let shown_already =
-        |code: &str| is_of_member(code) || (code == "member-elsewhere" && !missing.is_empty());
-    let findings: Vec<_> = view
-        .findings(None)
-        .into_iter()
-        .filter(|finding| !shown_already(&finding.code))
-        .collect();
-    let observed: Vec<&str> = findings
-        .iter()
-        .map(|finding| finding.message.as_str())
-        .collect();
-    let observed = if observed.is_empty() {
-        "one cluster, one leader, no alarm".to_owned()
-    } else {
-        observed.join("; ")
-    };
+    let shown_already = |code: &str| is_of_member(code) || (code == "member-elsewhere" && !missing.is_empty());
+    let findings: Vec<_> = view.findings(None).into_iter().filter(|finding| !shown_already(&finding.code)).collect();
+    let observed: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+    let observed =
+        if observed.is_empty() { "one cluster, one leader, no alarm".to_owned() } else { observed.join("; ") };
     checks.check(
         "cluster",
         place.clone(),
@@ -85,27 +72,18 @@ fn installed(
     settings: &Settings,
     wanted: &Versions,
 ) -> Result<std::collections::BTreeMap<String, Version>, Problem> {
-    let names = [
-        settings.server_package.as_str(),
-        settings.client_package.as_str(),
-    ];
+    let names = [settings.server_package.as_str(), settings.client_package.as_str()];
     let refs: Vec<_> = hosts
         .iter()
-        .flat_map(|host| {
-            names.map(|name| package_api::PackageRef {
-                host: host.clone(),
-                name: name.to_owned(),
-            })
-        })
+        .flat_map(|host| names.map(|name| package_api::PackageRef { host: host.clone(), name: name.to_owned() }))
         .collect();
     let answers = package_api::status(&refs);
     let mut servers = std::collections::BTreeMap::new();
     for (at, answer) in refs.iter().zip(answers) {
         let place = Place::Host(at.host.clone());
-        let expected = wanted.get(&at.name).map_or_else(
-            || format!("{} installed", at.name),
-            |version| format!("{} {version}", at.name),
-        );
+        let expected = wanted
+            .get(&at.name)
+            .map_or_else(|| format!("{} installed", at.name), |version| format!("{} {version}", at.name));
         let status = match answer {
             Ok(status) => status,
             Err(failure) if is_about_the_question(&failure) => return Err(failure.into()),
@@ -114,11 +92,7 @@ fn installed(
                 continue;
             }
         };
-        let state = if status.broken {
-            " (half installed)"
-        } else {
-            ""
-        };
+        let state = if status.broken { " (half installed)" } else { "" };
         let observed = match &status.version {
             Some(version) => format!("{} {version}{state}", at.name),
             None => format!("{} not installed", at.name),
@@ -127,13 +101,7 @@ fn installed(
             Some(version) => status.version.as_ref() == Some(version),
             None => status.version.is_some(),
         };
-        checks.check(
-            "version",
-            place.clone(),
-            expected,
-            observed,
-            as_wanted && !status.broken,
-        );
+        checks.check("version", place.clone(), expected, observed, as_wanted && !status.broken);
         if let Some(version) = &status.version {
             checks.version(place, &at.name, version);
             if at.name == settings.server_package
@@ -151,16 +119,11 @@ fn units(checks: &mut Checks, hosts: &[String], unit: &str) -> Result<(), Proble
     for (at, answer) in refs.iter().zip(systemd::status(&refs)) {
         let place = Place::Host(at.host.clone());
         match answer {
-            Ok(status) => checks.equal(
-                "unit",
-                place,
-                format!("{unit} active"),
-                format!("{unit} {}", status.active_state),
-            ),
-            Err(failure) if is_about_the_question(&failure) => return Err(failure.into()),
-            Err(failure) => {
-                checks.unknown("unit", place, format!("{unit} active"), failure.message)
+            Ok(status) => {
+                checks.equal("unit", place, format!("{unit} active"), format!("{unit} {}", status.active_state))
             }
+            Err(failure) if is_about_the_question(&failure) => return Err(failure.into()),
+            Err(failure) => checks.unknown("unit", place, format!("{unit} active"), failure.message),
         };
     }
     Ok(())
@@ -176,19 +139,10 @@ fn member(checks: &mut Checks, seen: &Seen, installed: Option<Version>) {
     checks.equal("member-health", place.clone(), "healthy", health);
     match (installed, seen.running()) {
         (Some(installed), Some(running)) => {
-            checks.equal(
-                "running-version",
-                place,
-                format!("runs {installed}"),
-                format!("runs {running}"),
-            );
+            checks.equal("running-version", place, format!("runs {installed}"), format!("runs {running}"));
         }
         (_, None) => {
-            let why = seen
-                .status
-                .as_ref()
-                .err()
-                .map_or("an unreadable version", String::as_str);
+            let why = seen.status.as_ref().err().map_or("an unreadable version", String::as_str);
             checks.unknown("running-version", place, "runs the installed version", why);
         }
         (None, Some(running)) => {
@@ -206,37 +160,19 @@ fn member(checks: &mut Checks, seen: &Seen, installed: Option<Version>) {
 fn formats(checks: &mut Checks, place: Place, view: &View) {
     let mut open = Vec::new();
     for seen in &view.seen {
-        let Some(running) = seen
-            .running()
-            .filter(|running| running.minor >= Minor::WITH_DOWNGRADE)
-        else {
+        let Some(running) = seen.running().filter(|running| running.minor >= Minor::WITH_DOWNGRADE) else {
             continue;
         };
         if let Some(target) = seen.downgrade() {
-            open.push(format!(
-                "a downgrade to {target} is under way (host {})",
-                seen.host
-            ));
+            open.push(format!("a downgrade to {target} is under way (host {})", seen.host));
         } else if seen.storage() != Some(running.minor) {
-            let storage = seen
-                .storage()
-                .map_or("unknown".to_owned(), |storage| storage.to_string());
+            let storage = seen.storage().map_or("unknown".to_owned(), |storage| storage.to_string());
             open.push(format!("data on host {} is in format {storage}", seen.host));
         }
     }
     let good = open.is_empty();
-    let observed = if good {
-        "every member's own".to_owned()
-    } else {
-        open.join("; ")
-    };
-    checks.check(
-        "storage-version",
-        place,
-        "every member's own",
-        observed,
-        good,
-    );
+    let observed = if good { "every member's own".to_owned() } else { open.join("; ") };
+    checks.check("storage-version", place, "every member's own", observed, good);
 }
 
 /// Nobody lags: whatever revision one member had, all have soon after.
@@ -253,11 +189,7 @@ fn revisions(checks: &mut Checks, place: Place, site: &Site, view: &View) -> Res
         behind = site.look(&Expected::default())?.behind(newest);
     }
     let good = behind.is_empty();
-    let observed = if good {
-        expected.to_owned()
-    } else {
-        behind.join("; ")
-    };
+    let observed = if good { expected.to_owned() } else { behind.join("; ") };
     checks.check("revision", place, expected, observed, good);
     Ok(())
 }
@@ -270,12 +202,7 @@ mod tests {
     use runner_plugin_sdk::Verdict;
 
     fn verdicts(checks: &mut Checks) -> Vec<(String, Verdict)> {
-        checks
-            .finish()
-            .checks
-            .into_iter()
-            .map(|check| (check.name, check.verdict))
-            .collect()
+        checks.finish().checks.into_iter().map(|check| (check.name, check.verdict)).collect()
     }
 
     #[test]
@@ -283,16 +210,9 @@ mod tests {
         let installed = Version::parse("3.6.16-1");
         let mut checks = Checks::new();
         member(&mut checks, &seen(1, "3.6.16", "3.6.0"), installed);
-        assert!(
-            verdicts(&mut checks)
-                .iter()
-                .all(|(_, verdict)| *verdict == Verdict::Pass)
-        );
+        assert!(verdicts(&mut checks).iter().all(|(_, verdict)| *verdict == Verdict::Pass));
         member(&mut checks, &seen(1, "3.5.35", ""), installed);
-        assert_eq!(
-            verdicts(&mut checks)[1],
-            ("running-version".to_owned(), Verdict::Fail)
-        );
+        assert_eq!(verdicts(&mut checks)[1], ("running-version".to_owned(), Verdict::Fail));
         let mut down = seen(1, "3.6.16", "3.6.0");
         down.health = Err("refused".into());
         down.status = Err("refused".into());
@@ -311,20 +231,11 @@ mod tests {
         };
         let mut view = cluster(vec![seen(1, "3.6.16", "3.6.0"), seen(2, "3.6.16", "3.6.0")]);
         assert_eq!(verdict(&view), Verdict::Pass);
-        assert_eq!(
-            verdict(&cluster(vec![seen(1, "3.5.35", "")])),
-            Verdict::Pass
-        );
+        assert_eq!(verdict(&cluster(vec![seen(1, "3.5.35", "")])), Verdict::Pass);
         if let Ok(status) = &mut view.seen[1].status {
-            status.downgrade_info = Some(DowngradeInfo {
-                enabled: true,
-                target_version: "3.5.0".into(),
-            });
+            status.downgrade_info = Some(DowngradeInfo { enabled: true, target_version: "3.5.0".into() });
         }
         assert_eq!(verdict(&view), Verdict::Fail);
-        assert_eq!(
-            verdict(&cluster(vec![seen(1, "3.6.16", "3.5.0")])),
-            Verdict::Fail
-        );
+        assert_eq!(verdict(&cluster(vec![seen(1, "3.6.16", "3.5.0")])), Verdict::Fail);
     }
 }

@@ -28,10 +28,7 @@ impl Version {
             Some(patch) => patch.ok()?,
             None => 0,
         };
-        Some(Self {
-            minor: Minor(major, minor),
-            patch,
-        })
+        Some(Self { minor: Minor(major, minor), patch })
     }
 }
 
@@ -69,24 +66,12 @@ mod tests {
 
     #[test]
     fn packages_and_servers_write_the_same_version() {
-        let wanted = Version {
-            minor: Minor(3, 5),
-            patch: 35,
-        };
-        for text in [
-            "3.5.35",
-            "3.5.35-1",
-            "1:3.5.35-1",
-            "3.5.35+ds-2~bpo12+1",
-            "3.5.35~rc1",
-        ] {
+        let wanted = Version { minor: Minor(3, 5), patch: 35 };
+        for text in ["3.5.35", "3.5.35-1", "1:3.5.35-1", "3.5.35+ds-2~bpo12+1", "3.5.35~rc1"] {
             assert_eq!(Version::parse(text), Some(wanted), "{text}");
         }
         assert_eq!(Minor::parse("3.5"), Some(Minor(3, 5)));
-        assert_eq!(
-            Version::parse("3.6.0-alpha.0").map(|v| v.to_string()),
-            Some("3.6.0".into())
-        );
+        assert_eq!(Version::parse("3.6.0-alpha.0").map(|v| v.to_string()), Some("3.6.0".into()));
     }
 
     #[test]

@@ -21,10 +21,7 @@ pub struct Seen {
 impl Seen {
     /// Version of the server that runs.
     pub fn running(&self) -> Option<Version> {
-        self.status
-            .as_ref()
-            .ok()
-            .and_then(|status| Version::parse(&status.version))
+        self.status.as_ref().ok().and_then(|status| Version::parse(&status.version))
     }
 
     /// Format of its data. A server that does not say has that of its own version.
@@ -40,11 +37,7 @@ impl Seen {
     /// Where a downgrade under way leads, when the member knows of one.
     pub fn downgrade(&self) -> Option<Minor> {
         let info = self.status.as_ref().ok()?.downgrade_info.as_ref()?;
-        if info.enabled {
-            Minor::parse(&info.target_version)
-        } else {
-            None
-        }
+        if info.enabled { Minor::parse(&info.target_version) } else { None }
     }
 }
 
@@ -67,34 +60,20 @@ impl View {
 
     /// Host of the member that leads, as the members see it.
     pub fn leader(&self) -> Option<&str> {
-        let statuses = || {
-            self.seen
-                .iter()
-                .filter_map(|seen| Some((seen, seen.status.as_ref().ok()?)))
-        };
-        let leader = statuses()
-            .map(|(_, status)| status.leader)
-            .find(|leader| *leader != 0)?;
-        statuses()
-            .find(|(_, status)| status.header.member_id == leader)
-            .map(|(seen, _)| seen.host.as_str())
+        let statuses = || self.seen.iter().filter_map(|seen| Some((seen, seen.status.as_ref().ok()?)));
+        let leader = statuses().map(|(_, status)| status.leader).find(|leader| *leader != 0)?;
+        statuses().find(|(_, status)| status.header.member_id == leader).map(|(seen, _)| seen.host.as_str())
     }
 
     /// Newest revision that any member has.
     pub fn revision(&self) -> Option<i64> {
-        let statuses = self
-            .seen
-            .iter()
-            .filter_map(|seen| seen.status.as_ref().ok());
+        let statuses = self.seen.iter().filter_map(|seen| seen.status.as_ref().ok());
         statuses.map(|status| status.header.revision).max()
     }
 
     /// Bytes of the largest database.
     pub fn size(&self) -> u64 {
-        let statuses = self
-            .seen
-            .iter()
-            .filter_map(|seen| seen.status.as_ref().ok());
+        let statuses = self.seen.iter().filter_map(|seen| seen.status.as_ref().ok());
         statuses.map(|status| status.db_size).max().unwrap_or(0)
     }
 
@@ -104,10 +83,7 @@ impl View {
             .iter()
             .filter_map(|seen| {
                 let own = seen.status.as_ref().ok()?.header.revision;
-                let message = format!(
-                    "the member on {} is at revision {own}, not yet at {revision}",
-                    seen.host
-                );
+                let message = format!("the member on {} is at revision {own}, not yet at {revision}", seen.host);
                 (own < revision).then_some(message)
             })
             .collect()
@@ -119,11 +95,7 @@ impl View {
             return Vec::new();
         }
         let mut findings = Vec::new();
-        for seen in self
-            .seen
-            .iter()
-            .filter(|seen| Some(seen.host.as_str()) != except)
-        {
+        for seen in self.seen.iter().filter(|seen| Some(seen.host.as_str()) != except) {
             let host = seen.host.as_str();
             if let Err(why) = &seen.health {
                 let message = format!("the member of etcd on host {host} is not healthy: {why}");
@@ -131,14 +103,11 @@ impl View {
             }
             match &seen.status {
                 Err(why) => {
-                    let message = format!(
-                        "the member of etcd on host {host} does not tell its status: {why}"
-                    );
+                    let message = format!("the member of etcd on host {host} does not tell its status: {why}");
                     findings.push(finding("member-silent", host, message));
                 }
                 Ok(status) if status.is_learner => {
-                    let message =
-                        format!("the member of etcd on host {host} is a learner and has no vote");
+                    let message = format!("the member of etcd on host {host} is a learner and has no vote");
                     findings.push(finding("member-learner", host, message));
                 }
                 Ok(_) => {}
@@ -158,20 +127,12 @@ impl View {
 
     fn alarm_findings(&self) -> Vec<Finding> {
         match &self.alarms {
-            Err(why) => vec![finding(
-                "alarms-unknown",
-                "etcd",
-                format!("the alarms of etcd are not known: {why}"),
-            )],
+            Err(why) => vec![finding("alarms-unknown", "etcd", format!("the alarms of etcd are not known: {why}"))],
             Ok(alarms) => alarms
                 .iter()
                 .map(|alarm| {
                     let place = self.place_of(alarm.member_id);
-                    finding(
-                        "alarm",
-                        place.as_str(),
-                        format!("etcd has raised the alarm {} for {place}", alarm.kind()),
-                    )
+                    finding("alarm", place.as_str(), format!("etcd has raised the alarm {} for {place}", alarm.kind()))
                 })
                 .collect(),
         }
@@ -181,11 +142,7 @@ impl View {
     fn member_findings(&self, except: Option<&str>) -> Vec<Finding> {
         let members = match &self.members {
             Err(why) => {
-                return vec![finding(
-                    "members-unknown",
-                    "etcd",
-                    format!("the members of etcd are not known: {why}"),
-                )];
+                return vec![finding("members-unknown", "etcd", format!("the members of etcd are not known: {why}"))];
             }
             Ok(members) => members,
         };
@@ -196,36 +153,20 @@ impl View {
         };
         for member in members {
             if !self.seen.iter().any(|seen| is_of(member, seen)) {
-                let name = if member.name.is_empty() {
-                    format!("{:x}", member.id)
-                } else {
-                    member.name.clone()
-                };
-                let message = format!(
-                    "member {name} of etcd ({}) is on no host of this step",
-                    member.peer_urls.join(", ")
-                );
+                let name = if member.name.is_empty() { format!("{:x}", member.id) } else { member.name.clone() };
+                let message =
+                    format!("member {name} of etcd ({}) is on no host of this step", member.peer_urls.join(", "));
                 findings.push(finding("member-elsewhere", name.as_str(), message));
             }
         }
-        for seen in self
-            .seen
-            .iter()
-            .filter(|seen| Some(seen.host.as_str()) != except)
-        {
+        for seen in self.seen.iter().filter(|seen| Some(seen.host.as_str()) != except) {
             match members.iter().find(|member| is_of(member, seen)) {
                 None => {
-                    let message = format!(
-                        "what runs on host {} is no member of the same cluster of etcd",
-                        seen.host
-                    );
+                    let message = format!("what runs on host {} is no member of the same cluster of etcd", seen.host);
                     findings.push(finding("no-member", seen.host.as_str(), message));
                 }
                 Some(member) if member.client_urls.is_empty() => {
-                    let message = format!(
-                        "the member of etcd on host {} has not joined yet",
-                        seen.host
-                    );
+                    let message = format!("the member of etcd on host {} has not joined yet", seen.host);
                     findings.push(finding("member-not-started", seen.host.as_str(), message));
                 }
                 Some(_) => {}
@@ -235,35 +176,21 @@ impl View {
     }
 
     fn leader_finding(&self) -> Option<Finding> {
-        let mut leaders: Vec<u64> = self
-            .seen
-            .iter()
-            .filter_map(|seen| seen.status.as_ref().ok())
-            .map(|status| status.leader)
-            .collect();
+        let mut leaders: Vec<u64> =
+            self.seen.iter().filter_map(|seen| seen.status.as_ref().ok()).map(|status| status.leader).collect();
         leaders.sort_unstable();
         leaders.dedup();
         match leaders.as_slice() {
             [] | [0] => Some(finding("no-leader", "etcd", "etcd has no leader")),
             [_] => None,
-            _ => Some(finding(
-                "leader-disputed",
-                "etcd",
-                "the members of etcd do not agree who leads",
-            )),
+            _ => Some(finding("leader-disputed", "etcd", "the members of etcd do not agree who leads")),
         }
     }
 
     fn place_of(&self, member: u64) -> String {
-        let known = self.seen.iter().find(|seen| {
-            seen.status
-                .as_ref()
-                .is_ok_and(|status| status.header.member_id == member)
-        });
-        known.map_or_else(
-            || format!("member {member:x}"),
-            |seen| format!("host {}", seen.host),
-        )
+        let known =
+            self.seen.iter().find(|seen| seen.status.as_ref().is_ok_and(|status| status.header.member_id == member));
+        known.map_or_else(|| format!("member {member:x}"), |seen| format!("host {}", seen.host))
     }
 }
 
@@ -282,10 +209,7 @@ pub fn next_member<'a>(view: &View, waiting: &[&'a str]) -> Option<&'a str> {
 
 /// Messages of findings.
 pub fn messages(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| finding.message.clone())
-        .collect()
+    findings.iter().map(|finding| finding.message.clone()).collect()
 }
 
 #[cfg(test)]
@@ -300,12 +224,7 @@ pub(crate) mod tests {
             name: format!("m{number}"),
             health: Ok(()),
             status: Ok(Status {
-                header: Header {
-                    cluster_id: 9,
-                    member_id: number,
-                    revision: 100,
-                    raft_term: 2,
-                },
+                header: Header { cluster_id: 9, member_id: number, revision: 100, raft_term: 2 },
                 version: version.into(),
                 leader: 1,
                 storage_version: storage.into(),
@@ -327,11 +246,7 @@ pub(crate) mod tests {
                 client_urls: vec![format!("http://{}:2379", seen.host)],
             })
             .collect();
-        View {
-            seen,
-            members: Ok(members),
-            alarms: Ok(vec![]),
-        }
+        View { seen, members: Ok(members), alarms: Ok(vec![]) }
     }
 
     fn three() -> View {
@@ -339,10 +254,7 @@ pub(crate) mod tests {
     }
 
     fn codes(view: &View, except: Option<&str>) -> Vec<String> {
-        view.findings(except)
-            .into_iter()
-            .map(|finding| finding.code)
-            .collect()
+        view.findings(except).into_iter().map(|finding| finding.code).collect()
     }
 
     fn status_of(view: &mut View, index: usize) -> &mut Status {
@@ -393,22 +305,9 @@ pub(crate) mod tests {
     #[test]
     fn alarms_leaders_and_learners() {
         let mut view = three();
-        view.alarms = Ok(vec![
-            Alarm {
-                member_id: 2,
-                alarm: 2,
-            },
-            Alarm {
-                member_id: 77,
-                alarm: 1,
-            },
-        ]);
+        view.alarms = Ok(vec![Alarm { member_id: 2, alarm: 2 }, Alarm { member_id: 77, alarm: 1 }]);
         assert_eq!(codes(&view, Some("h2")), ["alarm", "alarm"]);
-        assert!(
-            view.findings(None)[0]
-                .message
-                .contains("CORRUPT for host h2")
-        );
+        assert!(view.findings(None)[0].message.contains("CORRUPT for host h2"));
 
         let mut view = three();
         status_of(&mut view, 2).leader = 3;
@@ -464,10 +363,7 @@ pub(crate) mod tests {
         let mut downgrading = member(1, "3.6.16", "3.6.0");
         assert_eq!(downgrading.downgrade(), None);
         if let Ok(status) = &mut downgrading.status {
-            status.downgrade_info = Some(DowngradeInfo {
-                enabled: true,
-                target_version: "3.5.0".into(),
-            });
+            status.downgrade_info = Some(DowngradeInfo { enabled: true, target_version: "3.5.0".into() });
         }
         assert_eq!(downgrading.downgrade(), Some(Minor(3, 5)));
     }

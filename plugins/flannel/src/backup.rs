@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_plugin_sdk::{
-    Findings, Inputs, Invocation, Problem, Report, ReportBuilder, artifacts, files, images, parse,
-    refused,
+    Findings, Inputs, Invocation, Problem, Report, ReportBuilder, artifacts, files, images, parse, refused,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,22 +29,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backup = parse(invocation)?;
     let found = Found::read(invocation, &parameters.namespace)?;
     let Some(workload) = found.daemon_set() else {
-        let message = format!(
-            "there is no flannel in namespace {}: nothing to back up",
-            parameters.namespace
-        );
-        return Err(refused(
-            "not-installed",
-            parameters.namespace.as_str(),
-            message,
-        ));
+        let message = format!("there is no flannel in namespace {}: nothing to back up", parameters.namespace);
+        return Err(refused("not-installed", parameters.namespace.as_str(), message));
     };
     let Some(version) = version(workload) else {
-        return Err(refused(
-            "no-version",
-            "kube-flannel-ds",
-            "the image of flanneld has no tag that says its version",
-        ));
+        return Err(refused("no-version", "kube-flannel-ds", "the image of flanneld has no tag that says its version"));
     };
     let images = images::of_workload(workload);
     let mut findings = Findings::new();
@@ -54,28 +42,16 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     findings.refuse()?;
 
     let hosts = found.hosts();
-    let refs: Vec<_> = hosts
-        .iter()
-        .map(|host| files::at(host, &parameters.cni_config))
-        .collect();
+    let refs: Vec<_> = hosts.iter().map(|host| files::at(host, &parameters.cni_config)).collect();
     let mut saved = HostFiles::new();
     for (host, text) in hosts.iter().zip(files::read_text(&refs)?) {
-        saved
-            .entry(host.clone())
-            .or_default()
-            .insert(parameters.cni_config.clone(), text);
+        saved.entry(host.clone()).or_default().insert(parameters.cni_config.clone(), text);
     }
     let objects = found.objects.portable();
     let count = objects.len();
     let stored = artifacts::put_json(&[(OBJECTS, &Value::Array(objects)), (FILES, &json!(saved))])?;
 
     let mut report = ReportBuilder::new();
-    report
-        .artifacts(&stored)
-        .outputs(&Notes { images })
-        .cluster_version(invocation.cluster()?, "flannel", version);
-    Ok(report.finish(format!(
-        "flannel {version}: {count} objects, CNI configuration of {} hosts",
-        hosts.len()
-    )))
+    report.artifacts(&stored).outputs(&Notes { images }).cluster_version(invocation.cluster()?, "flannel", version);
+    Ok(report.finish(format!("flannel {version}: {count} objects, CNI configuration of {} hosts", hosts.len())))
 }

@@ -30,16 +30,8 @@ impl<'a> Found<'a> {
     pub(crate) fn read(invocation: &'a Invocation, namespace: &str) -> Result<Self, Problem> {
         let cluster = Cluster(invocation.cluster()?);
         let nodes = nodes::list(cluster, &invocation.target.hosts)?;
-        let objects = Objects::read(
-            cluster,
-            &names(cluster, namespace),
-            selections(cluster, namespace),
-        )?;
-        Ok(Self {
-            cluster,
-            nodes,
-            objects,
-        })
+        let objects = Objects::read(cluster, &names(cluster, namespace), selections(cluster, namespace))?;
+        Ok(Self { cluster, nodes, objects })
     }
 
     /// The workload.
@@ -60,44 +52,30 @@ impl<'a> Found<'a> {
     /// Nodes of which the step has no host: their files can be neither saved nor looked at.
     pub(crate) fn strangers(&self) -> Vec<Finding> {
         let strangers = self.nodes.iter().filter(|node| node.host.is_none());
-        let message = |name: &str| {
-            format!("Node {name} is no host of this step; add it to the step's targets")
-        };
-        strangers
-            .map(|node| finding("node-without-host", node.name.as_str(), message(&node.name)))
-            .collect()
+        let message = |name: &str| format!("Node {name} is no host of this step; add it to the step's targets");
+        strangers.map(|node| finding("node-without-host", node.name.as_str(), message(&node.name))).collect()
     }
 
     /// Images that hosts of nodes do not have.
     pub(crate) fn missing_images(&self, wanted: &[String]) -> Result<Vec<Finding>, Problem> {
         let missing = images::missing(&self.hosts(), wanted)?;
         let finding = |(host, image): (String, String)| {
-            finding(
-                "image-missing",
-                host.as_str(),
-                format!("host {host} does not have image {image}"),
-            )
+            finding("image-missing", host.as_str(), format!("host {host} does not have image {image}"))
         };
         Ok(missing.into_iter().map(finding).collect())
     }
 }
 
 /// The workload alone, where nothing else is asked.
-pub(crate) fn daemon_set(
-    invocation: &Invocation,
-    namespace: &str,
-) -> Result<Option<Value>, Problem> {
+pub(crate) fn daemon_set(invocation: &Invocation, namespace: &str) -> Result<Option<Value>, Problem> {
     let cluster = Cluster(invocation.cluster()?);
-    let found =
-        cluster.get(&[cluster.namespaced("apps/v1", "DaemonSet", namespace, DAEMON_SET)])?;
+    let found = cluster.get(&[cluster.namespaced("apps/v1", "DaemonSet", namespace, DAEMON_SET)])?;
     Ok(found.into_iter().flatten().next().map(|object| object.body))
 }
 
 /// Version of a workload: the tag of flanneld's image.
 pub(crate) fn version(daemon_set: &Value) -> Option<&str> {
-    daemon_set
-        .text("/spec/template/spec/containers/0/image")
-        .and_then(images::tag)
+    daemon_set.text("/spec/template/spec/containers/0/image").and_then(images::tag)
 }
 
 fn names(cluster: Cluster<'_>, namespace: &str) -> Vec<ObjectRef> {

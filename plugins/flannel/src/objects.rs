@@ -35,26 +35,14 @@ impl Config {
         if let Some(version) = &parameters.cni_version {
             cni.value.put("/cniVersion", json!(version));
         }
-        let mut net = Text::of(
-            running,
-            "net-conf.json",
-            || json!({"EnableNFTables": false}),
-        )?;
-        match (
-            net.value.text("/Network").map(str::to_owned),
-            &parameters.network,
-        ) {
+        let mut net = Text::of(running, "net-conf.json", || json!({"EnableNFTables": false}))?;
+        match (net.value.text("/Network").map(str::to_owned), &parameters.network) {
             (Some(old), Some(new)) if old != *new => {
-                let message =
-                    format!("the Pod network is {old} and cannot become {new} under running Pods");
+                let message = format!("the Pod network is {old} and cannot become {new} under running Pods");
                 return Err(refused("network-change", "network", message));
             }
             (None, None) => {
-                return Err(refused(
-                    "no-network",
-                    "network",
-                    "no Pod network is configured; give `network`",
-                ));
+                return Err(refused("no-network", "network", "no Pod network is configured; give `network`"));
             }
             (None, Some(new)) => net.value.put("/Network", json!(new)),
             (Some(_), _) => {}
@@ -63,16 +51,9 @@ impl Config {
             net.value.put("/Backend/Type", json!(backend.name()));
         }
         if net.value.text("/Backend/Type").is_none() {
-            return Err(refused(
-                "no-backend",
-                "backend",
-                "no backend is configured; give `backend`",
-            ));
+            return Err(refused("no-backend", "backend", "no backend is configured; give `backend`"));
         }
-        Ok(Self {
-            cni: cni.finish(),
-            net: net.finish(),
-        })
+        Ok(Self { cni: cni.finish(), net: net.finish() })
     }
 }
 
@@ -85,22 +66,12 @@ struct Text {
 impl Text {
     fn of(running: Option<&Value>, key: &str, default: fn() -> Value) -> Result<Self, Problem> {
         let Some(text) = running.and_then(|config| config.text(&format!("/data/{key}"))) else {
-            return Ok(Self {
-                before: None,
-                value: default(),
-            });
+            return Ok(Self { before: None, value: default() });
         };
         let value: Value = serde_json::from_str(text).map_err(|error| {
-            refused(
-                "unreadable-configuration",
-                CONFIG,
-                format!("{key} of ConfigMap {CONFIG} is no JSON: {error}"),
-            )
+            refused("unreadable-configuration", CONFIG, format!("{key} of ConfigMap {CONFIG} is no JSON: {error}"))
         })?;
-        Ok(Self {
-            before: Some((text.to_owned(), value.clone())),
-            value,
-        })
+        Ok(Self { before: Some((text.to_owned(), value.clone())), value })
     }
 
     fn finish(self) -> String {
@@ -164,9 +135,7 @@ pub(crate) fn release(parameters: &Update, config: &Config, running: Option<&Val
 
 fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
     let cni_file = parameters.cni_config.as_str();
-    let cni_folder = cni_file
-        .rsplit_once('/')
-        .map_or("/etc/cni/net.d", |(folder, _)| folder);
+    let cni_folder = cni_file.rsplit_once('/').map_or("/etc/cni/net.d", |(folder, _)| folder);
     let mut init = Vec::new();
     let mut volumes = vec![
         json!({"name": "run", "hostPath": {"path": "/run/flannel"}}),
@@ -181,15 +150,8 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
             "volumeMounts": [{"name": "cni-plugin", "mountPath": "/opt/cni/bin"}],
         }));
         let running = running.and_then(|workload| volume_path(workload, "cni-plugin"));
-        let folder = parameters
-            .cni_directory
-            .as_deref()
-            .or(running)
-            .unwrap_or("/opt/cni/bin");
-        volumes.insert(
-            1,
-            json!({"name": "cni-plugin", "hostPath": {"path": folder}}),
-        );
+        let folder = parameters.cni_directory.as_deref().or(running).unwrap_or("/opt/cni/bin");
+        volumes.insert(1, json!({"name": "cni-plugin", "hostPath": {"path": folder}}));
     }
     init.push(json!({
         "name": "install-cni", "image": parameters.images.flannel, "command": ["cp"],
@@ -232,17 +194,12 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
     });
     keep_selector(&mut workload, running);
     keep_fields(&mut workload, running, &SITE_FIELDS);
-    keep_named(
-        &mut workload,
-        running,
-        "/spec/template/spec/containers/0/env",
-    );
+    keep_named(&mut workload, running, "/spec/template/spec/containers/0/env");
     workload
 }
 
 fn arguments(parameters: &Update, running: Option<&Value>) -> Value {
-    let running =
-        running.and_then(|workload| workload.pointer("/spec/template/spec/containers/0/args"));
+    let running = running.and_then(|workload| workload.pointer("/spec/template/spec/containers/0/args"));
     match (&parameters.arguments, running) {
         (Some(arguments), _) => json!(arguments),
         (None, Some(arguments)) => arguments.clone(),
@@ -260,18 +217,14 @@ fn environment(parameters: &Update) -> Vec<Value> {
     ];
     if let Some(server) = &parameters.api_server {
         variables.push(json!({"name": "KUBERNETES_SERVICE_HOST", "value": server.host}));
-        variables
-            .push(json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port.to_string()}));
+        variables.push(json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port.to_string()}));
     }
     variables
 }
 
 fn volume_path<'a>(workload: &'a Value, name: &str) -> Option<&'a str> {
     let volumes = workload.items("/spec/template/spec/volumes");
-    volumes
-        .iter()
-        .find(|volume| volume.text("/name") == Some(name))?
-        .text("/hostPath/path")
+    volumes.iter().find(|volume| volume.text("/name") == Some(name))?.text("/hostPath/path")
 }
 
 #[cfg(test)]
@@ -299,14 +252,8 @@ mod tests {
     fn a_running_configuration_stays_as_it_is() {
         let running = running_config();
         let config = Config::wanted(&parameters(json!({})), Some(&running)).unwrap();
-        assert_eq!(
-            Some(config.cni.as_str()),
-            running.text("/data/cni-conf.json")
-        );
-        assert_eq!(
-            Some(config.net.as_str()),
-            running.text("/data/net-conf.json")
-        );
+        assert_eq!(Some(config.cni.as_str()), running.text("/data/cni-conf.json"));
+        assert_eq!(Some(config.net.as_str()), running.text("/data/net-conf.json"));
     }
 
     #[test]
@@ -314,10 +261,7 @@ mod tests {
         let wanted = parameters(json!({"backend": "host-gw", "cni-version": "0.4.0"}));
         let config = Config::wanted(&wanted, Some(&running_config())).unwrap();
         let net: Value = serde_json::from_str(&config.net).unwrap();
-        assert_eq!(
-            net,
-            json!({"Network": "10.244.0.0/16", "Backend": {"Type": "host-gw", "VNI": 7}})
-        );
+        assert_eq!(net, json!({"Network": "10.244.0.0/16", "Backend": {"Type": "host-gw", "VNI": 7}}));
         assert!(config.cni.contains("\"cniVersion\": \"0.4.0\""));
     }
 
@@ -328,12 +272,7 @@ mod tests {
         assert!(matches!(refusal, Err(Problem::Refused(f)) if f[0].code == "network-change"));
         assert!(Config::wanted(&parameters(json!({})), None).is_err());
         let fresh = parameters(json!({"network": "10.9.0.0/16", "backend": "vxlan"}));
-        assert!(
-            Config::wanted(&fresh, None)
-                .unwrap()
-                .net
-                .contains("10.9.0.0/16")
-        );
+        assert!(Config::wanted(&fresh, None).unwrap().net.contains("10.9.0.0/16"));
     }
 
     #[test]
@@ -343,27 +282,12 @@ mod tests {
             "containers": [{"args": ["--iface=eth1"], "env": [{"name": "SITE", "value": "1"}, {"name": "POD_NAME", "value": "x"}]}],
         }}}});
         let workload = daemon_set(&parameters(json!({})), Some(&running));
-        let container = workload
-            .pointer("/spec/template/spec/containers/0")
-            .unwrap();
+        let container = workload.pointer("/spec/template/spec/containers/0").unwrap();
         assert_eq!(container.pointer("/args"), Some(&json!(["--iface=eth1"])));
-        let names: Vec<_> = container
-            .items("/env")
-            .iter()
-            .filter_map(|variable| variable.text("/name"))
-            .collect();
-        assert_eq!(
-            names,
-            ["POD_NAME", "POD_NAMESPACE", "EVENT_QUEUE_DEPTH", "SITE"]
-        );
-        assert_eq!(
-            container.text("/env/0/valueFrom/fieldRef/fieldPath"),
-            Some("metadata.name")
-        );
-        assert_eq!(
-            workload.text("/spec/template/spec/nodeSelector/net"),
-            Some("yes")
-        );
+        let names: Vec<_> = container.items("/env").iter().filter_map(|variable| variable.text("/name")).collect();
+        assert_eq!(names, ["POD_NAME", "POD_NAMESPACE", "EVENT_QUEUE_DEPTH", "SITE"]);
+        assert_eq!(container.text("/env/0/valueFrom/fieldRef/fieldPath"), Some("metadata.name"));
+        assert_eq!(workload.text("/spec/template/spec/nodeSelector/net"), Some("yes"));
     }
 
     #[test]
@@ -382,9 +306,7 @@ mod tests {
             let wanted = parameters(extra);
             let config = Config::wanted(&wanted, Some(&running_config())).unwrap();
             let objects = release(&wanted, &config, None);
-            objects[5]
-                .text("/spec/template/metadata/annotations/runner~1config-hash")
-                .map(str::to_owned)
+            objects[5].text("/spec/template/metadata/annotations/runner~1config-hash").map(str::to_owned)
         };
         assert!(hash(json!({})).is_some());
         assert_ne!(hash(json!({})), hash(json!({"backend": "host-gw"})));

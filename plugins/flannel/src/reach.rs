@@ -38,30 +38,18 @@ pub(crate) enum Answer {
 /// The address to ask on each node: that of a ready Pod in the Pod network, the same one each time.
 pub(crate) fn addresses(nodes: &[Node], pods: &[Object]) -> Vec<Asked> {
     let mut by_node: BTreeMap<&str, &str> = BTreeMap::new();
-    for pod in pods
-        .iter()
-        .filter(|pod| is_ready(&pod.body) && !pod.body.is_true("/spec/hostNetwork"))
-    {
-        if let (Some(node), Some(address)) = (
-            pod.body.text("/spec/nodeName"),
-            pod.body.text("/status/podIP"),
-        ) {
+    for pod in pods.iter().filter(|pod| is_ready(&pod.body) && !pod.body.is_true("/spec/hostNetwork")) {
+        if let (Some(node), Some(address)) = (pod.body.text("/spec/nodeName"), pod.body.text("/status/podIP")) {
             by_node.entry(node).or_insert(address);
         }
     }
     nodes
         .iter()
         .filter_map(|node| {
-            let pod = by_node
-                .get(node.name.as_str())
-                .map(|address| (*address).to_owned());
+            let pod = by_node.get(node.name.as_str()).map(|address| (*address).to_owned());
             let asked = pod.is_some();
             let address = pod.or_else(|| node.pod_cidr.as_deref().and_then(gateway))?;
-            Some(Asked {
-                node: node.name.clone(),
-                address,
-                pod: asked,
-            })
+            Some(Asked { node: node.name.clone(), address, pod: asked })
         })
         .collect()
 }
@@ -76,29 +64,14 @@ fn gateway(cidr: &str) -> Option<String> {
 pub(crate) fn partners(index: usize, count: usize, most: usize) -> Vec<usize> {
     let others = count.saturating_sub(1);
     let asked = others.min(most.max(1));
-    (0..asked)
-        .map(|turn| (index + 1 + turn * others / asked) % count)
-        .collect()
+    (0..asked).map(|turn| (index + 1 + turn * others / asked) % count).collect()
 }
 
 /// The command by which a host asks an address.
 pub(crate) fn question(host: &str, from: &str, address: &str) -> Command {
     let url = format!("http://{address}:9/");
-    let argv = [
-        "curl",
-        "--verbose",
-        "--silent",
-        "--head",
-        "--max-time",
-        "5",
-        "--interface",
-        from,
-        url.as_str(),
-    ];
-    Command::read(host, argv)
-        .seconds(20)
-        .accept(TELLING)
-        .reads(["routes"])
+    let argv = ["curl", "--verbose", "--silent", "--head", "--max-time", "5", "--interface", from, url.as_str()];
+    Command::read(host, argv).seconds(20).accept(TELLING).reads(["routes"])
 }
 
 /// What an answer of curl means.
@@ -125,12 +98,7 @@ mod tests {
 
     fn pod(node: &str, address: &str, host_network: bool) -> Object {
         Object {
-            id: Identity {
-                namespace: None,
-                name: address.into(),
-                uid: "u".into(),
-                resource_version: "1".into(),
-            },
+            id: Identity { namespace: None, name: address.into(), uid: "u".into(), resource_version: "1".into() },
             body: json!({
                 "spec": {"nodeName": node, "hostNetwork": host_network},
                 "status": {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
@@ -140,19 +108,10 @@ mod tests {
 
     #[test]
     fn a_pod_is_asked_where_there_is_one() {
-        let pods = [
-            pod("node-1", "10.0.0.1", true),
-            pod("node-1", "10.244.1.7", false),
-        ];
+        let pods = [pod("node-1", "10.0.0.1", true), pod("node-1", "10.244.1.7", false)];
         let asked = addresses(&[node(1), node(2)], &pods);
-        assert_eq!(
-            (asked[0].address.as_str(), asked[0].pod),
-            ("10.244.1.7", true)
-        );
-        assert_eq!(
-            (asked[1].address.as_str(), asked[1].pod),
-            ("10.244.2.1", false)
-        );
+        assert_eq!((asked[0].address.as_str(), asked[0].pod), ("10.244.1.7", true));
+        assert_eq!((asked[1].address.as_str(), asked[1].pod), ("10.244.2.1", false));
     }
 
     #[test]
@@ -174,26 +133,14 @@ mod tests {
     fn only_an_answer_of_the_other_side_counts() {
         let output = |code: i32, said: &str| Output {
             code,
-            stdout: Captured {
-                data: vec![],
-                dropped: 0,
-            },
-            stderr: Captured {
-                data: said.as_bytes().to_vec(),
-                dropped: 0,
-            },
+            stdout: Captured { data: vec![], dropped: 0 },
+            stderr: Captured { data: said.as_bytes().to_vec(), dropped: 0 },
             unseen: false,
         };
         let refused = "* connect to 10.244.2.7 port 9 failed: Connection refused\n";
         assert_eq!(judge(Ok(&output(7, refused))), Answer::Reached);
         assert_eq!(judge(Ok(&output(0, ""))), Answer::Reached);
-        assert_eq!(
-            judge(Ok(&output(
-                7,
-                "* connect to 10.244.2.7 port 9 failed: No route to host\n"
-            ))),
-            Answer::Silent
-        );
+        assert_eq!(judge(Ok(&output(7, "* connect to 10.244.2.7 port 9 failed: No route to host\n"))), Answer::Silent);
         assert_eq!(judge(Ok(&output(28, ""))), Answer::Silent);
         assert_eq!(judge(Ok(&output(45, ""))), Answer::Unasked);
     }

@@ -11,43 +11,28 @@ pub(crate) struct Routes<'a>(Vec<Vec<&'a str>>);
 
 impl<'a> Routes<'a> {
     pub(crate) fn read(text: &'a str) -> Self {
-        let lines = text
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         Self(lines.filter(|words| !words.is_empty()).collect())
     }
 
     /// Nodes whose Pod network the host has no way to: by flannel's own device, or by the node's address.
     pub(crate) fn missing<'n>(&self, others: &[&'n Node]) -> Vec<&'n str> {
-        others
-            .iter()
-            .filter(|node| !self.reaches(node))
-            .map(|node| node.name.as_str())
-            .collect()
+        others.iter().filter(|node| !self.reaches(node)).map(|node| node.name.as_str()).collect()
     }
 
     fn reaches(&self, node: &Node) -> bool {
         let Some(cidr) = node.pod_cidr.as_deref() else {
             return false;
         };
-        self.0
-            .iter()
-            .filter(|words| words.first() == Some(&cidr))
-            .any(|words| {
-                let device =
-                    after(words, "dev").is_some_and(|device| device.starts_with("flannel"));
-                device
-                    || after(words, "via")
-                        .is_some_and(|via| node.internal_ip.as_deref() == Some(via))
-            })
+        self.0.iter().filter(|words| words.first() == Some(&cidr)).any(|words| {
+            let device = after(words, "dev").is_some_and(|device| device.starts_with("flannel"));
+            device || after(words, "via").is_some_and(|via| node.internal_ip.as_deref() == Some(via))
+        })
     }
 
     /// The host's own address in its Pod network; none before its first Pod.
     pub(crate) fn own_address(&self, cidr: &str) -> Option<&'a str> {
-        let own = self
-            .0
-            .iter()
-            .find(|words| words.first() == Some(&cidr) && after(words, "via").is_none())?;
+        let own = self.0.iter().find(|words| words.first() == Some(&cidr) && after(words, "via").is_none())?;
         after(own, "src")
     }
 }
@@ -83,10 +68,7 @@ pub(crate) mod tests {
                     blackhole 10.244.5.0/24 \n";
         let routes = Routes::read(text);
         let others: Vec<Node> = (2..=5).map(node).collect();
-        assert_eq!(
-            routes.missing(&others.iter().collect::<Vec<_>>()),
-            ["node-4", "node-5"]
-        );
+        assert_eq!(routes.missing(&others.iter().collect::<Vec<_>>()), ["node-4", "node-5"]);
         assert_eq!(routes.own_address("10.244.1.0/24"), Some("10.244.1.1"));
         assert_eq!(routes.own_address("10.244.2.0/24"), None);
     }

@@ -2,9 +2,7 @@
 
 use runner_plugin_sdk::objects::Release;
 use runner_plugin_sdk::rollout::Workload;
-use runner_plugin_sdk::{
-    Findings, Inputs, Invocation, Problem, Report, ReportBuilder, files, images, parse,
-};
+use runner_plugin_sdk::{Findings, Inputs, Invocation, Problem, Report, ReportBuilder, files, images, parse};
 
 use crate::found::{DAEMON_SET, Found};
 use crate::objects::{Config, release};
@@ -20,17 +18,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let mut report = ReportBuilder::new();
     let images: Vec<String> = wanted.iter().flat_map(images::of_workload).collect();
     for missing in found.missing_images(&images)? {
-        report.warn(
-            "image-missing",
-            missing.subject,
-            format!("{}; its kubelet has to fetch it", missing.message),
-        );
+        report.warn("image-missing", missing.subject, format!("{}; its kubelet has to fetch it", missing.message));
     }
-    let cni: Vec<_> = found
-        .hosts()
-        .iter()
-        .map(|host| wanted_file(host, &parameters.cni_config, &config.cni))
-        .collect();
+    let cni: Vec<_> = found.hosts().iter().map(|host| wanted_file(host, &parameters.cni_config, &config.cni)).collect();
     let target = Release {
         objects: &wanted,
         take_over: &parameters.take_over,
@@ -44,39 +34,24 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         .output("removed", surplus.names());
     let version = &parameters.versions.flannel;
     report.cluster_version(invocation.cluster()?, "flannel", version);
-    Ok(report.finish(format!(
-        "flannel {version} runs on {} nodes",
-        found.nodes.len()
-    )))
+    Ok(report.finish(format!("flannel {version} runs on {} nodes", found.nodes.len())))
 }
 
 /// Everything that stands against the update, before anything is written.
 fn check(parameters: &Update, found: &Found<'_>) -> Findings {
     let mut findings = Findings::new();
     findings.extend(found.strangers());
-    if let Some(tag) =
-        images::tag(&parameters.images.flannel).filter(|tag| *tag != parameters.versions.flannel)
-    {
-        let message = format!(
-            "image {} is {tag}, not {}",
-            parameters.images.flannel, parameters.versions.flannel
-        );
+    if let Some(tag) = images::tag(&parameters.images.flannel).filter(|tag| *tag != parameters.versions.flannel) {
+        let message = format!("image {} is {tag}, not {}", parameters.images.flannel, parameters.versions.flannel);
         findings.add("image-version", "images", message);
     }
     for node in found.nodes.iter().filter(|node| node.pod_cidr.is_none()) {
-        let message = format!(
-            "Node {} has no podCIDR, so flannel has no subnet for it",
-            node.name
-        );
+        let message = format!("Node {} has no podCIDR, so flannel has no subnet for it", node.name);
         findings.add("no-pod-cidr", node.name.as_str(), message);
     }
     findings
 }
 
 pub(crate) fn wanted_file(host: &str, path: &str, text: &str) -> files::Wanted {
-    files::Wanted {
-        at: files::at(host, path),
-        content: text.as_bytes().to_vec(),
-        mode: Some(0o644),
-    }
+    files::Wanted { at: files::at(host, path), content: text.as_bytes().to_vec(), mode: Some(0o644) }
 }

@@ -5,8 +5,7 @@ use runner_plugin_sdk::kubernetes::Object;
 use runner_plugin_sdk::nodes::Node;
 use runner_plugin_sdk::rollout::is_ready;
 use runner_plugin_sdk::{
-    Answers, Checks, Command, Depth, Failure, Inputs, Invocation, Place, Problem, Verification,
-    exec, files, parse,
+    Answers, Checks, Command, Depth, Failure, Inputs, Invocation, Place, Problem, Verification, exec, files, parse,
 };
 use serde_json::Value;
 
@@ -25,12 +24,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         checks.version(cluster.clone(), "flannel", version);
     }
     if let Some(expected) = &parameters.versions {
-        checks.equal(
-            "version",
-            cluster.clone(),
-            expected.flannel.as_str(),
-            running.unwrap_or("not installed"),
-        );
+        checks.equal("version", cluster.clone(), expected.flannel.as_str(), running.unwrap_or("not installed"));
     }
     if depth == Depth::Versions {
         return Ok(checks.finish());
@@ -40,29 +34,15 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         return Ok(checks.finish());
     };
     let found = Found::read(invocation, &parameters.namespace)?;
-    let keep = [
-        "/metadata/ownerReferences",
-        "/spec/nodeName",
-        "/spec/hostNetwork",
-        "/status/podIP",
-        "/status/conditions",
-    ];
-    let pods = found
-        .cluster
-        .list(found.cluster.select("v1", "Pod", None, ""), &keep)?;
+    let keep =
+        ["/metadata/ownerReferences", "/spec/nodeName", "/spec/hostNetwork", "/status/podIP", "/status/conditions"];
+    let pods = found.cluster.list(found.cluster.select("v1", "Pod", None, ""), &keep)?;
     rollout(&mut checks, &cluster, &workload);
     ready_pods(&mut checks, &cluster, &found, &pods);
     for stranger in found.strangers() {
-        checks.unknown(
-            "node-host",
-            cluster.clone(),
-            "a host of the inventory",
-            stranger.message,
-        );
+        checks.unknown("node-host", cluster.clone(), "a host of the inventory", stranger.message);
     }
-    let cni = found
-        .config()
-        .and_then(|config| config.pointer("/data")?.get("cni-conf.json")?.as_str());
+    let cni = found.config().and_then(|config| config.pointer("/data")?.get("cni-conf.json")?.as_str());
     hosts(&mut checks, &parameters, &found.nodes, &pods, cni)?;
     Ok(checks.finish())
 }
@@ -71,11 +51,7 @@ fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
     let count = |field: &str| workload.number(&format!("/status/{field}")).unwrap_or(0);
     let seen = count("observedGeneration") >= workload.number("/metadata/generation").unwrap_or(0);
     let desired = count("desiredNumberScheduled");
-    let updated = if seen {
-        count("updatedNumberScheduled")
-    } else {
-        0
-    };
+    let updated = if seen { count("updatedNumberScheduled") } else { 0 };
     checks.equal(
         "rollout",
         cluster.clone(),
@@ -87,9 +63,7 @@ fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
 fn ready_pods(checks: &mut Checks, cluster: &Place, found: &Found<'_>, pods: &[Object]) {
     let own = |pod: &&Object| {
         let mut owners = pod.body.items("/metadata/ownerReferences").iter();
-        owners.any(|owner| {
-            owner.text("/kind") == Some("DaemonSet") && owner.text("/name") == Some(DAEMON_SET)
-        })
+        owners.any(|owner| owner.text("/kind") == Some("DaemonSet") && owner.text("/name") == Some(DAEMON_SET))
     };
     let ready: Vec<&str> = pods
         .iter()
@@ -98,22 +72,9 @@ fn ready_pods(checks: &mut Checks, cluster: &Place, found: &Found<'_>, pods: &[O
         .filter_map(|pod| pod.body.text("/spec/nodeName"))
         .collect();
     for node in &found.nodes {
-        let observed = if ready.contains(&node.name.as_str()) {
-            "ready"
-        } else {
-            "no ready Pod"
-        };
-        let place = node
-            .host
-            .clone()
-            .map_or_else(|| cluster.clone(), Place::Host);
-        checks.check(
-            "flannel-pod",
-            place,
-            format!("ready on {}", node.name),
-            observed,
-            observed == "ready",
-        );
+        let observed = if ready.contains(&node.name.as_str()) { "ready" } else { "no ready Pod" };
+        let place = node.host.clone().map_or_else(|| cluster.clone(), Place::Host);
+        checks.check("flannel-pod", place, format!("ready on {}", node.name), observed, observed == "ready");
     }
 }
 
@@ -139,31 +100,20 @@ fn hosts(
 ) -> Result<(), Problem> {
     let seen: Vec<Seen<'_>> = nodes.iter().filter_map(Seen::of).collect();
     let paths = [&parameters.subnet_file, &parameters.cni_config];
-    let refs: Vec<_> = paths
-        .iter()
-        .flat_map(|path| seen.iter().map(|seen| files::at(seen.host, path)))
-        .collect();
+    let refs: Vec<_> = paths.iter().flat_map(|path| seen.iter().map(|seen| files::at(seen.host, path))).collect();
     let texts = files::read_text_each(&refs).unless_denied()?;
     let (subnets, configs) = texts.split_at(seen.len());
     for ((seen, subnet), config) in seen.iter().zip(subnets).zip(configs) {
         subnet_file(checks, seen, subnet.as_ref().map(Option::as_deref));
         cni_config(checks, seen, config.as_ref().map(Option::as_deref), cni);
     }
-    let tables = exec::run(seen.iter().map(|seen| {
-        Command::read(seen.host, routes::COMMAND)
-            .reads(["routes"])
-            .output_limit(1024 * 1024)
-    }))
+    let tables = exec::run(
+        seen.iter().map(|seen| Command::read(seen.host, routes::COMMAND).reads(["routes"]).output_limit(1024 * 1024)),
+    )
     .unless_denied()?;
-    let tables: Vec<Result<String, Failure>> = tables
-        .into_iter()
-        .map(|table| exec::stdout(&table?))
-        .collect();
+    let tables: Vec<Result<String, Failure>> = tables.into_iter().map(|table| exec::stdout(&table?)).collect();
     for (seen, table) in seen.iter().zip(&tables) {
-        let others: Vec<&Node> = nodes
-            .iter()
-            .filter(|node| node.name != seen.node.name)
-            .collect();
+        let others: Vec<&Node> = nodes.iter().filter(|node| node.name != seen.node.name).collect();
         routes_of(checks, seen, &others, table.as_deref());
     }
     reached(checks, parameters, nodes, &seen, &tables, pods)
@@ -174,33 +124,17 @@ fn subnet_file(checks: &mut Checks, seen: &Seen<'_>, text: Result<Option<&str>, 
     let expected = seen.node.pod_cidr.as_deref().unwrap_or("a subnet");
     match text {
         Ok(text) => {
-            let line = |line: &'_ str| {
-                line.strip_prefix("FLANNEL_SUBNET=")
-                    .map(|found| found.trim().to_owned())
-            };
+            let line = |line: &'_ str| line.strip_prefix("FLANNEL_SUBNET=").map(|found| found.trim().to_owned());
             let found = text.and_then(|text| text.lines().find_map(line));
             // The file names the first address of the subnet, not the subnet.
-            let same = found
-                .as_deref()
-                .is_some_and(|found| within(found, expected));
-            checks.check(
-                "subnet-file",
-                place,
-                expected,
-                found.unwrap_or("no subnet file".into()),
-                same,
-            )
+            let same = found.as_deref().is_some_and(|found| within(found, expected));
+            checks.check("subnet-file", place, expected, found.unwrap_or("no subnet file".into()), same)
         }
         Err(failure) => checks.unknown("subnet-file", place, expected, failure.message.as_str()),
     };
 }
 
-fn cni_config(
-    checks: &mut Checks,
-    seen: &Seen<'_>,
-    text: Result<Option<&str>, &Failure>,
-    wanted: Option<&str>,
-) {
+fn cni_config(checks: &mut Checks, seen: &Seen<'_>, text: Result<Option<&str>, &Failure>, wanted: Option<&str>) {
     let place = Place::Host(seen.host.to_owned());
     let expected = "as in the ConfigMap";
     match text {
@@ -220,35 +154,22 @@ fn cni_config(
 fn within(address: &str, subnet: &str) -> bool {
     let parts = |text: &str| {
         let (address, length) = text.split_once('/')?;
-        Some((
-            u32::from(address.parse::<std::net::Ipv4Addr>().ok()?),
-            length.to_owned(),
-        ))
+        Some((u32::from(address.parse::<std::net::Ipv4Addr>().ok()?), length.to_owned()))
     };
     match (parts(address), parts(subnet)) {
-        (Some((address, length)), Some((base, wanted))) => {
-            length == wanted && address.checked_sub(1) == Some(base)
-        }
+        (Some((address, length)), Some((base, wanted))) => length == wanted && address.checked_sub(1) == Some(base),
         _ => false,
     }
 }
 
-fn routes_of(
-    checks: &mut Checks,
-    seen: &Seen<'_>,
-    others: &[&Node],
-    table: Result<&str, &Failure>,
-) {
+fn routes_of(checks: &mut Checks, seen: &Seen<'_>, others: &[&Node], table: Result<&str, &Failure>) {
     let place = Place::Host(seen.host.to_owned());
     let expected = format!("routes to the Pods of {} other nodes", others.len());
     match table {
         Ok(text) => {
             let missing = Routes::read(text).missing(others);
-            let observed = if missing.is_empty() {
-                expected.clone()
-            } else {
-                format!("none to {}", missing.join(", "))
-            };
+            let observed =
+                if missing.is_empty() { expected.clone() } else { format!("none to {}", missing.join(", ")) };
             checks.equal("routes", place, expected, observed);
         }
         Err(failure) => {
@@ -269,11 +190,7 @@ fn reached(
     let mut questions: Vec<(usize, &Asked)> = Vec::new();
     let mut commands: Vec<Command> = Vec::new();
     for (index, (seen, table)) in seen.iter().zip(tables).enumerate() {
-        let own = seen
-            .node
-            .pod_cidr
-            .as_deref()
-            .and_then(|cidr| Routes::read(table.as_ref().ok()?).own_address(cidr));
+        let own = seen.node.pod_cidr.as_deref().and_then(|cidr| Routes::read(table.as_ref().ok()?).own_address(cidr));
         let Some(from) = own.or(seen.node.internal_ip.as_deref()) else {
             continue;
         };
@@ -281,10 +198,7 @@ fn reached(
             continue;
         };
         for partner in reach::partners(at, nodes.len(), parameters.mesh) {
-            if let Some(asked) = targets
-                .iter()
-                .find(|asked| asked.node == nodes[partner].name)
-            {
+            if let Some(asked) = targets.iter().find(|asked| asked.node == nodes[partner].name) {
                 questions.push((index, asked));
                 commands.push(reach::question(seen.host, from, &asked.address));
             }
@@ -292,32 +206,20 @@ fn reached(
     }
     let answers = exec::run(commands).unless_denied()?;
     for ((index, asked), answer) in questions.into_iter().zip(&answers) {
-        let what = if asked.pod {
-            "a Pod"
-        } else {
-            "the Pod network"
-        };
+        let what = if asked.pod { "a Pod" } else { "the Pod network" };
         let expected = format!("{what} of {} at {} answers", asked.node, asked.address);
         let place = Place::Host(seen[index].host.to_owned());
         match (reach::judge(answer.as_ref()), answer) {
             (Answer::Reached, _) => checks.check("pod-to-pod", place, expected, "it answers", true),
             // Without a Pod there may be nothing on that node that could answer.
-            (Answer::Silent, _) if !asked.pod => checks.unknown(
-                "pod-to-pod",
-                place,
-                expected,
-                format!("no answer, and no Pod on {}", asked.node),
-            ),
-            (Answer::Silent, _) => checks.check("pod-to-pod", place, expected, "no answer", false),
-            (Answer::Unasked, Err(failure)) => {
-                checks.unknown("pod-to-pod", place, expected, failure.message.as_str())
+            (Answer::Silent, _) if !asked.pod => {
+                checks.unknown("pod-to-pod", place, expected, format!("no answer, and no Pod on {}", asked.node))
             }
-            (Answer::Unasked, Ok(_)) => checks.unknown(
-                "pod-to-pod",
-                place,
-                expected,
-                "the host has no address to ask from",
-            ),
+            (Answer::Silent, _) => checks.check("pod-to-pod", place, expected, "no answer", false),
+            (Answer::Unasked, Err(failure)) => checks.unknown("pod-to-pod", place, expected, failure.message.as_str()),
+            (Answer::Unasked, Ok(_)) => {
+                checks.unknown("pod-to-pod", place, expected, "the host has no address to ask from")
+            }
         };
     }
     Ok(())
@@ -340,30 +242,14 @@ mod tests {
     #[test]
     fn what_is_missing_on_a_host_is_named() {
         let (one, two) = (node(1), node(2));
-        let seen = Seen {
-            node: &one,
-            host: "node-1",
-        };
+        let seen = Seen { node: &one, host: "node-1" };
         let mut checks = Checks::new();
         subnet_file(&mut checks, &seen, Ok(None));
         cni_config(&mut checks, &seen, Ok(Some("{}")), Some("{ }"));
-        routes_of(
-            &mut checks,
-            &seen,
-            &[&two],
-            Ok("10.244.2.0/24 via 10.0.0.9 dev eth0"),
-        );
-        routes_of(
-            &mut checks,
-            &seen,
-            &[&two],
-            Ok("10.244.2.0/24 via 10.0.0.2 dev eth0"),
-        );
+        routes_of(&mut checks, &seen, &[&two], Ok("10.244.2.0/24 via 10.0.0.9 dev eth0"));
+        routes_of(&mut checks, &seen, &[&two], Ok("10.244.2.0/24 via 10.0.0.2 dev eth0"));
         let checks = checks.finish().checks;
-        let seen: Vec<_> = checks
-            .iter()
-            .map(|check| (check.observed.as_str(), check.verdict))
-            .collect();
+        let seen: Vec<_> = checks.iter().map(|check| (check.observed.as_str(), check.verdict)).collect();
         assert_eq!(
             seen,
             [

@@ -3,9 +3,7 @@
 use runner_plugin_sdk::kubernetes::describe;
 use runner_plugin_sdk::objects::Release;
 use runner_plugin_sdk::rollout::Workload;
-use runner_plugin_sdk::{
-    Findings, Inputs, Invocation, Problem, Report, ReportBuilder, parse, refused,
-};
+use runner_plugin_sdk::{Findings, Inputs, Invocation, Problem, Report, ReportBuilder, parse, refused};
 use serde_json::Value;
 
 use crate::backup::{Notes, OBJECTS};
@@ -15,21 +13,12 @@ use crate::parameters::Backout;
 pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backout = parse(invocation)?;
     let set = invocation.backup_set()?;
-    let unreadable = |what: &str| {
-        refused(
-            "unreadable-backup",
-            set.0.id.as_str(),
-            format!("{what} of the set cannot be read"),
-        )
-    };
+    let unreadable =
+        |what: &str| refused("unreadable-backup", set.0.id.as_str(), format!("{what} of the set cannot be read"));
     let version = set.version(NAME).ok_or_else(|| unreadable("the version"))?;
     let notes: Notes = set.notes()?;
-    let objects: Vec<Value> =
-        serde_json::from_value(set.json(OBJECTS)?).map_err(|_| unreadable(OBJECTS))?;
-    if !objects
-        .iter()
-        .any(|object| describe(object) == format!("DaemonSet {}/{NAME}", parameters.namespace))
-    {
+    let objects: Vec<Value> = serde_json::from_value(set.json(OBJECTS)?).map_err(|_| unreadable(OBJECTS))?;
+    if !objects.iter().any(|object| describe(object) == format!("DaemonSet {}/{NAME}", parameters.namespace)) {
         let message = format!("the set holds no DaemonSet {}/{NAME}", parameters.namespace);
         return Err(refused("incomplete-backup", set.0.id.as_str(), message));
     }
@@ -47,11 +36,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     };
     let surplus = found.objects.surplus(&objects);
     let mut report = ReportBuilder::new();
-    report
-        .changed(target.bring(found.cluster, &surplus)?)
-        .output("removed", surplus.names());
+    report.changed(target.bring(found.cluster, &surplus)?).output("removed", surplus.names());
     report.cluster_version(invocation.cluster()?, NAME, version);
-    Ok(report.finish(format!(
-        "Traefik {version} runs on every node of its DaemonSet again"
-    )))
+    Ok(report.finish(format!("Traefik {version} runs on every node of its DaemonSet again")))
 }

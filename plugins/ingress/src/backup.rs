@@ -22,22 +22,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let parameters: Backup = parse(invocation)?;
     let found = Found::read(invocation, &parameters.namespace, &parameters.ingress_class)?;
     let Some(workload) = found.daemon_set() else {
-        let message = format!(
-            "there is no DaemonSet {}/{NAME}: nothing to back up",
-            parameters.namespace
-        );
-        return Err(refused(
-            "not-installed",
-            parameters.namespace.as_str(),
-            message,
-        ));
+        let message = format!("there is no DaemonSet {}/{NAME}: nothing to back up", parameters.namespace);
+        return Err(refused("not-installed", parameters.namespace.as_str(), message));
     };
     let Some(version) = version(workload) else {
-        return Err(refused(
-            "no-version",
-            NAME,
-            "the image of Traefik has no tag that says its version",
-        ));
+        return Err(refused("no-version", NAME, "the image of Traefik has no tag that says its version"));
     };
     let images = images::of_workload(workload);
     let mut findings = Findings::new();
@@ -48,9 +37,6 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let count = objects.len();
     let stored = artifacts::put_json(&[(OBJECTS, &Value::Array(objects))])?;
     let mut report = ReportBuilder::new();
-    report
-        .artifacts(&stored)
-        .outputs(&Notes { images })
-        .cluster_version(invocation.cluster()?, NAME, version);
+    report.artifacts(&stored).outputs(&Notes { images }).cluster_version(invocation.cluster()?, NAME, version);
     Ok(report.finish(format!("Traefik {version}: {count} objects")))
 }

@@ -31,32 +31,18 @@ pub(crate) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    pub(crate) fn read(
-        invocation: &'a Invocation,
-        namespace: &str,
-        class: &str,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn read(invocation: &'a Invocation, namespace: &str, class: &str) -> Result<Self, Problem> {
         let cluster = Cluster(invocation.cluster()?);
         let nodes = nodes::list(cluster, &invocation.target.hosts)?;
-        let objects = Objects::read(
-            cluster,
-            &names(cluster, namespace, class),
-            selections(cluster, namespace),
-        )?;
+        let objects = Objects::read(cluster, &names(cluster, namespace, class), selections(cluster, namespace))?;
         let pods = match objects.find("DaemonSet", NAME) {
             Some(workload) => {
-                let selection =
-                    cluster.select("v1", "Pod", Some(namespace), &match_labels(workload));
+                let selection = cluster.select("v1", "Pod", Some(namespace), &match_labels(workload));
                 cluster.list(selection, &["/spec/nodeName", "/status/conditions"])?
             }
             None => Vec::new(),
         };
-        Ok(Self {
-            cluster,
-            nodes,
-            objects,
-            pods,
-        })
+        Ok(Self { cluster, nodes, objects, pods })
     }
 
     /// The workload.
@@ -67,46 +53,26 @@ impl<'a> Found<'a> {
     /// Nodes that run the controller, and whether a Pod is ready there.
     pub(crate) fn serving(&self) -> Vec<(&Node, bool)> {
         let pods_of = |node: &Node| {
-            let on_node =
-                |pod: &&Object| pod.body.text("/spec/nodeName") == Some(node.name.as_str());
-            let ready: Vec<bool> = self
-                .pods
-                .iter()
-                .filter(on_node)
-                .map(|pod| is_ready(&pod.body))
-                .collect();
+            let on_node = |pod: &&Object| pod.body.text("/spec/nodeName") == Some(node.name.as_str());
+            let ready: Vec<bool> = self.pods.iter().filter(on_node).map(|pod| is_ready(&pod.body)).collect();
             (!ready.is_empty()).then(|| ready.contains(&true))
         };
-        self.nodes
-            .iter()
-            .filter_map(|node| Some((node, pods_of(node)?)))
-            .collect()
+        self.nodes.iter().filter_map(|node| Some((node, pods_of(node)?))).collect()
     }
 
     /// Images that hosts of nodes that run the controller do not have.
     pub(crate) fn missing_images(&self, wanted: &[String]) -> Result<Vec<Finding>, Problem> {
-        let hosts: Vec<String> = self
-            .serving()
-            .into_iter()
-            .filter_map(|(node, _)| node.host.clone())
-            .collect();
+        let hosts: Vec<String> = self.serving().into_iter().filter_map(|(node, _)| node.host.clone()).collect();
         let missing = images::missing(&hosts, wanted)?;
         let finding = |(host, image): (String, String)| {
-            finding(
-                "image-missing",
-                host.as_str(),
-                format!("host {host} does not have image {image}"),
-            )
+            finding("image-missing", host.as_str(), format!("host {host} does not have image {image}"))
         };
         Ok(missing.into_iter().map(finding).collect())
     }
 }
 
 /// The workload alone, where nothing else is asked.
-pub(crate) fn daemon_set(
-    invocation: &Invocation,
-    namespace: &str,
-) -> Result<Option<Value>, Problem> {
+pub(crate) fn daemon_set(invocation: &Invocation, namespace: &str) -> Result<Option<Value>, Problem> {
     let cluster = Cluster(invocation.cluster()?);
     let found = cluster.get(&[cluster.namespaced("apps/v1", "DaemonSet", namespace, NAME)])?;
     Ok(found.into_iter().flatten().next().map(|object| object.body))
@@ -114,9 +80,7 @@ pub(crate) fn daemon_set(
 
 /// Version of a workload: the tag of Traefik's image.
 pub(crate) fn version(daemon_set: &Value) -> Option<&str> {
-    daemon_set
-        .text("/spec/template/spec/containers/0/image")
-        .and_then(images::tag)
+    daemon_set.text("/spec/template/spec/containers/0/image").and_then(images::tag)
 }
 
 fn names(cluster: Cluster<'_>, namespace: &str, class: &str) -> Vec<ObjectRef> {
@@ -133,19 +97,9 @@ fn names(cluster: Cluster<'_>, namespace: &str, class: &str) -> Vec<ObjectRef> {
 }
 
 fn selections(cluster: Cluster<'_>, namespace: &str) -> Vec<Selection> {
-    let inside = [
-        ("v1", "ServiceAccount"),
-        ("v1", "ConfigMap"),
-        ("v1", "Service"),
-        ("apps/v1", "DaemonSet"),
-    ];
-    let outside = [
-        (RBAC, "ClusterRole"),
-        (RBAC, "ClusterRoleBinding"),
-        (NETWORKING, "IngressClass"),
-    ];
-    let inside =
-        inside.map(|(version, kind)| cluster.select(version, kind, Some(namespace), SELECTOR));
+    let inside = [("v1", "ServiceAccount"), ("v1", "ConfigMap"), ("v1", "Service"), ("apps/v1", "DaemonSet")];
+    let outside = [(RBAC, "ClusterRole"), (RBAC, "ClusterRoleBinding"), (NETWORKING, "IngressClass")];
+    let inside = inside.map(|(version, kind)| cluster.select(version, kind, Some(namespace), SELECTOR));
     let outside = outside.map(|(version, kind)| cluster.select(version, kind, None, SELECTOR));
     inside.into_iter().chain(outside).collect()
 }

@@ -8,9 +8,7 @@ pub mod parameters;
 mod update;
 mod verify;
 
-use runner_plugin_sdk::{
-    Depth, Invocation, Operations, Problem, Report, Verification, export_plugin,
-};
+use runner_plugin_sdk::{Depth, Invocation, Operations, Problem, Report, Verification, export_plugin};
 
 /// The plugin.
 #[derive(Debug)]

@@ -52,11 +52,7 @@ pub(crate) fn release(parameters: &Update, running: &Objects<'_>) -> Vec<Value> 
         "spec": {"controller": "traefik.io/ingress-controller"},
     });
     // Whether it is the default class is the site's to say.
-    keep_fields(
-        &mut class,
-        running.find("IngressClass", &parameters.ingress_class),
-        &["/metadata/annotations"],
-    );
+    keep_fields(&mut class, running.find("IngressClass", &parameters.ingress_class), &["/metadata/annotations"]);
     vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels()}}),
         json!({
@@ -111,11 +107,7 @@ fn cluster_role(running: Option<&Value>) -> Value {
                "verbs": ["get", "list", "watch"]}),
         json!({"apiGroups": ["networking.k8s.io"], "resources": ["ingresses/status"], "verbs": ["update"]}),
     ];
-    let own = |rule: &&Value| {
-        rule.items("/apiGroups")
-            .iter()
-            .any(|group| group.as_str() == Some("traefik.io"))
-    };
+    let own = |rule: &&Value| rule.items("/apiGroups").iter().any(|group| group.as_str() == Some("traefik.io"));
     let running = running.map_or(&[][..], |role| role.items("/rules"));
     rules.extend(running.iter().filter(own).cloned());
     json!({"apiVersion": RBAC, "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels()}, "rules": rules})
@@ -165,30 +157,19 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
     });
     keep_selector(&mut workload, running);
     keep_fields(&mut workload, running, &WORKLOAD_FIELDS);
-    keep_named(
-        &mut workload,
-        running,
-        "/spec/template/spec/containers/0/env",
-    );
-    keep_named(
-        &mut workload,
-        running,
-        "/spec/template/spec/containers/0/volumeMounts",
-    );
+    keep_named(&mut workload, running, "/spec/template/spec/containers/0/env");
+    keep_named(&mut workload, running, "/spec/template/spec/containers/0/volumeMounts");
     keep_named(&mut workload, running, "/spec/template/spec/volumes");
     workload
 }
 
 fn environment(parameters: &Update) -> Vec<Value> {
-    parameters
-        .api_server
-        .as_ref()
-        .map_or_else(Vec::new, |server| {
-            vec![
-                json!({"name": "KUBERNETES_SERVICE_HOST", "value": server.host}),
-                json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port.to_string()}),
-            ]
-        })
+    parameters.api_server.as_ref().map_or_else(Vec::new, |server| {
+        vec![
+            json!({"name": "KUBERNETES_SERVICE_HOST", "value": server.host}),
+            json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port.to_string()}),
+        ]
+    })
 }
 
 fn labels() -> Value {
@@ -212,51 +193,24 @@ mod tests {
     #[test]
     fn the_configuration_is_the_site_s_unless_one_is_given() {
         let running = json!({"data": {"traefik.yml": "log: {level: DEBUG}\n"}});
-        assert_eq!(
-            configuration(&parameters(json!({})), Some(&running)),
-            "log: {level: DEBUG}\n"
-        );
+        assert_eq!(configuration(&parameters(json!({})), Some(&running)), "log: {level: DEBUG}\n");
         let given = parameters(json!({"configuration": "ping: {}\n"}));
         assert_eq!(configuration(&given, Some(&running)), "ping: {}\n");
-        let fresh = configuration(
-            &parameters(json!({"port": 8000, "ingress-class": "edge"})),
-            None,
-        );
-        assert!(
-            fresh.contains("    address: \":8000\"\n    reusePort: true\n"),
-            "{fresh}"
-        );
-        assert!(
-            fresh.contains("  kubernetesIngress:\n    ingressClass: edge\n"),
-            "{fresh}"
-        );
+        let fresh = configuration(&parameters(json!({"port": 8000, "ingress-class": "edge"})), None);
+        assert!(fresh.contains("    address: \":8000\"\n    reusePort: true\n"), "{fresh}");
+        assert!(fresh.contains("  kubernetesIngress:\n    ingressClass: edge\n"), "{fresh}");
     }
 
     #[test]
     fn probes_are_asked_only_where_the_site_answers_them() {
         let running = json!({"spec": {"template": {"spec": {"containers": [{"args": ["--configFile=/x"]}]}}}});
         let workload = daemon_set(&parameters(json!({})), Some(&running));
-        assert_eq!(
-            workload.pointer("/spec/template/spec/containers/0/readinessProbe"),
-            None
-        );
-        assert_eq!(
-            workload.text("/spec/template/spec/containers/0/args/0"),
-            Some("--configFile=/x")
-        );
-        assert_eq!(
-            workload.text("/spec/template/spec/containers/0/image"),
-            Some("docker.io/library/traefik:v3.6.12")
-        );
+        assert_eq!(workload.pointer("/spec/template/spec/containers/0/readinessProbe"), None);
+        assert_eq!(workload.text("/spec/template/spec/containers/0/args/0"), Some("--configFile=/x"));
+        assert_eq!(workload.text("/spec/template/spec/containers/0/image"), Some("docker.io/library/traefik:v3.6.12"));
         let fresh = daemon_set(&parameters(json!({"port": 8000})), None);
-        assert_eq!(
-            fresh.number("/spec/template/spec/containers/0/readinessProbe/httpGet/port"),
-            Some(8000)
-        );
-        assert_eq!(
-            fresh.number("/spec/updateStrategy/rollingUpdate/maxSurge"),
-            Some(1)
-        );
+        assert_eq!(fresh.number("/spec/template/spec/containers/0/readinessProbe/httpGet/port"), Some(8000));
+        assert_eq!(fresh.number("/spec/updateStrategy/rollingUpdate/maxSurge"), Some(1));
     }
 
     #[test]
@@ -266,26 +220,14 @@ mod tests {
             {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
         ]});
         let role = cluster_role(Some(&running));
-        let groups: Vec<_> = role
-            .items("/rules")
-            .iter()
-            .filter_map(|rule| rule.text("/apiGroups/0"))
-            .collect();
-        assert_eq!(
-            groups,
-            [
-                "",
-                "discovery.k8s.io",
-                "networking.k8s.io",
-                "networking.k8s.io",
-                "traefik.io"
-            ]
-        );
+        let groups: Vec<_> = role.items("/rules").iter().filter_map(|rule| rule.text("/apiGroups/0")).collect();
+        assert_eq!(groups, ["", "discovery.k8s.io", "networking.k8s.io", "networking.k8s.io", "traefik.io"]);
     }
 
     #[test]
     fn a_service_keeps_how_it_is_reached() {
-        let running = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}], "selector": {"app": "t"}}});
+        let running =
+            json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}], "selector": {"app": "t"}}});
         let service = service(&parameters(json!({})), Some(&running));
         assert_eq!(service.text("/spec/type"), Some("NodePort"));
         assert_eq!(service.number("/spec/ports/0/nodePort"), Some(30080));

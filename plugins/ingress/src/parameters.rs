@@ -180,12 +180,7 @@ fn rollout_seconds() -> u32 {
 
 /// Without an Ingress to ask for, the controller's own "not found" shows that it serves.
 fn requests() -> Vec<Request> {
-    vec![Request {
-        host: None,
-        path: path(),
-        status: 404,
-        contains: None,
-    }]
+    vec![Request { host: None, path: path(), status: 404, contains: None }]
 }
 
 fn path() -> String {

@@ -5,8 +5,7 @@ use runner_plugin_sdk::http::{Get, get};
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::nodes::Node;
 use runner_plugin_sdk::{
-    Answers, Checks, Depth, Failure, HostInfo, Inputs, Invocation, Place, Problem, Verification,
-    parse,
+    Answers, Checks, Depth, Failure, HostInfo, Inputs, Invocation, Place, Problem, Verification, parse,
 };
 use serde_json::Value;
 
@@ -23,12 +22,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         checks.version(cluster.clone(), "traefik", version);
     }
     if let Some(expected) = &parameters.versions {
-        checks.equal(
-            "version",
-            cluster.clone(),
-            expected.traefik.as_str(),
-            running.unwrap_or("not installed"),
-        );
+        checks.equal("version", cluster.clone(), expected.traefik.as_str(), running.unwrap_or("not installed"));
     }
     if depth == Depth::Versions {
         return Ok(checks.finish());
@@ -38,58 +32,29 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
         return Ok(checks.finish());
     };
     let found = Found::read(invocation, &parameters.namespace, &parameters.ingress_class)?;
-    let class = found
-        .objects
-        .find("IngressClass", &parameters.ingress_class);
-    let observed = if class.is_some() {
-        parameters.ingress_class.as_str()
-    } else {
-        "none"
-    };
-    checks.equal(
-        "ingress-class",
-        cluster.clone(),
-        parameters.ingress_class.as_str(),
-        observed,
-    );
+    let class = found.objects.find("IngressClass", &parameters.ingress_class);
+    let observed = if class.is_some() { parameters.ingress_class.as_str() } else { "none" };
+    checks.equal("ingress-class", cluster.clone(), parameters.ingress_class.as_str(), observed);
     rollout(&mut checks, &cluster, &workload);
     let serving = found.serving();
     for (node, ready) in &serving {
         let observed = if *ready { "ready" } else { "no ready Pod" };
-        checks.check(
-            "traefik-pod",
-            place(node, &cluster),
-            format!("ready on {}", node.name),
-            observed,
-            *ready,
-        );
+        checks.check("traefik-pod", place(node, &cluster), format!("ready on {}", node.name), observed, *ready);
     }
     let nodes: Vec<&Node> = serving.into_iter().map(|(node, _)| node).collect();
-    requests(
-        &mut checks,
-        &parameters,
-        &cluster,
-        &nodes,
-        &invocation.target.hosts,
-    )?;
+    requests(&mut checks, &parameters, &cluster, &nodes, &invocation.target.hosts)?;
     Ok(checks.finish())
 }
 
 fn place(node: &Node, cluster: &Place) -> Place {
-    node.host
-        .clone()
-        .map_or_else(|| cluster.clone(), Place::Host)
+    node.host.clone().map_or_else(|| cluster.clone(), Place::Host)
 }
 
 fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
     let count = |field: &str| workload.number(&format!("/status/{field}")).unwrap_or(0);
     let seen = count("observedGeneration") >= workload.number("/metadata/generation").unwrap_or(0);
     let desired = count("desiredNumberScheduled");
-    let ready = if seen {
-        count("updatedNumberScheduled").min(count("numberReady"))
-    } else {
-        0
-    };
+    let ready = if seen { count("updatedNumberScheduled").min(count("numberReady")) } else { 0 };
     let expected = format!("{desired} Pods up to date and ready");
     checks.check(
         "rollout",
@@ -111,20 +76,13 @@ fn requests(
     let mut gets: Vec<Get> = Vec::new();
     for node in nodes {
         let Some(address) = address(node, parameters.address, hosts) else {
-            checks.unknown(
-                "http",
-                place(node, cluster),
-                "an answer",
-                format!("Node {} has no address", node.name),
-            );
+            checks.unknown("http", place(node, cluster), "an answer", format!("Node {} has no address", node.name));
             continue;
         };
         for request in &parameters.requests {
             match (parameters.from, &node.host) {
                 (From::Runner, _) => gets.push(question(request, address, parameters.port)),
-                (From::Node, Some(host)) => {
-                    gets.push(question(request, address, parameters.port).via(host))
-                }
+                (From::Node, Some(host)) => gets.push(question(request, address, parameters.port).via(host)),
                 (From::Node, None) => {
                     let why = format!("Node {} is no host of this step", node.name);
                     checks.unknown("http", place(node, cluster), expected(request), why);
@@ -137,13 +95,7 @@ fn requests(
     let answers = get(gets).unless_denied()?;
     for ((node, request), answer) in asked.into_iter().zip(answers) {
         let (observed, good) = judge(request, answer.as_ref());
-        checks.check(
-            "http",
-            place(node, cluster),
-            expected(request),
-            observed,
-            good,
-        );
+        checks.check("http", place(node, cluster), expected(request), observed, good);
     }
     Ok(())
 }
@@ -152,9 +104,7 @@ fn address<'a>(node: &'a Node, address: Address, hosts: &'a [HostInfo]) -> Optio
     match address {
         Address::InternalIp => node.internal_ip.as_deref(),
         Address::Inventory => {
-            let host = hosts
-                .iter()
-                .find(|host| node.host.as_deref() == Some(host.name.as_str()))?;
+            let host = hosts.iter().find(|host| node.host.as_deref() == Some(host.name.as_str()))?;
             Some(host.address.as_str())
         }
     }
@@ -162,11 +112,7 @@ fn address<'a>(node: &'a Node, address: Address, hosts: &'a [HostInfo]) -> Optio
 
 fn question(request: &Request, address: &str, port: u16) -> Get {
     // IPv6 addresses stand in brackets in a URL.
-    let address = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    };
+    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     let get = Get::new(format!("http://{address}:{port}{}", request.path));
     match &request.host {
         Some(host) => get.header("Host", host.as_str()),
@@ -175,16 +121,8 @@ fn question(request: &Request, address: &str, port: u16) -> Get {
 }
 
 fn expected(request: &Request) -> String {
-    let of = request
-        .host
-        .as_ref()
-        .map(|host| format!(" of {host}"))
-        .unwrap_or_default();
-    let with = request
-        .contains
-        .as_ref()
-        .map(|text| format!(" with {text:?}"))
-        .unwrap_or_default();
+    let of = request.host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
+    let with = request.contains.as_ref().map(|text| format!(" with {text:?}")).unwrap_or_default();
     format!("{}{of}: {}{with}", request.path, request.status)
 }
 
@@ -192,13 +130,9 @@ fn judge(request: &Request, answer: Result<&Response, &Failure>) -> (String, boo
     match answer {
         Ok(response) => {
             let text = request.contains.as_ref();
-            let there = text
-                .is_none_or(|text| String::from_utf8_lossy(&response.body).contains(text.as_str()));
+            let there = text.is_none_or(|text| String::from_utf8_lossy(&response.body).contains(text.as_str()));
             let without = if there { "" } else { ", without the text" };
-            (
-                format!("{}{without}", response.status),
-                response.status == request.status && there,
-            )
+            (format!("{}{without}", response.status), response.status == request.status && there)
         }
         Err(failure) => (failure.message.clone(), false),
     }
@@ -220,12 +154,7 @@ mod tests {
     }
 
     fn response(status: u16, body: &str) -> Response {
-        Response {
-            status,
-            headers: vec![],
-            body: body.into(),
-            dropped: 0,
-        }
+        Response { status, headers: vec![], body: body.into(), dropped: 0 }
     }
 
     #[test]
@@ -233,19 +162,10 @@ mod tests {
         assert!(judge(&request(None), Ok(&response(200, ""))).1);
         assert!(!judge(&request(None), Ok(&response(502, ""))).1);
         assert!(judge(&request(Some("hello")), Ok(&response(200, "say hello"))).1);
-        assert_eq!(
-            judge(&request(Some("hello")), Ok(&response(200, "no"))),
-            ("200, without the text".into(), false)
-        );
+        assert_eq!(judge(&request(Some("hello")), Ok(&response(200, "no"))), ("200, without the text".into(), false));
         let silent = failure(FailureKind::Unreachable, "http://x/", "connection refused");
-        assert_eq!(
-            judge(&request(None), Err(&silent)),
-            ("connection refused".into(), false)
-        );
-        assert_eq!(
-            expected(&request(Some("hello"))),
-            "/x of shop.example: 200 with \"hello\""
-        );
+        assert_eq!(judge(&request(None), Err(&silent)), ("connection refused".into(), false));
+        assert_eq!(expected(&request(Some("hello"))), "/x of shop.example: 200 with \"hello\"");
     }
 
     #[test]
@@ -253,10 +173,7 @@ mod tests {
         let asked = question(&request(None), "10.0.0.2", 8000).request();
         assert_eq!(asked.url, "http://10.0.0.2:8000/x");
         assert_eq!(asked.headers[0].name, "Host");
-        assert_eq!(
-            question(&request(None), "fd00::2", 80).request().url,
-            "http://[fd00::2]:80/x"
-        );
+        assert_eq!(question(&request(None), "fd00::2", 80).request().url, "http://[fd00::2]:80/x");
     }
 
     #[test]

@@ -10,9 +10,5 @@ fn manifest_and_types_agree() {
     manifest.assert_parameters::<Update>("update");
     manifest.assert_parameters::<Backout>("backout");
     manifest.assert_parameters::<Verify>("verify");
-    manifest.assert_identity(
-        "ingress",
-        env!("CARGO_PKG_VERSION"),
-        &["backup", "update", "backout", "verify"],
-    );
+    manifest.assert_identity("ingress", env!("CARGO_PKG_VERSION"), &["backup", "update", "backout", "verify"]);
 }

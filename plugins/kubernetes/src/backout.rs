@@ -39,26 +39,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
         downgrade: true,
     };
     let mut found = preflight::of_host(&host.name, &software, &details, &wanted, demands);
-    found.add(of_cluster(
-        cluster,
-        host,
-        &parameters,
-        set,
-        &software,
-        &details,
-        &wanted,
-    )?);
+    found.add(of_cluster(cluster, host, &parameters, set, &software, &details, &wanted)?);
     let saved = configuration::saved(set, &host.name);
-    for path in configuration::added(
-        &software.whose(&host.name),
-        parameters.part,
-        &saved,
-        &details.configuration.files,
-    ) {
-        let message = format!(
-            "{path} on host {} came after backup set {} was made; it is kept",
-            host.name, set.0.id
-        );
+    for path in configuration::added(&software.whose(&host.name), parameters.part, &saved, &details.configuration.files)
+    {
+        let message = format!("{path} on host {} came after backup set {} was made; it is kept", host.name, set.0.id);
         found.warn("file-not-in-set", host.name.as_str(), message);
     }
     let mut report = ReportBuilder::new();
@@ -91,11 +76,7 @@ pub(crate) fn versions_of(set: Backup<'_>, host: &str) -> Versions {
 pub(crate) fn discovery_of(set: Backup<'_>) -> Result<Discovery, Problem> {
     let value = set.json(discovery::ARTIFACT)?;
     serde_json::from_value(value).map_err(|error| {
-        refused(
-            "unreadable-backup",
-            discovery::ARTIFACT,
-            format!("{} cannot be read: {error}", discovery::ARTIFACT),
-        )
+        refused("unreadable-backup", discovery::ARTIFACT, format!("{} cannot be read: {error}", discovery::ARTIFACT))
     })
 }
 
@@ -128,16 +109,10 @@ fn of_cluster(
         Err(failure) => return Err(failure.into()),
     };
     if parameters.unserved_objects == Unserved::Refuse {
-        found.add(discovery::unserved(
-            cluster,
-            &Discovery::of(&server),
-            &discovery_of(set)?,
-        )?);
+        found.add(discovery::unserved(cluster, &Discovery::of(&server), &discovery_of(set)?)?);
     }
     let target = match parameters.part {
-        Part::KubeApiserver => wanted
-            .get("kube-apiserver")
-            .and_then(|version| Version::parse(version)),
+        Part::KubeApiserver => wanted.get("kube-apiserver").and_then(|version| Version::parse(version)),
         Part::Controllers | Part::Node => Version::parse(&server.version),
     };
     if parameters.part == Part::Node {

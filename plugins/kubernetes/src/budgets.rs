@@ -79,14 +79,9 @@ impl Budget {
             name: object.id.name.clone(),
             selector: body.pointer("/spec/selector").cloned(),
             limit,
-            expected: body
-                .pointer("/status/expectedPods")
-                .and_then(Value::as_u64)
-                .filter(|expected| *expected > 0),
+            expected: body.pointer("/status/expectedPods").and_then(Value::as_u64).filter(|expected| *expected > 0),
             allowed: body.number("/status/disruptionsAllowed"),
-            healthy: body
-                .number("/status/currentHealthy")
-                .zip(body.number("/status/desiredHealthy")),
+            healthy: body.number("/status/currentHealthy").zip(body.number("/status/desiredHealthy")),
         }
     }
 
@@ -115,8 +110,7 @@ impl Budget {
     /// Why it allows none at this time, although it could.
     fn blocked_now(&self) -> Option<String> {
         let (healthy, desired) = self.healthy?;
-        (self.allowed == Some(0))
-            .then(|| format!("{healthy} Pods are healthy and {desired} must stay so"))
+        (self.allowed == Some(0)).then(|| format!("{healthy} Pods are healthy and {desired} must stay so"))
     }
 }
 
@@ -138,38 +132,25 @@ pub(crate) fn judge(budgets: &[Budget], evicted: &[&Pod], all: Option<&[Pod]>) -
         if !evicted.iter().any(|pod| covers(pod)) {
             continue;
         }
-        let selected = all.map(|all| {
-            all.iter()
-                .filter(|pod| !pod.finished && covers(pod))
-                .count() as u64
-        });
+        let selected = all.map(|all| all.iter().filter(|pod| !pod.finished && covers(pod)).count() as u64);
         if let Some(total) = budget.never_allows(selected) {
             let title = budget.title();
-            let sentence =
-                format!("{title} never allows an eviction: it protects {total} of {total} Pods");
+            let sentence = format!("{title} never allows an eviction: it protects {total} of {total} Pods");
             verdict.never.push((title, sentence));
         } else if let Some(why) = budget.blocked_now() {
-            verdict.not_now.push((
-                budget.title(),
-                format!("{} allows no eviction now: {why}", budget.title()),
-            ));
+            verdict.not_now.push((budget.title(), format!("{} allows no eviction now: {why}", budget.title())));
         }
     }
     for pod in evicted {
-        let over: Vec<String> = budgets
-            .iter()
-            .filter(|budget| budget.covers(&pod.namespace, &pod.labels))
-            .map(Budget::title)
-            .collect();
+        let over: Vec<String> =
+            budgets.iter().filter(|budget| budget.covers(&pod.namespace, &pod.labels)).map(Budget::title).collect();
         if over.len() > 1 {
             let sentence = format!(
                 "Pod {} is covered by more than one budget ({}), and Kubernetes evicts no such Pod",
                 pod.title(),
                 over.join(", ")
             );
-            verdict
-                .never
-                .push((format!("Pod {}", pod.title()), sentence));
+            verdict.never.push((format!("Pod {}", pod.title()), sentence));
         }
     }
     verdict
@@ -197,9 +178,7 @@ pub(crate) mod tests {
     }
 
     fn web(name: &str) -> Pod {
-        pod(
-            json!({"metadata": {"name": name, "labels": {"app": "web"}, "ownerReferences": owned("ReplicaSet")}}),
-        )
+        pod(json!({"metadata": {"name": name, "labels": {"app": "web"}, "ownerReferences": owned("ReplicaSet")}}))
     }
 
     fn judged(budgets: &[Budget], pods: &[Pod]) -> Verdict {
@@ -224,22 +203,13 @@ pub(crate) mod tests {
             (json!({"maxUnavailable": 1}), false),
             (json!({}), false),
         ] {
-            let known = judged(
-                &[budget("web", json!({"spec": spec, "status": status}))],
-                &pods,
-            );
+            let known = judged(&[budget("web", json!({"spec": spec, "status": status}))], &pods);
             assert_eq!(!known.never.is_empty(), never, "{spec}");
             let unseen = judged(&[budget("web", json!({"spec": spec}))], &pods);
             assert_eq!(!unseen.never.is_empty(), never, "{spec} without status");
         }
-        let said = judged(
-            &[budget("web", json!({"spec": {"minAvailable": 3}}))],
-            &pods,
-        );
-        assert_eq!(
-            said.never[0].1,
-            "PodDisruptionBudget shop/web never allows an eviction: it protects 3 of 3 Pods"
-        );
+        let said = judged(&[budget("web", json!({"spec": {"minAvailable": 3}}))], &pods);
+        assert_eq!(said.never[0].1, "PodDisruptionBudget shop/web never allows an eviction: it protects 3 of 3 Pods");
     }
 
     #[test]
@@ -248,23 +218,14 @@ pub(crate) mod tests {
         let unseen = budget("web", json!({"spec": {"minAvailable": 1}}));
         let evicted: Vec<&Pod> = pods.iter().collect();
         assert_eq!(judge(&[unseen], &evicted, None), Verdict::default());
-        let seen = budget(
-            "web",
-            json!({"spec": {"minAvailable": 1}, "status": {"expectedPods": 1}}),
-        );
+        let seen = budget("web", json!({"spec": {"minAvailable": 1}, "status": {"expectedPods": 1}}));
         assert_eq!(judge(&[seen], &evicted, None).never.len(), 1);
     }
 
     #[test]
     fn unhealthy_pods_only_have_to_be_waited_for() {
         let status = json!({"expectedPods": 3, "disruptionsAllowed": 0, "currentHealthy": 2, "desiredHealthy": 2});
-        let verdict = judged(
-            &[budget(
-                "web",
-                json!({"spec": {"minAvailable": 2}, "status": status}),
-            )],
-            &[web("web-1")],
-        );
+        let verdict = judged(&[budget("web", json!({"spec": {"minAvailable": 2}, "status": status}))], &[web("web-1")]);
         assert!(verdict.never.is_empty());
         assert_eq!(
             verdict.not_now[0].1,
@@ -274,10 +235,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_budget_over_other_pods_is_in_nobodys_way() {
-        let other = budget(
-            "db",
-            json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}}),
-        );
+        let other = budget("db", json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}}));
         assert_eq!(judged(&[other], &[web("web-1")]), Verdict::default());
     }
 
@@ -289,10 +247,6 @@ pub(crate) mod tests {
         ];
         let verdict = judged(&budgets, &[web("web-1"), web("web-2")]);
         assert_eq!(verdict.never.len(), 2);
-        assert!(
-            verdict.never[0]
-                .1
-                .contains("PodDisruptionBudget shop/one, PodDisruptionBudget shop/two")
-        );
+        assert!(verdict.never[0].1.contains("PodDisruptionBudget shop/one, PodDisruptionBudget shop/two"));
     }
 }

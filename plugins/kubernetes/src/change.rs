@@ -73,11 +73,7 @@ impl Change<'_> {
             record.write(host, self.layout.directory)?;
             after = self.install(&whose, before, &differing, report)?;
             for unit in &restarts {
-                let key = self.restart(
-                    unit,
-                    software,
-                    &configuration::digest(&whose, self.part, &after),
-                )?;
+                let key = self.restart(unit, software, &configuration::digest(&whose, self.part, &after))?;
                 record.units.insert(unit.clone(), Some(key));
             }
             self.tell_of_kubeconfig(&whose, admin.as_deref(), &after, report);
@@ -93,10 +89,7 @@ impl Change<'_> {
     /// Wanted packages whose units are meant to run, in the order in which they are started.
     fn meant(&self, software: &Software, record: &Record) -> Vec<&'static str> {
         let awaited = |name: &str| parts::unit(name).is_some_and(|unit| record.awaits(&unit));
-        running(self.part, &self.wanted)
-            .into_iter()
-            .filter(|name| software.runs(name) || awaited(name))
-            .collect()
+        running(self.part, &self.wanted).into_iter().filter(|name| software.runs(name) || awaited(name)).collect()
     }
 
     /// Units that run another version than the one that is wanted, as far as the cluster tells: an operation that was
@@ -118,10 +111,7 @@ impl Change<'_> {
         };
         Ok(runs
             .filter(|(package, version)| {
-                self.wanted
-                    .get(*package)
-                    .and_then(|wanted| Version::parse(wanted))
-                    != Version::parse(version)
+                self.wanted.get(*package).and_then(|wanted| Version::parse(wanted)) != Version::parse(version)
             })
             .and_then(|(package, _)| parts::unit(package))
             .into_iter()
@@ -136,32 +126,17 @@ impl Change<'_> {
         differing: &Versions,
         report: &mut ReportBuilder,
     ) -> Result<Files, Problem> {
-        let restored = configuration::restore(&configuration::restoring(
-            whose,
-            self.part,
-            &self.saved,
-            before,
-        ))?;
+        let restored = configuration::restore(&configuration::restoring(whose, self.part, &self.saved, before))?;
         if !differing.is_empty() {
-            let list: Vec<String> = differing
-                .iter()
-                .map(|(name, version)| format!("{name} {version}"))
-                .collect();
+            let list: Vec<String> = differing.iter().map(|(name, version)| format!("{name} {version}")).collect();
             progress::show(&format!("installing {}", list.join(", ")), None, None);
         }
-        let how = Installation {
-            allow_downgrade: self.downgrade,
-            removals: &[],
-            seconds: self.install_timeout.0,
-        };
+        let how = Installation { allow_downgrade: self.downgrade, removals: &[], seconds: self.install_timeout.0 };
         let installed = sdk::packages::install(whose.host, differing, how)?;
         if installed.is_none() && !restored {
             return Ok(before.clone());
         }
-        for path in installed
-            .iter()
-            .flat_map(|transaction| &transaction.configuration)
-        {
+        for path in installed.iter().flat_map(|transaction| &transaction.configuration) {
             let message = format!(
                 "{path} on host {} was changed there and is kept; the package's own text of it is not taken over",
                 whose.host
@@ -179,32 +154,16 @@ impl Change<'_> {
     }
 
     fn look(&self, whose: &Whose<'_>) -> Result<Files, Problem> {
-        Ok(
-            configuration::look(std::slice::from_ref(whose), self.layout)
-                .one()?
-                .files,
-        )
+        Ok(configuration::look(std::slice::from_ref(whose), self.layout).one()?.files)
     }
 
     /// Restarts a unit and sees that it runs; answers the key, which says what made the restart necessary.
-    fn restart(
-        &self,
-        unit: &str,
-        software: &Software,
-        configuration: &str,
-    ) -> Result<String, Problem> {
+    fn restart(&self, unit: &str, software: &Software, configuration: &str) -> Result<String, Problem> {
         let package = unit.strip_suffix(".service").unwrap_or(unit);
         let version = self.wanted.get(package).map_or("", String::as_str);
-        let mut key = format!(
-            "{version}-{}",
-            configuration.get(..16).unwrap_or(configuration)
-        );
+        let mut key = format!("{version}-{}", configuration.get(..16).unwrap_or(configuration));
         // A unit that went down after a restart under this key needs another one.
-        if let Some(status) = software
-            .units
-            .get(unit)
-            .filter(|status| !units::is_active(status))
-        {
+        if let Some(status) = software.units.get(unit).filter(|status| !units::is_active(status)) {
             key = format!("{key}-{}", status.since.as_deref().unwrap_or("down"));
         }
         progress::show(&format!("restarting {unit}"), None, None);
@@ -213,12 +172,7 @@ impl Change<'_> {
     }
 
     /// Waits until what runs is what was installed.
-    fn settle(
-        &self,
-        meant: &[&str],
-        restarted: bool,
-        report: &mut ReportBuilder,
-    ) -> Result<(), Problem> {
+    fn settle(&self, meant: &[&str], restarted: bool, report: &mut ReportBuilder) -> Result<(), Problem> {
         match self.part {
             Part::KubeApiserver => self.await_api_server(report)?,
             Part::Controllers if restarted => clock::sleep(SETTLE),
@@ -229,35 +183,19 @@ impl Change<'_> {
         let all: Vec<String> = meant.iter().filter_map(|name| parts::unit(name)).collect();
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
         let host = [self.host.name.clone()];
-        until(
-            &names.join(", "),
-            Patience::seconds(self.ready_timeout.0, 1),
-            || {
-                let down: Vec<String> = units::status(&host, &names)?
-                    .into_iter()
-                    .filter(|(_, status)| !units::is_active(status))
-                    .map(|(_, status)| {
-                        format!(
-                            "{} is {} ({})",
-                            status.unit, status.active_state, status.sub_state
-                        )
-                    })
-                    .collect();
-                Ok(if down.is_empty() {
-                    Ok(())
-                } else {
-                    Err(down.join(", "))
-                })
-            },
-        )?;
+        until(&names.join(", "), Patience::seconds(self.ready_timeout.0, 1), || {
+            let down: Vec<String> = units::status(&host, &names)?
+                .into_iter()
+                .filter(|(_, status)| !units::is_active(status))
+                .map(|(_, status)| format!("{} is {} ({})", status.unit, status.active_state, status.sub_state))
+                .collect();
+            Ok(if down.is_empty() { Ok(()) } else { Err(down.join(", ")) })
+        })?;
         Ok(())
     }
 
     fn await_api_server(&self, report: &mut ReportBuilder) -> Result<(), Problem> {
-        let wanted = self
-            .wanted
-            .get("kube-apiserver")
-            .and_then(|version| Version::parse(version));
+        let wanted = self.wanted.get("kube-apiserver").and_then(|version| Version::parse(version));
         let ask = || match cluster::server(self.cluster) {
             Ok(server) if server.ready => Ok(Ok(server.version)),
             Ok(server) => Ok(Err(format!("API server {} is not ready", server.version))),
@@ -265,11 +203,7 @@ impl Change<'_> {
             Err(failure) => Err(failure),
         };
         progress::show("waiting for the API server", None, None);
-        let mut answers = until(
-            "the API server",
-            Patience::seconds(self.ready_timeout.0, 1),
-            ask,
-        )?;
+        let mut answers = until("the API server", Patience::seconds(self.ready_timeout.0, 1), ask)?;
         let patience = Patience::seconds(OTHER_SERVER.min(self.ready_timeout.0), 1);
         let at_version = until("the API server", patience, || {
             if Version::parse(&answers) == wanted {
@@ -278,18 +212,13 @@ impl Change<'_> {
             if let Ok(version) = ask()? {
                 answers = version;
             }
-            Ok(if Version::parse(&answers) == wanted {
-                Ok(())
-            } else {
-                Err(answers.clone())
-            })
+            Ok(if Version::parse(&answers) == wanted { Ok(()) } else { Err(answers.clone()) })
         });
         match at_version {
             Err(failure) if failure.kind == FailureKind::TimedOut => {
                 let host = &self.host.name;
-                let message = format!(
-                    "the cluster's address is answered by an API server {answers}, not by that of host {host}"
-                );
+                let message =
+                    format!("the cluster's address is answered by an API server {answers}, not by that of host {host}");
                 report.warn("other-api-server", host.as_str(), message);
                 Ok(())
             }
@@ -299,11 +228,7 @@ impl Change<'_> {
 
     fn await_node(&self) -> Result<(), Problem> {
         let node = cluster::node_name(self.host);
-        let Some(version) = self
-            .wanted
-            .get("kubelet")
-            .and_then(|version| Version::parse(version))
-        else {
+        let Some(version) = self.wanted.get("kubelet").and_then(|version| Version::parse(version)) else {
             return Ok(());
         };
         progress::show(&format!("waiting for node {node}"), None, None);
@@ -315,29 +240,19 @@ impl Change<'_> {
         let at = self.cluster.global("v1", "Node", node);
         let seconds = self.ready_timeout.0;
         cluster::steadily(seconds, || {
-            self.cluster
-                .wait_object(at.clone(), &condition, seconds, Some(forecast.clone()))
+            self.cluster.wait_object(at.clone(), &condition, seconds, Some(forecast.clone()))
         })?;
         Ok(())
     }
 
     /// Says when the administrator's kubeconfig is another one than before.
-    fn tell_of_kubeconfig(
-        &self,
-        whose: &Whose<'_>,
-        before: Option<&str>,
-        after: &Files,
-        report: &mut ReportBuilder,
-    ) {
+    fn tell_of_kubeconfig(&self, whose: &Whose<'_>, before: Option<&str>, after: &Files, report: &mut ReportBuilder) {
         let path = self.admin_kubeconfig;
         let now = after.get(path).map(|file| file.hash.as_str());
-        let changed =
-            Part::owner(path, &whose.installed) == self.part && now.is_some() && now != before;
+        let changed = Part::owner(path, &whose.installed) == self.part && now.is_some() && now != before;
         if changed {
-            let message = format!(
-                "{path} on host {} has changed: replace the copies of it that are used elsewhere",
-                whose.host
-            );
+            let message =
+                format!("{path} on host {} has changed: replace the copies of it that are used elsewhere", whose.host);
             report.warn("admin-kubeconfig-changed", whose.host, message);
         }
         report.output("admin-kubeconfig-changed", changed);
@@ -358,19 +273,13 @@ impl Change<'_> {
 /// Wanted packages that run as a unit, in the order in which they are started.
 fn running(part: Part, wanted: &Versions) -> Vec<&'static str> {
     let own = part.core().iter().copied();
-    let others = parts::RUNNING
-        .into_iter()
-        .filter(|name| !part.core().contains(name));
-    own.chain(others)
-        .filter(|name| wanted.contains_key(*name))
-        .collect()
+    let others = parts::RUNNING.into_iter().filter(|name| !part.core().contains(name));
+    own.chain(others).filter(|name| wanted.contains_key(*name)).collect()
 }
 
 /// The version of a part as people say it: `1.34.4`.
 fn plain_version(part: Part, wanted: &Versions) -> String {
-    let version = running(part, wanted)
-        .first()
-        .and_then(|name| wanted.get(*name));
+    let version = running(part, wanted).first().and_then(|name| wanted.get(*name));
     version.map_or_else(String::new, |text| {
         Version::parse(text).map_or_else(|| text.clone(), |version| version.to_string())
     })
@@ -379,10 +288,7 @@ fn plain_version(part: Part, wanted: &Versions) -> String {
 /// Whether the API server just does not answer, as while it restarts.
 pub(crate) fn is_silence(failure: &Failure) -> bool {
     match failure.kind {
-        FailureKind::Unreachable
-        | FailureKind::TimedOut
-        | FailureKind::Failed(_)
-        | FailureKind::Other(_) => true,
+        FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Failed(_) | FailureKind::Other(_) => true,
         FailureKind::Denied(_)
         | FailureKind::NotFound
         | FailureKind::Conflict(_)
@@ -407,12 +313,7 @@ fn inactive(meant: &[&str], software: &Software) -> BTreeSet<String> {
     meant
         .iter()
         .filter_map(|name| parts::unit(name))
-        .filter(|unit| {
-            software
-                .units
-                .get(unit)
-                .is_some_and(|status| !units::is_active(status))
-        })
+        .filter(|unit| software.units.get(unit).is_some_and(|status| !units::is_active(status)))
         .collect()
 }
 
@@ -437,20 +338,11 @@ mod tests {
     use super::*;
 
     fn versions(names: &[&str]) -> Versions {
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), "1.34.4-1".to_owned()))
-            .collect()
+        names.iter().map(|name| ((*name).to_owned(), "1.34.4-1".to_owned())).collect()
     }
 
     fn facts<'a>(differing: &'a Versions, record: &'a Record) -> Facts<'a> {
-        Facts {
-            differing,
-            restores: false,
-            inactive: BTreeSet::new(),
-            outdated: BTreeSet::new(),
-            record,
-        }
+        Facts { differing, restores: false, inactive: BTreeSet::new(), outdated: BTreeSet::new(), record }
     }
 
     #[test]
@@ -461,10 +353,7 @@ mod tests {
         let kubectl = versions(&["kubectl"]);
         assert!(restarts(&running(Part::Node, &node), &facts(&kubectl, &record)).is_empty());
         let kubelet = versions(&["kubelet", "kubectl"]);
-        assert_eq!(
-            restarts(&running(Part::Node, &node), &facts(&kubelet, &record)),
-            ["kubelet.service"]
-        );
+        assert_eq!(restarts(&running(Part::Node, &node), &facts(&kubelet, &record)), ["kubelet.service"]);
         assert_eq!(
             restarts(&running(Part::Node, &node), &facts(&node, &record)),
             ["kubelet.service", "kube-proxy.service"]
@@ -479,10 +368,7 @@ mod tests {
         record.units.insert("kube-scheduler.service".into(), None);
         record.units.insert("kubelet.service".into(), None);
         assert_eq!(
-            restarts(
-                &running(Part::Controllers, &controllers),
-                &facts(&none, &record)
-            ),
+            restarts(&running(Part::Controllers, &controllers), &facts(&none, &record)),
             ["kube-scheduler.service"]
         );
     }
@@ -493,20 +379,11 @@ mod tests {
         let node = versions(&["kubelet", "kube-proxy"]);
         let mut down = facts(&none, &record);
         down.inactive.insert("kube-proxy.service".into());
-        assert_eq!(
-            restarts(&running(Part::Node, &node), &down),
-            ["kube-proxy.service"]
-        );
+        assert_eq!(restarts(&running(Part::Node, &node), &down), ["kube-proxy.service"]);
         let mut old = facts(&none, &record);
         old.outdated.insert("kubelet.service".into());
-        assert_eq!(
-            restarts(&running(Part::Node, &node), &old),
-            ["kubelet.service"]
-        );
-        let configured = Facts {
-            restores: true,
-            ..facts(&none, &record)
-        };
+        assert_eq!(restarts(&running(Part::Node, &node), &old), ["kubelet.service"]);
+        let configured = Facts { restores: true, ..facts(&none, &record) };
         assert_eq!(restarts(&running(Part::Node, &node), &configured).len(), 2);
     }
 }

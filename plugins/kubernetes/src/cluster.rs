@@ -41,12 +41,7 @@ impl View {
         let (nodes, pods, budgets, claims, volumes) = (next(), next(), next(), next(), next());
         let workloads = workloads::KINDS
             .into_iter()
-            .flat_map(|kind| {
-                next()
-                    .iter()
-                    .map(|object| Workload::of(kind, object))
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|kind| next().iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
             .collect();
         Ok(Self {
             partial: false,
@@ -61,9 +56,7 @@ impl View {
     /// Reads what a drain of one node depends on.
     pub(crate) fn of_node(cluster: Cluster<'_>, node: &str) -> Result<Self, Failure> {
         let budgets = cluster.select("policy/v1", "PodDisruptionBudget", None, "");
-        let mut lists = cluster
-            .lists(vec![pods_on(cluster, node), budgets], &fields())?
-            .into_iter();
+        let mut lists = cluster.lists(vec![pods_on(cluster, node), budgets], &fields())?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         Ok(Self {
             pods: next().iter().map(Pod::of).collect(),
@@ -76,45 +69,28 @@ impl View {
 
 /// The Pods of one node.
 pub(crate) fn pods_on(cluster: Cluster<'_>, node: &str) -> Selection {
-    Selection {
-        fields: format!("spec.nodeName={node}"),
-        ..cluster.select("v1", "Pod", None, "")
-    }
+    Selection { fields: format!("spec.nodeName={node}"), ..cluster.select("v1", "Pod", None, "") }
 }
 
 /// Pods of a selection.
 pub(crate) fn pods(cluster: Cluster<'_>, selection: Selection) -> Result<Vec<Pod>, Failure> {
-    Ok(cluster
-        .list(selection, &pods::FIELDS)?
-        .iter()
-        .map(Pod::of)
-        .collect())
+    Ok(cluster.list(selection, &pods::FIELDS)?.iter().map(Pod::of).collect())
 }
 
 /// All Nodes.
 pub(crate) fn nodes(cluster: Cluster<'_>) -> Result<Vec<Node>, Failure> {
     let selection = cluster.select("v1", "Node", None, "");
-    Ok(cluster
-        .list(selection, &nodes::FIELDS)?
-        .iter()
-        .map(Node::of)
-        .collect())
+    Ok(cluster.list(selection, &nodes::FIELDS)?.iter().map(Node::of).collect())
 }
 
 /// All workloads that are followed.
 pub(crate) fn workloads(cluster: Cluster<'_>) -> Result<Vec<Workload>, Failure> {
-    let selections = workloads::KINDS
-        .map(|kind| cluster.select("apps/v1", kind, None, ""))
-        .to_vec();
+    let selections = workloads::KINDS.map(|kind| cluster.select("apps/v1", kind, None, "")).to_vec();
     let lists = cluster.lists(selections, &workloads::FIELDS)?;
     Ok(workloads::KINDS
         .into_iter()
         .zip(lists)
-        .flat_map(|(kind, list)| {
-            list.iter()
-                .map(|object| Workload::of(kind, object))
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|(kind, list)| list.iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
         .collect())
 }
 
@@ -138,10 +114,7 @@ pub(crate) fn image_version(body: &Value) -> Option<&str> {
 const PAUSE: u32 = 2000;
 
 /// Repeats what an API server did not answer, as one does while it restarts.
-pub(crate) fn steadily<T>(
-    seconds: u32,
-    mut ask: impl FnMut() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+pub(crate) fn steadily<T>(seconds: u32, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let begun = clock::elapsed();
     loop {
         match ask() {
@@ -180,13 +153,7 @@ pub(crate) fn node_of(cluster: Cluster<'_>, host: &HostInfo) -> Result<Object, P
 }
 
 fn fields() -> Vec<&'static str> {
-    let mut fields = [
-        &pods::FIELDS[..],
-        &nodes::FIELDS,
-        &budgets::FIELDS,
-        &workloads::FIELDS,
-    ]
-    .concat();
+    let mut fields = [&pods::FIELDS[..], &nodes::FIELDS, &budgets::FIELDS, &workloads::FIELDS].concat();
     fields.extend(["/spec/volumeName", "/spec/nodeAffinity"]);
     fields.sort_unstable();
     fields.dedup();
@@ -201,14 +168,8 @@ mod tests {
     #[test]
     fn the_tag_of_an_image_is_its_version() {
         let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"image": image}]}}}});
-        assert_eq!(
-            image_version(&image("registry.k8s.io/coredns/coredns:v1.12.0")),
-            Some("v1.12.0")
-        );
-        assert_eq!(
-            image_version(&image("host:5000/coredns:1.11@sha256:00")),
-            Some("1.11")
-        );
+        assert_eq!(image_version(&image("registry.k8s.io/coredns/coredns:v1.12.0")), Some("v1.12.0"));
+        assert_eq!(image_version(&image("host:5000/coredns:1.11@sha256:00")), Some("1.11"));
         assert_eq!(image_version(&image("host:5000/coredns")), None);
         assert_eq!(image_version(&json!({})), None);
     }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sdk::api::artifacts::{self, PutOrder, RestoreOrder, Source};
-use sdk::api::files::{
-    self, Attributes, FileKind, FileRef, FileStatus, ListingOrder, Precondition,
-};
+use sdk::api::files::{self, Attributes, FileKind, FileRef, FileStatus, ListingOrder, Precondition};
 use sdk::{Answers, Artifact, Backup, Failure, Label, Place, Presence, Problem};
 
 use crate::parameters::Layout;
@@ -56,25 +54,15 @@ pub(crate) fn look(hosts: &[Whose<'_>], layout: Layout<'_>) -> Vec<Result<Found,
             limit: ENTRIES,
         })
         .collect();
-    let listed: Vec<Result<Vec<FileStatus>, Failure>> = files::entries(&orders)
-        .into_iter()
-        .map(|entries| Ok(entries.present()?.unwrap_or_default()))
-        .collect();
+    let listed: Vec<Result<Vec<FileStatus>, Failure>> =
+        files::entries(&orders).into_iter().map(|entries| Ok(entries.present()?.unwrap_or_default())).collect();
     let mut refs = Vec::new();
     for (whose, entries) in hosts.iter().zip(&listed) {
         let Ok(entries) = entries else { continue };
-        let regular = entries
-            .iter()
-            .filter(|entry| entry.kind == FileKind::Regular)
-            .map(|entry| entry.path.clone());
-        let paths: BTreeSet<String> = regular
-            .chain(candidates(whose, layout))
-            .filter(|path| *path != record::path(layout.directory))
-            .collect();
-        refs.extend(paths.into_iter().map(|path| FileRef {
-            host: whose.host.to_owned(),
-            path,
-        }));
+        let regular = entries.iter().filter(|entry| entry.kind == FileKind::Regular).map(|entry| entry.path.clone());
+        let paths: BTreeSet<String> =
+            regular.chain(candidates(whose, layout)).filter(|path| *path != record::path(layout.directory)).collect();
+        refs.extend(paths.into_iter().map(|path| FileRef { host: whose.host.to_owned(), path }));
     }
     let mut hashes = refs.iter().zip(files::hash(&refs)).peekable();
     hosts
@@ -87,13 +75,7 @@ pub(crate) fn look(hosts: &[Whose<'_>], layout: Layout<'_>) -> Vec<Result<Found,
             while let Some((at, hash)) = hashes.next_if(|(at, _)| at.host == whose.host) {
                 match hash.present() {
                     Ok(Some(hash)) => {
-                        found.files.insert(
-                            at.path.clone(),
-                            File {
-                                hash,
-                                attributes: None,
-                            },
-                        );
+                        found.files.insert(at.path.clone(), File { hash, attributes: None });
                     }
                     Ok(None) => {}
                     Err(failure) => broken = broken.or(Some(failure)),
@@ -113,24 +95,13 @@ pub(crate) fn look(hosts: &[Whose<'_>], layout: Layout<'_>) -> Vec<Result<Found,
 
 /// Files outside the configuration directory that may be there.
 fn candidates(whose: &Whose<'_>, layout: Layout<'_>) -> impl Iterator<Item = String> {
-    let running = RUNNING
-        .into_iter()
-        .filter(|name| whose.installed.contains(name));
-    let mut paths: Vec<String> = running
-        .flat_map(|name| {
-            [
-                format!("{DEFAULTS}/{name}"),
-                format!("{UNITS}/{name}.service"),
-            ]
-        })
-        .collect();
+    let running = RUNNING.into_iter().filter(|name| whose.installed.contains(name));
+    let mut paths: Vec<String> =
+        running.flat_map(|name| [format!("{DEFAULTS}/{name}"), format!("{UNITS}/{name}.service")]).collect();
     if whose.installed.contains("kubelet") {
         paths.push(layout.kubelet.to_owned());
     }
-    let ours = whose
-        .drop_ins
-        .iter()
-        .filter(|path| path.starts_with(&format!("{UNITS}/")));
+    let ours = whose.drop_ins.iter().filter(|path| path.starts_with(&format!("{UNITS}/")));
     paths.extend(ours.map(|path| (*path).to_owned()));
     paths.into_iter()
 }
@@ -138,10 +109,7 @@ fn candidates(whose: &Whose<'_>, layout: Layout<'_>) -> impl Iterator<Item = Str
 /// The orders that save a host's configuration, one artifact a file, so that each can be compared and brought back by
 /// itself.
 pub(crate) fn saving(host: &str, files: &Files) -> Vec<PutOrder> {
-    let label = |name: &str, value: String| Label {
-        name: name.to_owned(),
-        value,
-    };
+    let label = |name: &str, value: String| Label { name: name.to_owned(), value };
     files
         .iter()
         .map(|(path, file)| {
@@ -167,21 +135,9 @@ fn artifact_name(host: &str, path: &str) -> String {
         .split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| {
-            let plain: String = segment
-                .chars()
-                .map(|c| {
-                    if c.is_whitespace() || c.is_control() {
-                        '_'
-                    } else {
-                        c
-                    }
-                })
-                .collect();
-            if plain.starts_with('-') {
-                format!("_{plain}")
-            } else {
-                plain
-            }
+            let plain: String =
+                segment.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect();
+            if plain.starts_with('-') { format!("_{plain}") } else { plain }
         })
         .collect();
     format!("{host}/{}", segments.join("/"))
@@ -199,22 +155,11 @@ pub(crate) struct Saved {
 /// What a backup set has of one host's configuration.
 pub(crate) fn saved(set: Backup<'_>, host: &str) -> BTreeMap<String, Saved> {
     let place = Place::Host(host.to_owned());
-    set.0
-        .artifacts
-        .iter()
-        .filter(|artifact| artifact.origin == place)
-        .filter_map(one_saved)
-        .collect()
+    set.0.artifacts.iter().filter(|artifact| artifact.origin == place).filter_map(one_saved).collect()
 }
 
 fn one_saved(artifact: &Artifact) -> Option<(String, Saved)> {
-    let label = |name: &str| {
-        artifact
-            .labels
-            .iter()
-            .find(|label| label.name == name)
-            .map(|label| label.value.clone())
-    };
+    let label = |name: &str| artifact.labels.iter().find(|label| label.name == name).map(|label| label.value.clone());
     let saved = Saved {
         digest: artifact.digest.clone(),
         mode: label("mode").and_then(|mode| u32::from_str_radix(&mode, 8).ok()),
@@ -241,9 +186,7 @@ pub(crate) fn restoring(
                 digest: saved.digest.clone(),
                 host: whose.host.to_owned(),
                 path: path.clone(),
-                precondition: seen.map_or(Precondition::Absent, |file| {
-                    Precondition::Hash(file.hash.clone())
-                }),
+                precondition: seen.map_or(Precondition::Absent, |file| Precondition::Hash(file.hash.clone())),
                 attributes: Some(Attributes {
                     mode: saved.mode,
                     owner: saved.owner.clone(),
@@ -273,10 +216,7 @@ pub(crate) fn restore(orders: &[RestoreOrder]) -> Result<bool, Problem> {
     if orders.is_empty() {
         return Ok(false);
     }
-    Ok(artifacts::restore(orders)
-        .all()?
-        .iter()
-        .any(|change| change.changed))
+    Ok(artifacts::restore(orders).all()?.iter().any(|change| change.changed))
 }
 
 /// One hash over what a part reads.
@@ -298,24 +238,12 @@ pub(crate) mod tests {
     pub(crate) fn files(pairs: &[(&str, &str)]) -> Files {
         pairs
             .iter()
-            .map(|(path, hash)| {
-                (
-                    (*path).to_owned(),
-                    File {
-                        hash: (*hash).to_owned(),
-                        attributes: None,
-                    },
-                )
-            })
+            .map(|(path, hash)| ((*path).to_owned(), File { hash: (*hash).to_owned(), attributes: None }))
             .collect()
     }
 
     fn master<'a>() -> Whose<'a> {
-        Whose {
-            host: "m1",
-            installed: BTreeSet::from(["kube-apiserver", "kube-scheduler"]),
-            drop_ins: Vec::new(),
-        }
+        Whose { host: "m1", installed: BTreeSet::from(["kube-apiserver", "kube-scheduler"]), drop_ins: Vec::new() }
     }
 
     fn set_of(orders: Vec<PutOrder>, files: &Files) -> Invocation {
@@ -330,23 +258,14 @@ pub(crate) mod tests {
                 labels: order.labels,
             })
             .collect();
-        let backup = BackupSet {
-            id: "s".into(),
-            created: String::new(),
-            versions: vec![],
-            artifacts,
-            notes: "{}".into(),
-        };
+        let backup =
+            BackupSet { id: "s".into(), created: String::new(), versions: vec![], artifacts, notes: "{}".into() };
         Invocation {
             run: String::new(),
             step: String::new(),
             attempt: 1,
             stamp: String::new(),
-            target: Target {
-                scope: Scope::Host,
-                cluster: None,
-                hosts: vec![],
-            },
+            target: Target { scope: Scope::Host, cluster: None, hosts: vec![] },
             parameters: "{}".into(),
             backup: Some(backup),
         }
@@ -363,9 +282,7 @@ pub(crate) mod tests {
             file.attributes = Some((0o600, "root".into(), "ops".into()));
         }
         let invocation = set_of(saving("m1", &before), &before);
-        let set = invocation
-            .backup_set()
-            .unwrap_or_else(|_| panic!("there is a set"));
+        let set = invocation.backup_set().unwrap_or_else(|_| panic!("there is a set"));
         let saved = saved(set, "m1");
         assert_eq!(saved.len(), 3);
         assert!(super::saved(set, "m2").is_empty());
@@ -377,10 +294,7 @@ pub(crate) mod tests {
         ]);
         let orders = restoring(&master(), Part::KubeApiserver, &saved, &now);
         assert_eq!(orders.len(), 1);
-        assert_eq!(
-            (orders[0].path.as_str(), orders[0].digest.as_str()),
-            ("/etc/kubernetes/admin.conf", "a")
-        );
+        assert_eq!((orders[0].path.as_str(), orders[0].digest.as_str()), ("/etc/kubernetes/admin.conf", "a"));
         assert_eq!(orders[0].precondition, Precondition::Absent);
         let attributes = orders[0].attributes.as_ref();
         assert_eq!(attributes.and_then(|a| a.mode), Some(0o600));
@@ -389,54 +303,31 @@ pub(crate) mod tests {
         let orders = restoring(&master(), Part::Controllers, &saved, &now);
         assert_eq!(orders[0].precondition, Precondition::Hash("x".into()));
         assert!(restoring(&master(), Part::Node, &saved, &now).is_empty());
-        assert_eq!(
-            added(&master(), Part::KubeApiserver, &saved, &now),
-            ["/etc/kubernetes/new.conf"]
-        );
+        assert_eq!(added(&master(), Part::KubeApiserver, &saved, &now), ["/etc/kubernetes/new.conf"]);
     }
 
     #[test]
     fn names_within_the_set_are_plain() {
-        assert_eq!(
-            artifact_name("m1", "/etc/kubernetes/pki/ca.crt"),
-            "m1/etc/kubernetes/pki/ca.crt"
-        );
+        assert_eq!(artifact_name("m1", "/etc/kubernetes/pki/ca.crt"), "m1/etc/kubernetes/pki/ca.crt");
         assert_eq!(artifact_name("m1", "/etc/x/a b/-c"), "m1/etc/x/a_b/_-c");
     }
 
     #[test]
     fn the_hash_of_a_part_follows_its_own_files_only() {
-        let before = files(&[
-            ("/etc/kubernetes/admin.conf", "a"),
-            ("/etc/kubernetes/scheduler.conf", "c"),
-        ]);
-        let after = files(&[
-            ("/etc/kubernetes/admin.conf", "a"),
-            ("/etc/kubernetes/scheduler.conf", "d"),
-        ]);
+        let before = files(&[("/etc/kubernetes/admin.conf", "a"), ("/etc/kubernetes/scheduler.conf", "c")]);
+        let after = files(&[("/etc/kubernetes/admin.conf", "a"), ("/etc/kubernetes/scheduler.conf", "d")]);
         let digest = |part, files| digest(&master(), part, files);
-        assert_eq!(
-            digest(Part::KubeApiserver, &before),
-            digest(Part::KubeApiserver, &after)
-        );
-        assert_ne!(
-            digest(Part::Controllers, &before),
-            digest(Part::Controllers, &after)
-        );
+        assert_eq!(digest(Part::KubeApiserver, &before), digest(Part::KubeApiserver, &after));
+        assert_ne!(digest(Part::Controllers, &before), digest(Part::Controllers, &after));
     }
 
     #[test]
     fn files_are_looked_for_where_the_host_has_the_package() {
-        let layout = Layout {
-            directory: "/etc/kubernetes",
-            kubelet: "/var/lib/kubelet/config.yaml",
-        };
+        let layout = Layout { directory: "/etc/kubernetes", kubelet: "/var/lib/kubelet/config.yaml" };
         let mut node = master();
         node.installed = BTreeSet::from(["kubelet"]);
-        node.drop_ins = vec![
-            "/etc/systemd/system/kubelet.service.d/10-x.conf",
-            "/lib/systemd/system/kubelet.service.d/y.conf",
-        ];
+        node.drop_ins =
+            vec!["/etc/systemd/system/kubelet.service.d/10-x.conf", "/lib/systemd/system/kubelet.service.d/y.conf"];
         let paths: Vec<String> = candidates(&node, layout).collect();
         assert_eq!(
             paths,

@@ -40,12 +40,7 @@ impl Mark {
             None => (node.is_true("/spec/unschedulable"), not_ready),
         };
         not_ready_before.truncate(REMEMBERED);
-        Self {
-            run: run.to_owned(),
-            step: step.to_owned(),
-            unschedulable_before,
-            not_ready_before,
-        }
+        Self { run: run.to_owned(), step: step.to_owned(), unschedulable_before, not_ready_before }
     }
 
     /// Whether the Node is as entering leaves it.
@@ -66,11 +61,7 @@ impl Mark {
 
     /// The patch that brings the Node back to how it was.
     pub(crate) fn undoing(&self) -> Value {
-        let unschedulable = if self.unschedulable_before {
-            json!(true)
-        } else {
-            Value::Null
-        };
+        let unschedulable = if self.unschedulable_before { json!(true) } else { Value::Null };
         json!({
             "metadata": {"annotations": {MARK: null}, "labels": {MARK: null}},
             "spec": {"unschedulable": unschedulable},
@@ -105,8 +96,7 @@ mod tests {
 
     #[test]
     fn our_cordon_is_undone() {
-        let before =
-            json!({"metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}}, "spec": {}});
+        let before = json!({"metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}}, "spec": {}});
         let mark = Mark::entering(&before, "r1", "nodes", vec!["Deployment shop/x".into()]);
         assert!(!mark.is_set(&before));
         let during = patched(before.clone(), &mark.patch());
@@ -129,19 +119,11 @@ mod tests {
         let before = json!({"metadata": {}, "spec": {}});
         let lost = Mark::entering(&before, "r1", "nodes", vec!["x".into()]);
         let during = patched(before, &lost.patch());
-        let ours = Mark::entering(
-            &during,
-            "r2",
-            "nodes",
-            vec!["x".into(), "drained by r1".into()],
-        );
+        let ours = Mark::entering(&during, "r2", "nodes", vec!["x".into(), "drained by r1".into()]);
         assert!(!ours.unschedulable_before);
         assert_eq!(ours.not_ready_before, ["x"]);
         assert!(!ours.is_set(&during));
-        assert_eq!(
-            Mark::on(&patched(during, &ours.patch())).map(|mark| mark.run),
-            Some("r2".into())
-        );
+        assert_eq!(Mark::on(&patched(during, &ours.patch())).map(|mark| mark.run), Some("r2".into()));
     }
 
     #[test]

@@ -33,9 +33,7 @@ pub(crate) struct Kind {
 
 impl Kind {
     fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     /// What stays the same when a group gets another version.
@@ -59,10 +57,7 @@ impl Discovery {
             .collect();
         kinds.sort();
         kinds.dedup();
-        Self {
-            version: server.version.clone(),
-            kinds,
-        }
+        Self { version: server.version.clone(), kinds }
     }
 
     /// Kinds that this server serves and the older one did in no version, one entry each.
@@ -91,12 +86,8 @@ const MADE_BY_SERVER: [(&str, &str); 4] = [
 fn is_built_in(group: &str) -> bool {
     const PLAIN: [&str; 6] = ["", "apps", "autoscaling", "batch", "extensions", "policy"];
     // The owners of these groups publish them as custom resources or from servers of their own.
-    const FOREIGN: [&str; 4] = [
-        "metrics.k8s.io",
-        "snapshot.storage.k8s.io",
-        "gateway.networking.k8s.io",
-        "policy.networking.k8s.io",
-    ];
+    const FOREIGN: [&str; 4] =
+        ["metrics.k8s.io", "snapshot.storage.k8s.io", "gateway.networking.k8s.io", "policy.networking.k8s.io"];
     PLAIN.contains(&group)
         || (group.ends_with(".k8s.io")
             && !FOREIGN.contains(&group)
@@ -108,21 +99,14 @@ fn is_built_in(group: &str) -> bool {
 const NAMED: usize = 5;
 
 /// Refuses stored objects of kinds that an older API server does not serve: it could neither show nor remove them.
-pub(crate) fn unserved(
-    cluster: Cluster<'_>,
-    now: &Discovery,
-    older: &Discovery,
-) -> Result<Assessment, Failure> {
+pub(crate) fn unserved(cluster: Cluster<'_>, now: &Discovery, older: &Discovery) -> Result<Assessment, Failure> {
     let lost = now.lost_in(older);
     let orders: Vec<PageOrder> = lost
         .iter()
         .map(|kind| PageOrder {
             selection: Selection {
                 cluster: cluster.0.to_owned(),
-                kind: ObjectKind {
-                    api_version: kind.api_version.clone(),
-                    name: kind.name.clone(),
-                },
+                kind: ObjectKind { api_version: kind.api_version.clone(), name: kind.name.clone() },
                 namespace: None,
                 labels: String::new(),
                 fields: String::new(),
@@ -136,12 +120,7 @@ pub(crate) fn unserved(
     for (kind, page) in lost.into_iter().zip(pages(&orders)) {
         // Reviews and the like are served, and cannot be listed: nothing of them is stored.
         let page = match page {
-            Err(failure)
-                if matches!(
-                    failure.kind,
-                    FailureKind::NotFound | FailureKind::Unsupported
-                ) =>
-            {
+            Err(failure) if matches!(failure.kind, FailureKind::NotFound | FailureKind::Unsupported) => {
                 continue;
             }
             page => page?,
@@ -154,12 +133,7 @@ pub(crate) fn unserved(
                 None => object.id.name.clone(),
             })
             .collect();
-        found.refusals.extend(unserved_finding(
-            kind,
-            &names,
-            page.token.is_some(),
-            &older.version,
-        ));
+        found.refusals.extend(unserved_finding(kind, &names, page.token.is_some(), &older.version));
     }
     Ok(found)
 }
@@ -170,11 +144,7 @@ fn unserved_finding(kind: &Kind, names: &[String], more: bool, version: &str) ->
     }
     let mut list = names[..names.len().min(NAMED)].join(", ");
     if names.len() > NAMED || more {
-        list.push_str(&format!(
-            " and {}{} more",
-            names.len().saturating_sub(NAMED),
-            if more { " or" } else { "" }
-        ));
+        list.push_str(&format!(" and {}{} more", names.len().saturating_sub(NAMED), if more { " or" } else { "" }));
     }
     let message = format!(
         "kube-apiserver {version} does not serve {} of {}, and such objects are stored: {list}. Remove them, or choose \
@@ -198,10 +168,7 @@ mod tests {
                 namespaced: true,
             })
             .collect();
-        Discovery {
-            version: "v1".into(),
-            kinds,
-        }
+        Discovery { version: "v1".into(), kinds }
     }
 
     #[test]
@@ -229,11 +196,7 @@ mod tests {
             ("batch/v2", "Later"),
             ("networking.k8s.io/v1", "IPAddress"),
         ]);
-        let names: Vec<&str> = new
-            .lost_in(&old)
-            .iter()
-            .map(|kind| kind.name.as_str())
-            .collect();
+        let names: Vec<&str> = new.lost_in(&old).iter().map(|kind| kind.name.as_str()).collect();
         assert_eq!(names, ["DeviceClass", "Later"]);
     }
 
@@ -246,9 +209,7 @@ mod tests {
             namespaced: false,
         };
         let names: Vec<String> = (1..=7).map(|n| format!("d{n}")).collect();
-        let said = |names: &[String], more| {
-            unserved_finding(&kind, names, more, "v1.33.13").map(|found| found.message)
-        };
+        let said = |names: &[String], more| unserved_finding(&kind, names, more, "v1.33.13").map(|found| found.message);
         assert_eq!(said(&[], false), None);
         assert!(said(&names[..2], false).is_some_and(|text| text.contains("are stored: d1, d2.")));
         assert!(said(&names, false).is_some_and(|text| text.contains("d5 and 2 more")));

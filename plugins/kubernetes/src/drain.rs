@@ -16,11 +16,7 @@ const PAUSE: u32 = 2000;
 const NAMED: usize = 10;
 
 /// Evicts what can be evicted from a node; answers the Pods that went, as `namespace/name`.
-pub(crate) fn drain(
-    cluster: Cluster<'_>,
-    node: &str,
-    parameters: &Maintenance,
-) -> Result<Vec<String>, Failure> {
+pub(crate) fn drain(cluster: Cluster<'_>, node: &str, parameters: &Maintenance) -> Result<Vec<String>, Failure> {
     let begun = clock::elapsed();
     let total = parameters.drain_timeout.0.saturating_mul(1000);
     let mut gone = Vec::new();
@@ -48,15 +44,8 @@ pub(crate) fn drain(
             clock::sleep(PAUSE.min(left));
         }
         tried = leaving.iter().map(|pod| pod.uid.clone()).collect();
-        progress::show(
-            &format!("draining node {node}: {} Pods to evict", leaving.len()),
-            None,
-            None,
-        );
-        let round = judge(
-            &leaving,
-            evict(&orders(cluster, &leaving, parameters, left)),
-        );
+        progress::show(&format!("draining node {node}: {} Pods to evict", leaving.len()), None, None);
+        let round = judge(&leaving, evict(&orders(cluster, &leaving, parameters, left)));
         gone.extend(round.gone);
         if !round.failures.is_empty() {
             return Err(explained(node, round.failures, &[]));
@@ -65,33 +54,17 @@ pub(crate) fn drain(
     }
 }
 
-fn leaving(
-    cluster: Cluster<'_>,
-    node: &str,
-    parameters: &Maintenance,
-) -> Result<Vec<Pod>, Failure> {
+fn leaving(cluster: Cluster<'_>, node: &str, parameters: &Maintenance) -> Result<Vec<Pod>, Failure> {
     let pods = cluster::pods(cluster, cluster::pods_on(cluster, node))?;
     let fate = |pod: &Pod| pod.fate(&parameters.managed_by);
-    if let Some(message) = unmanaged_message(pods.iter().filter(|pod| fate(pod) == Fate::Unmanaged))
-    {
-        let blockers = Conflict {
-            blockers: Vec::new(),
-            found: None,
-        };
+    if let Some(message) = unmanaged_message(pods.iter().filter(|pod| fate(pod) == Fate::Unmanaged)) {
+        let blockers = Conflict { blockers: Vec::new(), found: None };
         return Err(sdk::failure(FailureKind::Conflict(blockers), node, message));
     }
-    Ok(pods
-        .into_iter()
-        .filter(|pod| fate(pod) == Fate::Evicted)
-        .collect())
+    Ok(pods.into_iter().filter(|pod| fate(pod) == Fate::Evicted).collect())
 }
 
-fn orders(
-    cluster: Cluster<'_>,
-    leaving: &[Pod],
-    parameters: &Maintenance,
-    left: u32,
-) -> Vec<Eviction> {
+fn orders(cluster: Cluster<'_>, leaving: &[Pod], parameters: &Maintenance, left: u32) -> Vec<Eviction> {
     leaving
         .iter()
         .map(|pod| Eviction {
@@ -123,9 +96,7 @@ fn judge(leaving: &[Pod], answers: Vec<Result<ObjectChange, Failure>>) -> Round 
             Err(mut failure) => match &failure.kind {
                 // It went by itself; or another Pod has its name, which the next list shows.
                 FailureKind::NotFound => round.gone.push(pod.title()),
-                FailureKind::Conflict(conflict)
-                    if conflict.blockers.is_empty() && conflict.found.is_some() =>
-                {
+                FailureKind::Conflict(conflict) if conflict.blockers.is_empty() && conflict.found.is_some() => {
                     round.gone.push(pod.title());
                 }
                 FailureKind::Unreachable => round.again = Some(failure),
@@ -155,46 +126,28 @@ fn explained(node: &str, failures: Vec<Failure>, still: &[Pod]) -> Failure {
         .collect();
     blockers.sort();
     blockers.dedup();
-    let mut said: Vec<String> = failures
-        .iter()
-        .map(|failure| failure.message.clone())
-        .collect();
+    let mut said: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
     if !still.is_empty() {
         let names: Vec<String> = still.iter().take(NAMED).map(Pod::title).collect();
-        said.push(format!(
-            "the time is over and Pods are still there: {}",
-            names.join(", ")
-        ));
+        said.push(format!("the time is over and Pods are still there: {}", names.join(", ")));
     }
     let more = said.len().saturating_sub(NAMED);
     said.truncate(NAMED);
     if more > 0 {
         said.push(format!("{more} more"));
     }
-    let held = if blockers.is_empty() {
-        String::new()
-    } else {
-        format!(" (held by {})", blockers.join(", "))
-    };
+    let held = if blockers.is_empty() { String::new() } else { format!(" (held by {})", blockers.join(", ")) };
     let message = format!(
         "node {node} is not drained and stays cordoned: {}{held}. Mend what is in the way and run it again",
         said.join("; ")
     );
     let mut kinds = failures.into_iter().map(|failure| failure.kind);
     let kind = match kinds.find(|kind| !matches!(kind, FailureKind::NotAttempted)) {
-        Some(FailureKind::Conflict(_)) => FailureKind::Conflict(Conflict {
-            blockers,
-            found: None,
-        }),
+        Some(FailureKind::Conflict(_)) => FailureKind::Conflict(Conflict { blockers, found: None }),
         Some(kind) => kind,
         None => FailureKind::TimedOut,
     };
-    Failure {
-        kind,
-        retry: RetryAdvice::AfterChange,
-        subject: format!("Node {node}"),
-        message,
-    }
+    Failure { kind, retry: RetryAdvice::AfterChange, subject: format!("Node {node}"), message }
 }
 
 #[cfg(test)]
@@ -206,9 +159,7 @@ mod tests {
 
     fn pods() -> Vec<Pod> {
         ["web-1", "web-2", "web-3", "web-4"]
-            .map(|name| {
-                pod(json!({"metadata": {"name": name, "ownerReferences": owned("ReplicaSet")}}))
-            })
+            .map(|name| pod(json!({"metadata": {"name": name, "ownerReferences": owned("ReplicaSet")}})))
             .to_vec()
     }
 
@@ -222,69 +173,39 @@ mod tests {
     #[test]
     fn what_went_by_itself_is_gone() {
         let answers = vec![
-            Ok(ObjectChange {
-                changed: true,
-                id: None,
-            }),
+            Ok(ObjectChange { changed: true, id: None }),
             Err(failure(FailureKind::NotFound, "web-2", "not there")),
-            Err(failure(
-                conflict(&[], Some("other-uid")),
-                "web-3",
-                "another uid",
-            )),
-            Err(failure(
-                FailureKind::Unreachable,
-                "main",
-                "connection refused",
-            )),
+            Err(failure(conflict(&[], Some("other-uid")), "web-3", "another uid")),
+            Err(failure(FailureKind::Unreachable, "main", "connection refused")),
         ];
         let round = judge(&pods(), answers);
         assert_eq!(round.gone, ["shop/web-1", "shop/web-2", "shop/web-3"]);
         assert!(round.failures.is_empty());
-        assert_eq!(
-            round.again.map(|failure| failure.kind),
-            Some(FailureKind::Unreachable)
-        );
+        assert_eq!(round.again.map(|failure| failure.kind), Some(FailureKind::Unreachable));
     }
 
     #[test]
     fn a_budget_in_the_way_is_named_and_the_node_stays_cordoned() {
         let answers = vec![
-            Err(failure(
-                conflict(&["PodDisruptionBudget shop/web"], None),
-                "web-1",
-                "the budget allows no eviction",
-            )),
-            Err(failure(
-                conflict(&["PodDisruptionBudget shop/web"], None),
-                "web-2",
-                "the budget allows no eviction",
-            )),
+            Err(failure(conflict(&["PodDisruptionBudget shop/web"], None), "web-1", "the budget allows no eviction")),
+            Err(failure(conflict(&["PodDisruptionBudget shop/web"], None), "web-2", "the budget allows no eviction")),
         ];
         let round = judge(&pods(), answers);
         assert_eq!(round.failures.len(), 2);
         let said = explained("node-1", round.failures, &[]);
         assert_eq!(said.kind, conflict(&["PodDisruptionBudget shop/web"], None));
         assert!(
-            said.message
-                .starts_with("node node-1 is not drained and stays cordoned: Pod shop/web-1:"),
+            said.message.starts_with("node node-1 is not drained and stays cordoned: Pod shop/web-1:"),
             "{}",
             said.message
         );
-        assert!(
-            said.message
-                .contains("(held by PodDisruptionBudget shop/web)")
-        );
+        assert!(said.message.contains("(held by PodDisruptionBudget shop/web)"));
     }
 
     #[test]
     fn the_end_of_the_time_names_the_pods() {
         let said = explained("node-1", vec![], &pods());
         assert_eq!(said.kind, FailureKind::TimedOut);
-        assert!(
-            said.message.contains("shop/web-1, shop/web-2"),
-            "{}",
-            said.message
-        );
+        assert!(said.message.contains("shop/web-1, shop/web-2"), "{}", said.message);
     }
 }

@@ -13,9 +13,7 @@ impl TryFrom<String> for Seconds {
 
     fn try_from(text: String) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no duration such as 90s, 10m or 2h");
-        let (number, unit) = text
-            .split_at_checked(text.len().saturating_sub(1))
-            .ok_or_else(wrong)?;
+        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
         let factor = match unit {
             "s" => 1,
             "m" => 60,
@@ -64,13 +62,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written() {
-        for (text, seconds, written) in [
-            ("90s", 90, "90s"),
-            ("10m", 600, "10m"),
-            ("2h", 7200, "2h"),
-            ("120s", 120, "2m"),
-            ("0s", 0, "0s"),
-        ] {
+        for (text, seconds, written) in
+            [("90s", 90, "90s"), ("10m", 600, "10m"), ("2h", 7200, "2h"), ("120s", 120, "2m"), ("0s", 0, "0s")]
+        {
             let read = Seconds::try_from(text.to_owned());
             assert_eq!(read, Ok(Seconds(seconds)), "{text}");
             assert_eq!(Seconds(seconds).to_string(), written);

@@ -19,10 +19,7 @@ use crate::version::{self, Found, Version};
 
 /// Everything that would refuse an update (or, with a backup set, a backout), on every host and in the cluster. As a
 /// gate it refuses with all findings, in the words that the operation itself would use.
-pub(crate) fn preflight(
-    invocation: &Invocation,
-    parameters: &Verify,
-) -> Result<Verification, Problem> {
+pub(crate) fn preflight(invocation: &Invocation, parameters: &Verify) -> Result<Verification, Problem> {
     let name = invocation.cluster()?;
     let cluster = Cluster(name);
     let layout = parameters.layout();
@@ -38,11 +35,7 @@ pub(crate) fn preflight(
         let (software, details) = match host.found {
             Ok(found) => found,
             Err(failure) => {
-                found.refuse(
-                    "host-not-seen",
-                    host.info.name.as_str(),
-                    failure.message.as_str(),
-                );
+                found.refuse("host-not-seen", host.info.name.as_str(), failure.message.as_str());
                 silent = silent.or(Some(failure));
                 continue;
             }
@@ -67,19 +60,15 @@ pub(crate) fn preflight(
             }
         }
         let after = preflight::together(&software, &wanted);
-        if let Some(to) = after
-            .get("kube-apiserver")
-            .and_then(|version| Version::parse(version))
-        {
+        if let Some(to) = after.get("kube-apiserver").and_then(|version| Version::parse(version)) {
             server_to = Some(server_to.map_or(to, |known: Version| known.min(to)));
         }
-        plans.extend(of_versions(&after).into_iter().map(|found| Found {
-            part: format!("{} of host {host_name}", found.part),
-            ..found
-        }));
-        found.add(preflight::of_host(
-            host_name, &software, &details, &wanted, demands,
-        ));
+        plans.extend(
+            of_versions(&after)
+                .into_iter()
+                .map(|found| Found { part: format!("{} of host {host_name}", found.part), ..found }),
+        );
+        found.add(preflight::of_host(host_name, &software, &details, &wanted, demands));
     }
     match cluster::server(cluster) {
         Ok(server) => found.add(of_cluster(cluster, parameters, set, &server, &plans, server_to)?),
@@ -91,41 +80,18 @@ pub(crate) fn preflight(
         ),
         Err(failure) => return Err(failure.into()),
     }
-    for Finding {
-        code,
-        subject,
-        message,
-    } in &found.warnings
-    {
-        let label = |name: &str, value: &str| Label {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        };
-        log::write(
-            Level::Warn,
-            message,
-            &[label("code", code), label("subject", subject)],
-        );
+    for Finding { code, subject, message } in &found.warnings {
+        let label = |name: &str, value: &str| Label { name: name.to_owned(), value: value.to_owned() };
+        log::write(Level::Warn, message, &[label("code", code), label("subject", subject)]);
     }
     match silent {
         // Only a host that does not answer is in the way: the failure says so better than a refusal.
-        Some(failure)
-            if found
-                .refusals
-                .iter()
-                .all(|finding| finding.code == "host-not-seen") =>
-        {
+        Some(failure) if found.refusals.iter().all(|finding| finding.code == "host-not-seen") => {
             return Err(failure.into());
         }
         _ => accepted(found)?,
     };
-    checks.check(
-        "preflight",
-        Place::Cluster(name.to_owned()),
-        CLEAR,
-        CLEAR,
-        true,
-    );
+    checks.check("preflight", Place::Cluster(name.to_owned()), CLEAR, CLEAR, true);
     Ok(checks.finish())
 }
 
@@ -140,18 +106,11 @@ fn of_cluster(
     plans: &[Found],
     server_to: Option<Version>,
 ) -> Result<Assessment, Problem> {
-    let rules = Rules {
-        managers: &parameters.managed_by,
-        delete_emptydir_data: Some(parameters.delete_emptydir_data),
-    };
+    let rules = Rules { managers: &parameters.managed_by, delete_emptydir_data: Some(parameters.delete_emptydir_data) };
     let view = View::read(cluster)?;
     let mut found = preflight::of_cluster(&view, rules);
     if !server.ready {
-        found.refuse(
-            "api-server-not-ready",
-            "cluster",
-            format!("the API server {} is not ready", server.version),
-        );
+        found.refuse("api-server-not-ready", "cluster", format!("the API server {} is not ready", server.version));
     }
     if let Some(running) = Version::parse(&server.version) {
         let to = server_to.unwrap_or(running);
@@ -163,11 +122,7 @@ fn of_cluster(
         refuse_skew(&mut found, to, plans);
     }
     if let Some(set) = set.filter(|_| parameters.unserved_objects == Unserved::Refuse) {
-        found.add(discovery::unserved(
-            cluster,
-            &Discovery::of(server),
-            &discovery_of(set)?,
-        )?);
+        found.add(discovery::unserved(cluster, &Discovery::of(server), &discovery_of(set)?)?);
     }
     Ok(found)
 }

@@ -15,10 +15,7 @@ use crate::verify::{coredns, installed, on};
 use crate::version::{self, Found, Role, Version};
 use crate::workloads::{Workload, placement};
 
-pub(crate) fn health(
-    invocation: &Invocation,
-    parameters: &Verify,
-) -> Result<Verification, Problem> {
+pub(crate) fn health(invocation: &Invocation, parameters: &Verify) -> Result<Verification, Problem> {
     let name = invocation.cluster()?;
     let cluster = Cluster(name);
     let place = || Place::Cluster(name.to_owned());
@@ -33,13 +30,7 @@ pub(crate) fn health(
         Ok(server) => server,
         Err(failure) => {
             let known = unfinished.api_server && is_silence(&failure);
-            checks.check(
-                "api-server-ready",
-                place(),
-                "ready",
-                failure.message.as_str(),
-                known,
-            );
+            checks.check("api-server-ready", place(), "ready", failure.message.as_str(), known);
             half_installed(&all, &unfinished, &mut checks);
             running(&all, &unfinished, &mut checks);
             if !known {
@@ -60,13 +51,7 @@ pub(crate) fn health(
     running(&all, &unfinished, &mut checks);
     api_version(&all, &unfinished, &server.version, place(), &mut checks);
     nodes(&all, &unfinished, &view, &place(), &mut checks);
-    workloads(
-        &view,
-        &unfinished,
-        &parameters.ignore_workloads,
-        &place(),
-        &mut checks,
-    );
+    workloads(&view, &unfinished, &parameters.ignore_workloads, &place(), &mut checks);
     if let Some(found) = cluster::coredns(cluster)? {
         coredns(name, &found, &parameters.versions, &mut checks);
     }
@@ -91,11 +76,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn read_records(
-        &mut self,
-        hosts: &[Host<'_, Software>],
-        parameters: &Verify,
-    ) -> Result<(), Problem> {
+    fn read_records(&mut self, hosts: &[Host<'_, Software>], parameters: &Verify) -> Result<(), Problem> {
         for (host, record) in hosts::records(hosts, parameters.layout())? {
             if record.is_open() {
                 self.api_server |= record.awaits("kube-apiserver.service");
@@ -106,12 +87,7 @@ impl Unfinished {
     }
 
     fn read_marks(&mut self, hosts: &[Host<'_, Software>], view: &View) {
-        self.nodes.extend(
-            view.nodes
-                .iter()
-                .filter(|node| node.marked)
-                .map(|node| node.name.clone()),
-        );
+        self.nodes.extend(view.nodes.iter().filter(|node| node.marked).map(|node| node.name.clone()));
         for host in hosts {
             let node = cluster::node_name(host.info);
             if self.nodes.contains(node) {
@@ -137,30 +113,14 @@ impl Unfinished {
 fn half_installed(hosts: &[Host<'_, Software>], unfinished: &Unfinished, checks: &mut Checks) {
     for (host, software) in unfinished.left(hosts) {
         for (name, _) in software.packages.iter().filter(|(_, status)| status.broken) {
-            checks.check(
-                "installed",
-                on(host.info),
-                format!("{name} installed"),
-                "half installed",
-                false,
-            );
+            checks.check("installed", on(host.info), format!("{name} installed"), "half installed", false);
         }
     }
 }
 
 /// Workloads have their ready count. A DaemonSet cannot have it on nodes that are left out.
-fn workloads(
-    view: &View,
-    unfinished: &Unfinished,
-    ignored: &[String],
-    place: &Place,
-    checks: &mut Checks,
-) {
-    let away = view
-        .nodes
-        .iter()
-        .filter(|node| !node.ready && unfinished.nodes.contains(&node.name))
-        .count();
+fn workloads(view: &View, unfinished: &Unfinished, ignored: &[String], place: &Place, checks: &mut Checks) {
+    let away = view.nodes.iter().filter(|node| !node.ready && unfinished.nodes.contains(&node.name)).count();
     let short: Vec<&Workload> = view
         .workloads
         .iter()
@@ -169,23 +129,11 @@ fn workloads(
         .collect();
     for workload in &short {
         let expected = format!("{} ready", workload.title());
-        checks.check(
-            "workload-ready",
-            place.clone(),
-            expected,
-            workload.count(),
-            false,
-        );
+        checks.check("workload-ready", place.clone(), expected, workload.count(), false);
     }
     if short.is_empty() {
         let all = format!("{} workloads with their ready count", view.workloads.len());
-        checks.check(
-            "workload-ready",
-            place.clone(),
-            all.as_str(),
-            all.as_str(),
-            true,
-        );
+        checks.check("workload-ready", place.clone(), all.as_str(), all.as_str(), true);
     }
 }
 
@@ -202,12 +150,7 @@ fn running(hosts: &[Host<'_, Software>], unfinished: &Unfinished, checks: &mut C
                     format!("{} {}", status.unit, status.active_state),
                     units::is_active(status),
                 ),
-                None => checks.unknown(
-                    "unit-active",
-                    on(host.info),
-                    format!("{name} active"),
-                    "no answer",
-                ),
+                None => checks.unknown("unit-active", on(host.info), format!("{name} active"), "no answer"),
             };
         }
     }
@@ -239,19 +182,9 @@ fn api_version(
         let installed: BTreeSet<Version> = servers.iter().map(|(_, version)| *version).collect();
         let expected: Vec<String> = installed.iter().map(Version::to_string).collect();
         let good = installed.contains(&running);
-        checks.check(
-            "api-server-version",
-            place.clone(),
-            expected.join(" or "),
-            running.to_string(),
-            good,
-        );
+        checks.check("api-server-version", place.clone(), expected.join(" or "), running.to_string(), good);
     }
-    let oldest = servers
-        .iter()
-        .map(|(_, version)| *version)
-        .min()
-        .unwrap_or(running);
+    let oldest = servers.iter().map(|(_, version)| *version).min().unwrap_or(running);
     let roles = [
         ("kube-controller-manager", Role::Controller),
         ("kube-scheduler", Role::Controller),
@@ -269,29 +202,14 @@ fn api_version(
         })
         .collect();
     let skew = version::skew(oldest, &parts);
-    let observed = if skew.is_empty() {
-        "so it is".to_owned()
-    } else {
-        skew.join("; ")
-    };
-    let expected =
-        format!("nothing newer than kube-apiserver {oldest}, and nothing too old for it");
+    let observed = if skew.is_empty() { "so it is".to_owned() } else { skew.join("; ") };
+    let expected = format!("nothing newer than kube-apiserver {oldest}, and nothing too old for it");
     checks.check("version-skew", place, expected, observed, skew.is_empty());
 }
 
 /// Every node is ready, and the nodes of the hosts run the kubelet that is installed there.
-fn nodes(
-    hosts: &[Host<'_, Software>],
-    unfinished: &Unfinished,
-    view: &View,
-    place: &Place,
-    checks: &mut Checks,
-) {
-    for node in view
-        .nodes
-        .iter()
-        .filter(|node| !unfinished.nodes.contains(&node.name))
-    {
+fn nodes(hosts: &[Host<'_, Software>], unfinished: &Unfinished, view: &View, place: &Place, checks: &mut Checks) {
+    for node in view.nodes.iter().filter(|node| !unfinished.nodes.contains(&node.name)) {
         let observed = if node.ready { "ready" } else { "not ready" };
         let at = hosts
             .iter()
@@ -306,13 +224,7 @@ fn nodes(
         );
         if node.marked {
             let observed = "taken out by a run of runner that did not bring it back";
-            checks.check(
-                "node-in-service",
-                at,
-                format!("node {} in service", node.name),
-                observed,
-                false,
-            );
+            checks.check("node-in-service", at, format!("node {} in service", node.name), observed, false);
         }
     }
     for (host, software) in unfinished.left(hosts) {
@@ -323,13 +235,7 @@ fn nodes(
         match view.nodes.iter().find(|node| node.name == name) {
             Some(node) => {
                 let good = Version::parse(&node.kubelet) == Version::parse(installed);
-                checks.check(
-                    "kubelet-version",
-                    on(host.info),
-                    installed,
-                    node.kubelet.as_str(),
-                    good,
-                );
+                checks.check("kubelet-version", on(host.info), installed, node.kubelet.as_str(), good);
             }
             None => {
                 checks.check(
@@ -378,11 +284,7 @@ mod tests {
         Place::Cluster("main".into())
     }
 
-    fn of_nodes(
-        hosts: &[Host<'_, Software>],
-        unfinished: &Unfinished,
-        view: &View,
-    ) -> Vec<(String, Verdict)> {
+    fn of_nodes(hosts: &[Host<'_, Software>], unfinished: &Unfinished, view: &View) -> Vec<(String, Verdict)> {
         let mut checks = Checks::new();
         nodes(hosts, unfinished, view, &main(), &mut checks);
         open(checks)
@@ -391,53 +293,29 @@ mod tests {
     #[test]
     fn a_kubelet_that_was_not_restarted_is_found() {
         let one = info("n1");
-        let hosts = [Host {
-            info: &one,
-            found: Ok(software_of(&["kubelet=1.34.4-1"])),
-        }];
-        let view = View {
-            nodes: vec![node("n1", "1")],
-            ..View::default()
-        };
-        assert_eq!(
-            of_nodes(&hosts, &none(), &view),
-            [("kubelet-version".to_owned(), Verdict::Fail)]
-        );
-        assert_eq!(
-            of_nodes(&hosts, &none(), &View::default()),
-            [("node-ready".to_owned(), Verdict::Fail)]
-        );
+        let hosts = [Host { info: &one, found: Ok(software_of(&["kubelet=1.34.4-1"])) }];
+        let view = View { nodes: vec![node("n1", "1")], ..View::default() };
+        assert_eq!(of_nodes(&hosts, &none(), &view), [("kubelet-version".to_owned(), Verdict::Fail)]);
+        assert_eq!(of_nodes(&hosts, &none(), &View::default()), [("node-ready".to_owned(), Verdict::Fail)]);
     }
 
     #[test]
     fn what_runner_began_is_left_out_of_its_own_gate() {
         let (one, two) = (info("n1"), info("n2"));
-        let hosts = [&one, &two].map(|info| Host {
-            info,
-            found: Ok(software_of(&["kubelet=1.34.4-1"])),
-        });
+        let hosts = [&one, &two].map(|info| Host { info, found: Ok(software_of(&["kubelet=1.34.4-1"])) });
         let mut down = node("n1", "1");
         down.ready = false;
         down.marked = true;
         let mut good = node("n2", "1");
         good.kubelet = "v1.34.4".into();
-        let view = View {
-            nodes: vec![down, good],
-            ..View::default()
-        };
-        let names: Vec<String> = of_nodes(&hosts, &none(), &view)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let view = View { nodes: vec![down, good], ..View::default() };
+        let names: Vec<String> = of_nodes(&hosts, &none(), &view).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["node-ready", "node-in-service", "kubelet-version"]);
         let mut unfinished = none();
         unfinished.read_marks(&hosts, &view);
         assert!(of_nodes(&hosts, &unfinished, &view).is_empty());
         assert_eq!(unfinished.left(&hosts).count(), 1);
-        let mut recorded = Unfinished {
-            hosts: BTreeSet::from(["n2".to_owned()]),
-            ..none()
-        };
+        let mut recorded = Unfinished { hosts: BTreeSet::from(["n2".to_owned()]), ..none() };
         recorded.read_marks(&hosts, &View::default());
         assert!(recorded.nodes.contains("n2"));
     }
@@ -447,11 +325,7 @@ mod tests {
         let mut down = node("n1", "1");
         down.ready = false;
         let agent = Workload::with("DaemonSet", 2, 1);
-        let view = View {
-            nodes: vec![down, node("n2", "1")],
-            workloads: vec![agent],
-            ..View::default()
-        };
+        let view = View { nodes: vec![down, node("n2", "1")], workloads: vec![agent], ..View::default() };
         let of_workloads = |unfinished: &Unfinished, ignored: &[String]| {
             let mut checks = Checks::new();
             workloads(&view, unfinished, ignored, &main(), &mut checks);
@@ -459,10 +333,7 @@ mod tests {
         };
         assert_eq!(of_workloads(&none(), &[]), 1);
         assert_eq!(of_workloads(&none(), &["shop/x".to_owned()]), 0);
-        let unfinished = Unfinished {
-            nodes: BTreeSet::from(["n1".to_owned()]),
-            ..none()
-        };
+        let unfinished = Unfinished { nodes: BTreeSet::from(["n1".to_owned()]), ..none() };
         assert_eq!(of_workloads(&unfinished, &[]), 0);
     }
 
@@ -470,30 +341,15 @@ mod tests {
     fn the_api_server_is_the_newest() {
         let (master, one) = (info("m1"), info("n1"));
         let hosts = [
-            Host {
-                info: &master,
-                found: Ok(software_of(&[
-                    "kube-apiserver=1.33.13-1",
-                    "kube-scheduler=1.33.13-1",
-                ])),
-            },
-            Host {
-                info: &one,
-                found: Ok(software_of(&["kubelet=1.34.4-1"])),
-            },
+            Host { info: &master, found: Ok(software_of(&["kube-apiserver=1.33.13-1", "kube-scheduler=1.33.13-1"])) },
+            Host { info: &one, found: Ok(software_of(&["kubelet=1.34.4-1"])) },
         ];
         let judged = |hosts: &[Host<'_, Software>], answered: &str| {
             let mut checks = Checks::new();
             api_version(hosts, &none(), answered, main(), &mut checks);
-            open(checks)
-                .into_iter()
-                .map(|(name, _)| name)
-                .collect::<Vec<_>>()
+            open(checks).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
-        assert_eq!(
-            judged(&hosts, "v1.34.4"),
-            ["api-server-version", "version-skew"]
-        );
+        assert_eq!(judged(&hosts, "v1.34.4"), ["api-server-version", "version-skew"]);
         assert!(judged(&hosts[..1], "v1.33.13").is_empty());
     }
 }

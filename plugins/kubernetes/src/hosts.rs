@@ -30,28 +30,19 @@ pub(crate) struct Software {
 impl Software {
     /// Names of the packages that are installed.
     pub(crate) fn installed(&self) -> BTreeSet<&str> {
-        self.packages
-            .iter()
-            .filter(|(_, status)| status.version.is_some())
-            .map(|(name, _)| name.as_str())
-            .collect()
+        self.packages.iter().filter(|(_, status)| status.version.is_some()).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Installed version of a package.
     pub(crate) fn version(&self, package: &str) -> Option<&str> {
-        self.packages
-            .get(package)
-            .and_then(|status| status.version.as_deref())
+        self.packages.get(package).and_then(|status| status.version.as_deref())
     }
 
     /// Whether a package's unit is meant to run: one that an administrator disabled and stopped is not.
     pub(crate) fn runs(&self, package: &str) -> bool {
         let status = unit(package).and_then(|unit| self.units.get(&unit));
         let stopped = status.is_some_and(|status| {
-            let off = matches!(
-                status.file_state.as_str(),
-                "disabled" | "masked" | "masked-runtime"
-            );
+            let off = matches!(status.file_state.as_str(), "disabled" | "masked" | "masked-runtime");
             off && status.active_state == "inactive"
         });
         self.version(package).is_some() && RUNNING.contains(&package) && !stopped
@@ -59,16 +50,8 @@ impl Software {
 
     /// Where the host's configuration may be.
     pub(crate) fn whose<'a>(&'a self, host: &'a str) -> Whose<'a> {
-        let drop_ins = self
-            .units
-            .values()
-            .flat_map(|unit| unit.drop_ins.iter().map(String::as_str))
-            .collect();
-        Whose {
-            host,
-            installed: self.installed(),
-            drop_ins,
-        }
+        let drop_ins = self.units.values().flat_map(|unit| unit.drop_ins.iter().map(String::as_str)).collect();
+        Whose { host, installed: self.installed(), drop_ins }
     }
 }
 
@@ -97,12 +80,7 @@ pub(crate) fn software(hosts: &[HostInfo]) -> Vec<Host<'_, Software>> {
         let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
         let refs: Vec<PackageRef> = names
             .iter()
-            .flat_map(|host| {
-                PACKAGES.map(|name| PackageRef {
-                    host: host.clone(),
-                    name: name.to_owned(),
-                })
-            })
+            .flat_map(|host| PACKAGES.map(|name| PackageRef { host: host.clone(), name: name.to_owned() }))
             .collect();
         let packages = each(packages::status(&refs), PACKAGES.len());
         let all = parts::units();
@@ -131,30 +109,19 @@ fn of_host(host: &HostInfo, mut failure: Failure) -> Failure {
 impl Software {
     fn of(packages: Vec<PackageStatus>, units: Vec<UnitStatus>) -> Self {
         Self {
-            packages: packages
-                .into_iter()
-                .map(|status| (status.name.clone(), status))
-                .collect(),
-            units: units
-                .into_iter()
-                .map(|status| (status.unit.clone(), status))
-                .collect(),
+            packages: packages.into_iter().map(|status| (status.name.clone(), status)).collect(),
+            units: units.into_iter().map(|status| (status.unit.clone(), status)).collect(),
         }
     }
 }
 
 /// Packages, units, configuration and everything that requirements are held against.
-pub(crate) fn everything<'a>(
-    hosts: &'a [HostInfo],
-    layout: Layout<'_>,
-) -> Vec<Host<'a, (Software, Details)>> {
+pub(crate) fn everything<'a>(hosts: &'a [HostInfo], layout: Layout<'_>) -> Vec<Host<'a, (Software, Details)>> {
     let software = software(hosts);
     let mut all = Vec::with_capacity(hosts.len());
     for hosts in software.chunks(TOGETHER) {
-        let known: Vec<(&str, &Software)> = hosts
-            .iter()
-            .filter_map(|host| Some((host.info.name.as_str(), host.found.as_ref().ok()?)))
-            .collect();
+        let known: Vec<(&str, &Software)> =
+            hosts.iter().filter_map(|host| Some((host.info.name.as_str(), host.found.as_ref().ok()?))).collect();
         let mut details = details(&known, layout).into_iter();
         for host in hosts {
             let found = match &host.found {
@@ -164,10 +131,7 @@ pub(crate) fn everything<'a>(
                 }),
                 Err(failure) => Some(Err(failure.clone())),
             };
-            all.extend(found.map(|found| Host {
-                info: host.info,
-                found,
-            }));
+            all.extend(found.map(|found| Host { info: host.info, found }));
         }
     }
     all
@@ -179,15 +143,9 @@ fn details(hosts: &[(&str, &Software)], layout: Layout<'_>) -> Vec<Result<Detail
     let record = record::path(layout.directory);
     let texts = [RESOLV_CONF, layout.kubelet, record.as_str()];
     let texts_of = each(read_optional(&product(&names, &texts)), texts.len());
-    let room = space(&product(&names, &ROOM))
-        .into_iter()
-        .map(Presence::present)
-        .collect();
+    let room = space(&product(&names, &ROOM)).into_iter().map(Presence::present).collect();
     let room = each(room, ROOM.len());
-    let whose: Vec<Whose<'_>> = hosts
-        .iter()
-        .map(|(host, software)| software.whose(host))
-        .collect();
+    let whose: Vec<Whose<'_>> = hosts.iter().map(|(host, software)| software.whose(host)).collect();
     let configuration = configuration::look(&whose, layout);
     facts
         .into_iter()
@@ -199,11 +157,7 @@ fn details(hosts: &[(&str, &Software)], layout: Layout<'_>) -> Vec<Result<Detail
             let mut text = || texts.next().flatten();
             Ok(Details {
                 facts: facts?,
-                room: ROOM
-                    .iter()
-                    .zip(room?)
-                    .filter_map(|(path, room)| Some(((*path).to_owned(), room?)))
-                    .collect(),
+                room: ROOM.iter().zip(room?).filter_map(|(path, room)| Some(((*path).to_owned(), room?))).collect(),
                 resolv_conf: text(),
                 kubelet: text(),
                 record: text().and_then(|text| Record::read(&text)),
@@ -214,34 +168,20 @@ fn details(hosts: &[(&str, &Software)], layout: Layout<'_>) -> Vec<Result<Detail
 }
 
 /// Records of hosts that answered and have one.
-pub(crate) fn records(
-    hosts: &[Host<'_, Software>],
-    layout: Layout<'_>,
-) -> Result<Vec<(String, Record)>, Failure> {
-    let names: Vec<String> = hosts
-        .iter()
-        .filter(|host| host.found.is_ok())
-        .map(|host| host.info.name.clone())
-        .collect();
+pub(crate) fn records(hosts: &[Host<'_, Software>], layout: Layout<'_>) -> Result<Vec<(String, Record)>, Failure> {
+    let names: Vec<String> =
+        hosts.iter().filter(|host| host.found.is_ok()).map(|host| host.info.name.clone()).collect();
     let path = record::path(layout.directory);
     let mut records = Vec::new();
     for names in names.chunks(TOGETHER) {
         let texts = read_optional(&product(names, &[&path])).all()?;
-        records.extend(
-            names
-                .iter()
-                .zip(texts)
-                .filter_map(|(host, text)| Some((host.clone(), Record::read(&text?)?))),
-        );
+        records.extend(names.iter().zip(texts).filter_map(|(host, text)| Some((host.clone(), Record::read(&text?)?))));
     }
     Ok(records)
 }
 
 fn product(hosts: &[String], paths: &[&str]) -> Vec<FileRef> {
-    hosts
-        .iter()
-        .flat_map(|host| paths.iter().map(|path| at(host, path)))
-        .collect()
+    hosts.iter().flat_map(|host| paths.iter().map(|path| at(host, path))).collect()
 }
 
 /// Small text files; none where there is none.
@@ -258,11 +198,7 @@ fn read_optional(files: &[FileRef]) -> Vec<Result<Option<String>, Failure>> {
         .collect();
     read(&orders)
         .into_iter()
-        .map(|answer| {
-            Ok(answer
-                .present()?
-                .map(|file| String::from_utf8_lossy(&file.data).into_owned()))
-        })
+        .map(|answer| Ok(answer.present()?.map(|file| String::from_utf8_lossy(&file.data).into_owned())))
         .collect()
 }
 
@@ -296,19 +232,12 @@ pub(crate) mod tests {
                     version: (!version.is_empty()).then(|| version.to_owned()),
                     broken: false,
                     held: false,
-                    available: offered
-                        .split(',')
-                        .filter(|v| !v.is_empty())
-                        .map(str::to_owned)
-                        .collect(),
+                    available: offered.split(',').filter(|v| !v.is_empty()).map(str::to_owned).collect(),
                 };
                 (name.to_owned(), status)
             })
             .collect();
-        Software {
-            packages,
-            units: BTreeMap::new(),
-        }
+        Software { packages, units: BTreeMap::new() }
     }
 
     #[test]
@@ -334,9 +263,7 @@ pub(crate) mod tests {
             ("inactive", "disabled", false),
             ("inactive", "masked", false),
         ] {
-            software
-                .units
-                .insert("kube-proxy.service".into(), status(active, file));
+            software.units.insert("kube-proxy.service".into(), status(active, file));
             assert_eq!(software.runs("kube-proxy"), runs, "{active} {file}");
         }
         assert!(!software.runs("kubectl") && !software.runs("kubelet"));

@@ -50,10 +50,7 @@ impl sdk::Operations for Kubernetes {
         backout::run(&invocation)
     }
 
-    fn verify(
-        invocation: sdk::Invocation,
-        depth: sdk::Depth,
-    ) -> Result<sdk::Verification, sdk::Problem> {
+    fn verify(invocation: sdk::Invocation, depth: sdk::Depth) -> Result<sdk::Verification, sdk::Problem> {
         verify::run(&invocation, depth)
     }
 }
@@ -63,10 +60,7 @@ impl sdk::Maintenance for Kubernetes {
         maintenance::enter(&invocation)
     }
 
-    fn leave(
-        invocation: sdk::Invocation,
-        entered: Option<String>,
-    ) -> Result<sdk::Report, sdk::Problem> {
+    fn leave(invocation: sdk::Invocation, entered: Option<String>) -> Result<sdk::Report, sdk::Problem> {
         maintenance::leave(&invocation, entered.as_deref())
     }
 }

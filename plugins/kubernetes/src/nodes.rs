@@ -47,10 +47,7 @@ impl Node {
             ready: sdk::rollout::is_ready(body),
             unschedulable: body.is_true("/spec/unschedulable"),
             marked: cordon::Mark::on(body).is_some(),
-            kubelet: body
-                .text("/status/nodeInfo/kubeletVersion")
-                .unwrap_or_default()
-                .to_owned(),
+            kubelet: body.text("/status/nodeInfo/kubeletVersion").unwrap_or_default().to_owned(),
             labels: text_map(body, "/metadata/labels"),
             taints: body.items("/spec/taints").to_vec(),
             allocatable: Resources::of(body.pointer("/status/allocatable")),
@@ -69,20 +66,10 @@ impl Node {
     /// Whether a Pod's own rules let it run here, room and cordon aside.
     fn admits(&self, pod: &Pod, volumes: &Volumes) -> bool {
         let labels = &self.labels;
-        pod.node_selector
-            .iter()
-            .all(|(name, value)| labels.get(name) == Some(value))
-            && pod
-                .affinity
-                .as_ref()
-                .is_none_or(|required| node_terms_admit(required, &self.name, labels))
-            && self
-                .taints
-                .iter()
-                .all(|taint| is_tolerated(taint, &pod.tolerations))
-            && volumes
-                .of(pod)
-                .all(|required| node_terms_admit(required, &self.name, labels))
+        pod.node_selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+            && pod.affinity.as_ref().is_none_or(|required| node_terms_admit(required, &self.name, labels))
+            && self.taints.iter().all(|taint| is_tolerated(taint, &pod.tolerations))
+            && volumes.of(pod).all(|required| node_terms_admit(required, &self.name, labels))
     }
 }
 
@@ -104,22 +91,17 @@ pub(crate) fn internal_ip(body: &Value) -> Option<&str> {
 fn is_tolerated(taint: &Value, tolerations: &[Value]) -> bool {
     let effect = taint.text("/effect").unwrap_or_default();
     // A cordon shows as a taint too; whether a node is cordoned is asked apart.
-    if effect == "PreferNoSchedule"
-        || taint.text("/key") == Some("node.kubernetes.io/unschedulable")
-    {
+    if effect == "PreferNoSchedule" || taint.text("/key") == Some("node.kubernetes.io/unschedulable") {
         return true;
     }
     tolerations.iter().any(|toleration| {
         let key = toleration.text("/key").unwrap_or_default();
-        let for_effect = toleration
-            .text("/effect")
-            .is_none_or(|wanted| wanted.is_empty() || wanted == effect);
+        let for_effect = toleration.text("/effect").is_none_or(|wanted| wanted.is_empty() || wanted == effect);
         let for_key = match toleration.text("/operator") {
             Some("Exists") => key.is_empty() || taint.text("/key") == Some(key),
             _ => {
                 taint.text("/key") == Some(key)
-                    && taint.text("/value").unwrap_or_default()
-                        == toleration.text("/value").unwrap_or_default()
+                    && taint.text("/value").unwrap_or_default() == toleration.text("/value").unwrap_or_default()
             }
         };
         for_effect && for_key
@@ -135,36 +117,22 @@ impl Volumes {
     pub(crate) fn of_objects(claims: &[Object], volumes: &[Object]) -> Self {
         let tied: BTreeMap<&str, &Value> = volumes
             .iter()
-            .filter_map(|volume| {
-                Some((
-                    volume.id.name.as_str(),
-                    volume.body.pointer("/spec/nodeAffinity/required")?,
-                ))
-            })
+            .filter_map(|volume| Some((volume.id.name.as_str(), volume.body.pointer("/spec/nodeAffinity/required")?)))
             .collect();
         let by_claim = claims.iter().filter_map(|claim| {
             let required = *tied.get(claim.body.text("/spec/volumeName")?)?;
-            Some((
-                (claim.id.namespace.clone()?, claim.id.name.clone()),
-                required.clone(),
-            ))
+            Some(((claim.id.namespace.clone()?, claim.id.name.clone()), required.clone()))
         });
         Self(by_claim.collect())
     }
 
     fn of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = &'a Value> {
-        pod.claims
-            .iter()
-            .filter_map(|claim| self.0.get(&(pod.namespace.clone(), claim.clone())))
+        pod.claims.iter().filter_map(|claim| self.0.get(&(pod.namespace.clone(), claim.clone())))
     }
 }
 
 /// Pods that can only run on one of the nodes, with its name.
-pub(crate) fn pinned<'a>(
-    nodes: &'a [Node],
-    evicted: &[&'a Pod],
-    volumes: &Volumes,
-) -> Vec<(&'a Pod, &'a str)> {
+pub(crate) fn pinned<'a>(nodes: &'a [Node], evicted: &[&'a Pod], volumes: &Volumes) -> Vec<(&'a Pod, &'a str)> {
     if nodes.len() < 2 {
         return Vec::new();
     }
@@ -189,49 +157,28 @@ impl<'a> Room<'a> {
     pub(crate) fn of(nodes: &'a [Node], pods: &[Pod]) -> Self {
         let mut taken: BTreeMap<&str, (Resources, u64)> = BTreeMap::new();
         for pod in pods.iter().filter(|pod| !pod.finished) {
-            let (resources, count) = taken
-                .entry(pod.node.as_deref().unwrap_or_default())
-                .or_default();
+            let (resources, count) = taken.entry(pod.node.as_deref().unwrap_or_default()).or_default();
             *resources += pod.requests;
             *count += 1;
         }
         let left = nodes.iter().filter(|node| node.takes_pods()).map(|node| {
             let (resources, count) = taken.get(node.name.as_str()).copied().unwrap_or_default();
-            (
-                node,
-                node.allocatable.without(resources),
-                node.pods.saturating_sub(count),
-            )
+            (node, node.allocatable.without(resources), node.pods.saturating_sub(count))
         });
         Self(left.collect())
     }
 
     /// Pods that would find no place, were only their node drained. The largest are placed first, each on the first
     /// node that has room for it.
-    pub(crate) fn homeless<'p>(
-        &self,
-        drained: &str,
-        mut leaving: Vec<&'p Pod>,
-        volumes: &Volumes,
-    ) -> Vec<&'p Pod> {
-        let mut others: Vec<_> = self
-            .0
-            .iter()
-            .filter(|(node, ..)| node.name != drained)
-            .copied()
-            .collect();
-        leaving.sort_by(|one, other| {
-            other
-                .requests
-                .cmp(&one.requests)
-                .then_with(|| one.title().cmp(&other.title()))
-        });
+    pub(crate) fn homeless<'p>(&self, drained: &str, mut leaving: Vec<&'p Pod>, volumes: &Volumes) -> Vec<&'p Pod> {
+        let mut others: Vec<_> = self.0.iter().filter(|(node, ..)| node.name != drained).copied().collect();
+        leaving.sort_by(|one, other| other.requests.cmp(&one.requests).then_with(|| one.title().cmp(&other.title())));
         leaving
             .into_iter()
             .filter(|pod| {
-                let home = others.iter_mut().find(|(node, room, slots)| {
-                    *slots > 0 && room.covers(pod.requests) && node.admits(pod, volumes)
-                });
+                let home = others
+                    .iter_mut()
+                    .find(|(node, room, slots)| *slots > 0 && room.covers(pod.requests) && node.admits(pod, volumes));
                 match home {
                     Some((_, room, slots)) => {
                         *room = room.without(pod.requests);
@@ -277,20 +224,12 @@ pub(crate) mod tests {
 
     pub(crate) fn running(name: &str, on: &str, cpu: &str, mut spec: Value) -> Pod {
         spec.put("/nodeName", json!(on));
-        spec.put(
-            "/containers",
-            json!([{"resources": {"requests": {"cpu": cpu}}}]),
-        );
-        pod(
-            json!({"metadata": {"name": name, "ownerReferences": owned("ReplicaSet")}, "spec": spec}),
-        )
+        spec.put("/containers", json!([{"resources": {"requests": {"cpu": cpu}}}]));
+        pod(json!({"metadata": {"name": name, "ownerReferences": owned("ReplicaSet")}, "spec": spec}))
     }
 
     fn homeless_of(drained: &str, nodes: &[Node], pods: &[Pod]) -> Vec<String> {
-        let leaving: Vec<&Pod> = pods
-            .iter()
-            .filter(|pod| pod.node.as_deref() == Some(drained))
-            .collect();
+        let leaving: Vec<&Pod> = pods.iter().filter(|pod| pod.node.as_deref() == Some(drained)).collect();
         let homeless = Room::of(nodes, pods).homeless(drained, leaving, &Volumes::default());
         homeless.iter().map(|pod| pod.name.clone()).collect()
     }
@@ -298,60 +237,32 @@ pub(crate) mod tests {
     #[test]
     fn pods_tied_to_one_node_are_found() {
         let nodes = [node("n1", "2"), node("n2", "2")];
-        let tied = running(
-            "tied",
-            "n1",
-            "1",
-            json!({"nodeSelector": {"kubernetes.io/hostname": "n1"}}),
-        );
+        let tied = running("tied", "n1", "1", json!({"nodeSelector": {"kubernetes.io/hostname": "n1"}}));
         let free = running("free", "n1", "1", json!({}));
         let lost = running("lost", "n1", "1", json!({"nodeSelector": {"none": "x"}}));
         let pods = [&tied, &free, &lost];
         let found = pinned(&nodes, &pods, &Volumes::default());
-        assert_eq!(
-            found
-                .iter()
-                .map(|(pod, node)| (pod.name.as_str(), *node))
-                .collect::<Vec<_>>(),
-            [("tied", "n1")]
-        );
+        assert_eq!(found.iter().map(|(pod, node)| (pod.name.as_str(), *node)).collect::<Vec<_>>(), [("tied", "n1")]);
         assert!(pinned(&nodes[..1], &pods, &Volumes::default()).is_empty());
     }
 
     #[test]
     fn a_local_volume_ties_a_pod() {
         let claims = [
-            object(
-                "data",
-                Some("shop"),
-                json!({"spec": {"volumeName": "pv-1"}}),
-            ),
+            object("data", Some("shop"), json!({"spec": {"volumeName": "pv-1"}})),
             object("x", Some("shop"), json!({"spec": {"volumeName": "nfs"}})),
         ];
         let required = json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2"]}]}]});
         let volumes = [
-            object(
-                "pv-1",
-                None,
-                json!({"spec": {"nodeAffinity": {"required": required}}}),
-            ),
+            object("pv-1", None, json!({"spec": {"nodeAffinity": {"required": required}}})),
             object("nfs", None, json!({"spec": {}})),
         ];
         let volumes = Volumes::of_objects(&claims, &volumes);
         let nodes = [node("n1", "2"), node("n2", "2")];
         let mount = |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
-        let (local, remote) = (
-            running("db-0", "n2", "1", mount("data")),
-            running("db-1", "n2", "1", mount("x")),
-        );
+        let (local, remote) = (running("db-0", "n2", "1", mount("data")), running("db-1", "n2", "1", mount("x")));
         let found = pinned(&nodes, &[&local, &remote], &volumes);
-        assert_eq!(
-            found
-                .iter()
-                .map(|(pod, node)| (pod.name.as_str(), *node))
-                .collect::<Vec<_>>(),
-            [("db-0", "n2")]
-        );
+        assert_eq!(found.iter().map(|(pod, node)| (pod.name.as_str(), *node)).collect::<Vec<_>>(), [("db-0", "n2")]);
     }
 
     #[test]
@@ -359,21 +270,14 @@ pub(crate) mod tests {
         let mut tainted = node("n2", "2");
         tainted.taints = vec![json!({"key": "dedicated", "value": "db", "effect": "NoSchedule"})];
         let admits = |tolerations: Value| {
-            tainted.admits(
-                &running("p", "n1", "1", json!({"tolerations": tolerations})),
-                &Volumes::default(),
-            )
+            tainted.admits(&running("p", "n1", "1", json!({"tolerations": tolerations})), &Volumes::default())
         };
         assert!(!admits(json!([])));
-        assert!(admits(
-            json!([{"key": "dedicated", "value": "db", "effect": "NoSchedule"}])
-        ));
+        assert!(admits(json!([{"key": "dedicated", "value": "db", "effect": "NoSchedule"}])));
         assert!(admits(json!([{"operator": "Exists"}])));
         assert!(admits(json!([{"key": "dedicated", "operator": "Exists"}])));
         assert!(!admits(json!([{"key": "dedicated", "value": "web"}])));
-        assert!(!admits(
-            json!([{"key": "dedicated", "value": "db", "effect": "NoExecute"}])
-        ));
+        assert!(!admits(json!([{"key": "dedicated", "value": "db", "effect": "NoExecute"}])));
     }
 
     #[test]
@@ -395,16 +299,10 @@ pub(crate) mod tests {
         let mut cordoned = node("n2", "2");
         cordoned.unschedulable = true;
         let pods = [running("p", "n1", "100m", json!({}))];
-        assert_eq!(
-            homeless_of("n1", &[node("n1", "2"), cordoned], &pods),
-            ["p"]
-        );
+        assert_eq!(homeless_of("n1", &[node("n1", "2"), cordoned], &pods), ["p"]);
         let mut full = node("n2", "2");
         full.pods = 1;
-        let pods = [
-            running("p", "n1", "100m", json!({})),
-            running("q", "n2", "100m", json!({})),
-        ];
+        let pods = [running("p", "n1", "100m", json!({})), running("q", "n2", "100m", json!({}))];
         assert_eq!(homeless_of("n1", &[node("n1", "2"), full], &pods), ["p"]);
     }
 

@@ -253,14 +253,9 @@ mod tests {
     fn unknown_parameters_and_parts_are_refused() {
         assert!(serde_json::from_value::<Maintenance>(json!({"force": true})).is_err());
         assert!(serde_json::from_value::<Backout>(json!({"part": "etcd"})).is_err());
+        assert!(serde_json::from_value::<Backout>(json!({"part": "node", "versions": {}})).is_err());
         assert!(
-            serde_json::from_value::<Backout>(json!({"part": "node", "versions": {}})).is_err()
-        );
-        assert!(
-            serde_json::from_value::<Backout>(
-                json!({"part": "kube-apiserver", "unserved-objects": "restore"})
-            )
-            .is_ok()
+            serde_json::from_value::<Backout>(json!({"part": "kube-apiserver", "unserved-objects": "restore"})).is_ok()
         );
     }
 }

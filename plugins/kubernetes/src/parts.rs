@@ -7,9 +7,7 @@ use sdk::packages::Versions;
 use serde::{Deserialize, Serialize};
 
 /// What an update or backout works on. The order in which parts are updated; a backout goes the other way.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Part {
     /// The API server.
@@ -21,32 +19,19 @@ pub(crate) enum Part {
 }
 
 /// Every package that belongs to Kubernetes.
-pub(crate) const PACKAGES: [&str; 6] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "kubectl",
-];
+pub(crate) const PACKAGES: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 
 /// Packages that run as a unit.
-pub(crate) const RUNNING: [&str; 5] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-];
+pub(crate) const RUNNING: [&str; 5] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
 
 /// The name under which CoreDNS's version is found and expected.
 pub(crate) const COREDNS: &str = "coredns";
 
 /// The unit of a package; kubectl has none.
 pub(crate) fn unit(package: &str) -> Option<String> {
-    RUNNING
-        .contains(&package)
-        .then(|| format!("{package}.service"))
+    RUNNING.contains(&package).then(|| format!("{package}.service"))
 }
 
 /// Every unit.
@@ -80,12 +65,7 @@ impl Part {
         installed: &BTreeSet<&str>,
         versions: &Versions,
     ) -> Result<Versions, String> {
-        let core: Vec<&str> = self
-            .core()
-            .iter()
-            .copied()
-            .filter(|name| installed.contains(name))
-            .collect();
+        let core: Vec<&str> = self.core().iter().copied().filter(|name| installed.contains(name)).collect();
         if core.is_empty() {
             return Err(format!(
                 "host {host} has no package {}, so there is nothing to do there",
@@ -94,16 +74,11 @@ impl Part {
         }
         let mut wanted = Versions::new();
         for name in core {
-            let version = versions
-                .get(name)
-                .ok_or_else(|| format!("no version is given for {name}, which host {host} has"))?;
+            let version =
+                versions.get(name).ok_or_else(|| format!("no version is given for {name}, which host {host} has"))?;
             wanted.insert(name.to_owned(), version.clone());
         }
-        for name in self
-            .companions()
-            .iter()
-            .filter(|name| installed.contains(*name))
-        {
+        for name in self.companions().iter().filter(|name| installed.contains(*name)) {
             if let Some(version) = versions.get(*name) {
                 wanted.insert((*name).to_owned(), version.clone());
             }
@@ -136,12 +111,7 @@ pub(crate) fn unknown(versions: &Versions) -> Vec<String> {
     versions
         .keys()
         .filter(|name| !PACKAGES.contains(&name.as_str()) && name.as_str() != COREDNS)
-        .map(|name| {
-            format!(
-                "{name} is no part of Kubernetes; its parts are {}, {COREDNS}",
-                PACKAGES.join(", ")
-            )
-        })
+        .map(|name| format!("{name} is no part of Kubernetes; its parts are {}, {COREDNS}", PACKAGES.join(", ")))
         .collect()
 }
 
@@ -150,10 +120,7 @@ mod tests {
     use super::*;
 
     fn versions(names: &[&str]) -> Versions {
-        names
-            .iter()
-            .map(|name| ((*name).to_owned(), "1.34.4-1".to_owned()))
-            .collect()
+        names.iter().map(|name| ((*name).to_owned(), "1.34.4-1".to_owned())).collect()
     }
 
     fn installed<'a>(names: &[&'a str]) -> BTreeSet<&'a str> {
@@ -189,34 +156,14 @@ mod tests {
         let node = installed(&["kubelet"]);
         for (path, host, part) in [
             ("/etc/default/kube-apiserver", &master, Part::KubeApiserver),
-            (
-                "/etc/kubernetes/controller-manager.conf",
-                &master,
-                Part::Controllers,
-            ),
-            (
-                "/etc/kubernetes/scheduler.kubeconfig",
-                &master,
-                Part::Controllers,
-            ),
-            (
-                "/etc/kubernetes/pki/apiserver-kubelet-client.crt",
-                &master,
-                Part::KubeApiserver,
-            ),
-            (
-                "/etc/kubernetes/pki/front-proxy-ca.crt",
-                &master,
-                Part::KubeApiserver,
-            ),
+            ("/etc/kubernetes/controller-manager.conf", &master, Part::Controllers),
+            ("/etc/kubernetes/scheduler.kubeconfig", &master, Part::Controllers),
+            ("/etc/kubernetes/pki/apiserver-kubelet-client.crt", &master, Part::KubeApiserver),
+            ("/etc/kubernetes/pki/front-proxy-ca.crt", &master, Part::KubeApiserver),
             ("/etc/kubernetes/pki/ca.crt", &master, Part::KubeApiserver),
             ("/etc/kubernetes/pki/ca.crt", &node, Part::Node),
             ("/var/lib/kubelet/config.yaml", &node, Part::Node),
-            (
-                "/etc/systemd/system/kube-proxy.service.d/10-x.conf",
-                &master,
-                Part::Node,
-            ),
+            ("/etc/systemd/system/kube-proxy.service.d/10-x.conf", &master, Part::Node),
         ] {
             assert_eq!(Part::owner(path, host), part, "{path}");
         }
@@ -230,10 +177,7 @@ mod tests {
 
     #[test]
     fn foreign_names_are_said() {
-        assert_eq!(
-            unknown(&versions(&["kubelet", "coredns"])),
-            Vec::<String>::new()
-        );
+        assert_eq!(unknown(&versions(&["kubelet", "coredns"])), Vec::<String>::new());
         assert_eq!(unknown(&versions(&["kubelet", "kubeadm"])).len(), 1);
     }
 }

@@ -8,13 +8,7 @@ use crate::quantity::Resources;
 use crate::selectors::{Labels, text_map};
 
 /// Kinds whose Pods come back by themselves.
-pub(crate) const MANAGERS: [&str; 5] = [
-    "ReplicationController",
-    "ReplicaSet",
-    "Job",
-    "DaemonSet",
-    "StatefulSet",
-];
+pub(crate) const MANAGERS: [&str; 5] = ["ReplicationController", "ReplicaSet", "Job", "DaemonSet", "StatefulSet"];
 
 /// Fields of a Pod that are looked at.
 pub(crate) const FIELDS: [&str; 13] = [
@@ -80,24 +74,17 @@ impl Pod {
         Self {
             namespace: object.id.namespace.clone().unwrap_or_default(),
             uid: object.id.uid.clone(),
-            node: body
-                .text("/spec/nodeName")
-                .filter(|node| !node.is_empty())
-                .map(Into::into),
+            node: body.text("/spec/nodeName").filter(|node| !node.is_empty()).map(Into::into),
             labels: text_map(body, "/metadata/labels"),
-            owner: body
-                .items("/metadata/ownerReferences")
-                .iter()
-                .find(|owner| owner.is_true("/controller"))
-                .map(|owner| {
+            owner: body.items("/metadata/ownerReferences").iter().find(|owner| owner.is_true("/controller")).map(
+                |owner| {
                     (
                         owner.text("/kind").unwrap_or_default().to_owned(),
                         owner.text("/name").unwrap_or_default().to_owned(),
                     )
-                }),
-            mirror: body
-                .text("/metadata/annotations/kubernetes.io~1config.mirror")
-                .is_some(),
+                },
+            ),
+            mirror: body.text("/metadata/annotations/kubernetes.io~1config.mirror").is_some(),
             finished: matches!(body.text("/status/phase"), Some("Succeeded" | "Failed")),
             requests: body.get("spec").map(Resources::of_pod).unwrap_or_default(),
             empty_dirs: volumes
@@ -107,21 +94,15 @@ impl Pod {
                 .collect(),
             claims: volumes
                 .iter()
-                .filter_map(
-                    |volume| match volume.text("/persistentVolumeClaim/claimName") {
-                        Some(claim) => Some(claim.to_owned()),
-                        // A generic ephemeral volume has a claim named after the Pod and itself.
-                        None => volume
-                            .get("ephemeral")
-                            .and_then(|_| Some(format!("{name}-{}", volume.text("/name")?))),
-                    },
-                )
+                .filter_map(|volume| match volume.text("/persistentVolumeClaim/claimName") {
+                    Some(claim) => Some(claim.to_owned()),
+                    // A generic ephemeral volume has a claim named after the Pod and itself.
+                    None => volume.get("ephemeral").and_then(|_| Some(format!("{name}-{}", volume.text("/name")?))),
+                })
                 .collect(),
             node_selector: text_map(body, "/spec/nodeSelector"),
             affinity: body
-                .pointer(
-                    "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
-                )
+                .pointer("/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution")
                 .cloned(),
             tolerations: body.items("/spec/tolerations").to_vec(),
             name,
@@ -152,10 +133,7 @@ impl Pod {
 
 /// The refusal of Pods that nothing would bring back, in the words that operators know.
 pub(crate) fn unmanaged_message<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Option<String> {
-    let mut names: Vec<String> = pods
-        .into_iter()
-        .map(|pod| format!("'{} in {}'", pod.name, pod.namespace))
-        .collect();
+    let mut names: Vec<String> = pods.into_iter().map(|pod| format!("'{} in {}'", pod.name, pod.namespace)).collect();
     if names.is_empty() {
         return None;
     }
@@ -172,11 +150,7 @@ pub(crate) mod tests {
     /// A Pod from its manifest.
     pub(crate) fn pod(body: Value) -> Pod {
         let id = Identity {
-            namespace: Some(
-                body.text("/metadata/namespace")
-                    .unwrap_or("shop")
-                    .to_owned(),
-            ),
+            namespace: Some(body.text("/metadata/namespace").unwrap_or("shop").to_owned()),
             name: body.text("/metadata/name").unwrap_or("web-1").to_owned(),
             uid: "u".into(),
             resource_version: "1".into(),
@@ -199,33 +173,16 @@ pub(crate) mod tests {
             pod(json!({"metadata": metadata, "status": {"phase": phase}})).fate(&managers())
         };
         for kind in ["ReplicationController", "ReplicaSet", "Job", "StatefulSet"] {
-            assert_eq!(
-                with(json!({"ownerReferences": owned(kind)}), "Running"),
-                Fate::Evicted,
-                "{kind}"
-            );
+            assert_eq!(with(json!({"ownerReferences": owned(kind)}), "Running"), Fate::Evicted, "{kind}");
         }
-        assert_eq!(
-            with(json!({"ownerReferences": owned("DaemonSet")}), "Running"),
-            Fate::DaemonSet
-        );
-        assert_eq!(
-            with(json!({"ownerReferences": owned("CloneSet")}), "Running"),
-            Fate::Unmanaged
-        );
+        assert_eq!(with(json!({"ownerReferences": owned("DaemonSet")}), "Running"), Fate::DaemonSet);
+        assert_eq!(with(json!({"ownerReferences": owned("CloneSet")}), "Running"), Fate::Unmanaged);
         assert_eq!(with(json!({}), "Running"), Fate::Unmanaged);
         assert_eq!(with(json!({}), "Pending"), Fate::Unmanaged);
         assert_eq!(with(json!({}), "Succeeded"), Fate::Finished);
         assert_eq!(with(json!({}), "Failed"), Fate::Finished);
-        assert_eq!(
-            with(
-                json!({"annotations": {"kubernetes.io/config.mirror": "x"}}),
-                "Running"
-            ),
-            Fate::Mirror
-        );
-        let owner_without_control =
-            json!({"ownerReferences": [{"kind": "ReplicaSet", "name": "x"}]});
+        assert_eq!(with(json!({"annotations": {"kubernetes.io/config.mirror": "x"}}), "Running"), Fate::Mirror);
+        let owner_without_control = json!({"ownerReferences": [{"kind": "ReplicaSet", "name": "x"}]});
         assert_eq!(with(owner_without_control, "Running"), Fate::Unmanaged);
     }
 
@@ -252,11 +209,9 @@ pub(crate) mod tests {
 
     #[test]
     fn volumes_are_told_apart() {
-        let pod = pod(
-            json!({"metadata": {"name": "db-0"}, "spec": {"nodeName": "", "volumes": [
+        let pod = pod(json!({"metadata": {"name": "db-0"}, "spec": {"nodeName": "", "volumes": [
             {"name": "cache", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": "db"}},
-            {"name": "scratch", "ephemeral": {}}, {"name": "c", "configMap": {"name": "c"}}]}}),
-        );
+            {"name": "scratch", "ephemeral": {}}, {"name": "c", "configMap": {"name": "c"}}]}}));
         assert_eq!(pod.empty_dirs, ["cache"]);
         assert_eq!(pod.claims, ["db", "db-0-scratch"]);
         assert_eq!(pod.node, None);

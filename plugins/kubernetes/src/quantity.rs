@@ -15,26 +15,15 @@ pub(crate) struct Resources {
 impl Resources {
     /// `cpu` and `memory` of a ResourceList; what is missing counts as nothing.
     pub(crate) fn of(list: Option<&Value>) -> Self {
-        let amount = |name: &str| {
-            list.and_then(|list| list.get(name))
-                .and_then(parse)
-                .unwrap_or(0)
-        };
-        Self {
-            cpu: amount("cpu"),
-            memory: amount("memory") / 1000,
-        }
+        let amount = |name: &str| list.and_then(|list| list.get(name)).and_then(parse).unwrap_or(0);
+        Self { cpu: amount("cpu"), memory: amount("memory") / 1000 }
     }
 
     /// What a Pod's containers ask for together, as the scheduler counts it: init containers run one after the other
     /// and before the rest, unless they stay as side cars.
     pub(crate) fn of_pod(spec: &Value) -> Self {
         let requests = |container: &Value| Self::of(container.pointer("/resources/requests"));
-        let mut running: Self = spec
-            .items("/containers")
-            .iter()
-            .map(requests)
-            .fold(Self::default(), Add::add);
+        let mut running: Self = spec.items("/containers").iter().map(requests).fold(Self::default(), Add::add);
         let mut sidecars = Self::default();
         let mut peak = Self::default();
         for container in spec.items("/initContainers") {
@@ -56,17 +45,11 @@ impl Resources {
 
     /// What is left.
     pub(crate) fn without(self, taken: Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_sub(taken.cpu),
-            memory: self.memory.saturating_sub(taken.memory),
-        }
+        Self { cpu: self.cpu.saturating_sub(taken.cpu), memory: self.memory.saturating_sub(taken.memory) }
     }
 
     fn max_each(self, other: Self) -> Self {
-        Self {
-            cpu: self.cpu.max(other.cpu),
-            memory: self.memory.max(other.memory),
-        }
+        Self { cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory) }
     }
 }
 
@@ -74,10 +57,7 @@ impl Add for Resources {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_add(other.cpu),
-            memory: self.memory.saturating_add(other.memory),
-        }
+        Self { cpu: self.cpu.saturating_add(other.cpu), memory: self.memory.saturating_add(other.memory) }
     }
 }
 
@@ -89,12 +69,7 @@ impl AddAssign for Resources {
 
 impl std::fmt::Display for Resources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "cpu {}m, memory {} MiB",
-            self.cpu,
-            self.memory.div_ceil(1024 * 1024)
-        )
+        write!(f, "cpu {}m, memory {} MiB", self.cpu, self.memory.div_ceil(1024 * 1024))
     }
 }
 
@@ -103,9 +78,7 @@ pub(crate) fn parse(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_f64().and_then(|number| scaled(number, 1000.0)),
         Value::String(text) => {
-            let digits = text
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(text.len());
+            let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
             let (number, suffix) = text.split_at(digits);
             let number: f64 = number.parse().ok()?;
             scaled(number, factor(suffix)?)
@@ -137,11 +110,7 @@ fn factor(suffix: &str) -> Option<f64> {
     Some(thousandths)
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the range is checked, and casts saturate"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked, and casts saturate")]
 fn scaled(number: f64, factor: f64) -> Option<u64> {
     let product = (number * factor).ceil();
     (product.is_finite() && product >= 0.0).then_some(product as u64)
@@ -176,15 +145,8 @@ mod tests {
     fn init_containers_count_by_their_peak() {
         let asks = |cpu: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}});
         let sidecar = json!({"restartPolicy": "Always", "resources": {"requests": {"cpu": "50m"}}});
-        let pod =
-            json!({"containers": [asks("100m"), asks("200m")], "initContainers": [asks("250m")]});
-        assert_eq!(
-            Resources::of_pod(&pod),
-            Resources {
-                cpu: 300,
-                memory: 128 << 20
-            }
-        );
+        let pod = json!({"containers": [asks("100m"), asks("200m")], "initContainers": [asks("250m")]});
+        assert_eq!(Resources::of_pod(&pod), Resources { cpu: 300, memory: 128 << 20 });
         let pod = json!({"containers": [asks("100m")], "initContainers": [asks("400m")], "overhead": {"cpu": "10m"}});
         assert_eq!(Resources::of_pod(&pod).cpu, 410);
         let pod = json!({"containers": [asks("100m")], "initContainers": [sidecar, asks("120m")]});
@@ -194,25 +156,10 @@ mod tests {
 
     #[test]
     fn room_is_per_resource() {
-        let room = Resources {
-            cpu: 1000,
-            memory: 10,
-        };
-        assert!(room.covers(Resources {
-            cpu: 1000,
-            memory: 10
-        }));
+        let room = Resources { cpu: 1000, memory: 10 };
+        assert!(room.covers(Resources { cpu: 1000, memory: 10 }));
         assert!(!room.covers(Resources { cpu: 1, memory: 11 }));
-        assert_eq!(
-            room.without(Resources {
-                cpu: 2000,
-                memory: 4
-            }),
-            Resources { cpu: 0, memory: 6 }
-        );
-        assert_eq!(
-            Resources { cpu: 5, memory: 1 }.to_string(),
-            "cpu 5m, memory 1 MiB"
-        );
+        assert_eq!(room.without(Resources { cpu: 2000, memory: 4 }), Resources { cpu: 0, memory: 6 });
+        assert_eq!(Resources { cpu: 5, memory: 1 }.to_string(), "cpu 5m, memory 1 MiB");
     }
 }

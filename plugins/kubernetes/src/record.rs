@@ -29,27 +29,19 @@ pub(crate) fn path(directory: &str) -> String {
 impl Record {
     /// Reads a record. One that cannot be read counts as none, so that it is written anew.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        serde_json::from_str::<Self>(text)
-            .ok()
-            .filter(|record| record.format == FORMAT)
+        serde_json::from_str::<Self>(text).ok().filter(|record| record.format == FORMAT)
     }
 
     /// The record of a host that has none.
     pub(crate) fn of(files: &Files) -> Self {
-        let mut record = Self {
-            format: FORMAT,
-            ..Self::default()
-        };
+        let mut record = Self { format: FORMAT, ..Self::default() };
         record.note(files);
         record
     }
 
     /// Takes the configuration as it is.
     pub(crate) fn note(&mut self, files: &Files) {
-        self.files = files
-            .iter()
-            .map(|(path, file)| (path.clone(), file.hash.clone()))
-            .collect();
+        self.files = files.iter().map(|(path, file)| (path.clone(), file.hash.clone())).collect();
     }
 
     /// Whether an operation began and did not end.
@@ -73,10 +65,7 @@ impl Record {
             return Vec::new();
         }
         let gone = self.files.keys().filter(|path| !files.contains_key(*path));
-        let other = files
-            .iter()
-            .filter(|(path, file)| self.files.get(*path) != Some(&file.hash))
-            .map(|(path, _)| path);
+        let other = files.iter().filter(|(path, file)| self.files.get(*path) != Some(&file.hash)).map(|(path, _)| path);
         let mut edited: Vec<&str> = gone.chain(other).map(String::as_str).collect();
         edited.sort_unstable();
         edited
@@ -85,12 +74,7 @@ impl Record {
     /// Writes it where it differs.
     pub(crate) fn write(&self, host: &str, directory: &str) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
-        ensure(&[Wanted {
-            at: at(host, &path(directory)),
-            content: text.into_bytes(),
-            mode: Some(0o600),
-        }])
-        .map(|_| ())
+        ensure(&[Wanted { at: at(host, &path(directory)), content: text.into_bytes(), mode: Some(0o600) }]).map(|_| ())
     }
 }
 
@@ -104,27 +88,17 @@ mod tests {
         let record = Record::of(&files(&[("/a", "1"), ("/b", "1"), ("/c", "1")]));
         let now = files(&[("/a", "1"), ("/b", "2"), ("/d", "1")]);
         assert_eq!(record.edited(&now), ["/b", "/c", "/d"]);
-        assert!(
-            record
-                .edited(&files(&[("/a", "1"), ("/b", "1"), ("/c", "1")]))
-                .is_empty()
-        );
+        assert!(record.edited(&files(&[("/a", "1"), ("/b", "1"), ("/c", "1")])).is_empty());
     }
 
     #[test]
     fn an_open_operation_blames_nobody() {
         let mut record = Record::of(&files(&[("/a", "1")]));
         record.units.insert("kubelet.service".into(), None);
-        assert!(
-            record.is_open() && record.awaits("kubelet.service") && !record.has("kubelet.service")
-        );
+        assert!(record.is_open() && record.awaits("kubelet.service") && !record.has("kubelet.service"));
         assert!(record.edited(&files(&[("/a", "2")])).is_empty());
-        record
-            .units
-            .insert("kubelet.service".into(), Some("k".into()));
-        assert!(
-            !record.is_open() && !record.awaits("kubelet.service") && record.has("kubelet.service")
-        );
+        record.units.insert("kubelet.service".into(), Some("k".into()));
+        assert!(!record.is_open() && !record.awaits("kubelet.service") && record.has("kubelet.service"));
         assert!(!record.awaits("kube-proxy.service") && !record.has("kube-proxy.service"));
     }
 

@@ -19,9 +19,8 @@ pub(crate) fn refusal(resolv_conf: &str, kubelet_configuration: Option<&str>) ->
     if servers.is_empty() || !servers.iter().all(|server| is_loopback(server)) {
         return None;
     }
-    let elsewhere = kubelet_configuration
-        .and_then(resolver_of_kubelet)
-        .filter(|path| !path.is_empty() && path != RESOLV_CONF);
+    let elsewhere =
+        kubelet_configuration.and_then(resolver_of_kubelet).filter(|path| !path.is_empty() && path != RESOLV_CONF);
     if servers.iter().all(|server| *server == STUB) && elsewhere.is_some() {
         return None;
     }
@@ -34,18 +33,13 @@ pub(crate) fn refusal(resolv_conf: &str, kubelet_configuration: Option<&str>) ->
 
 fn is_loopback(server: &str) -> bool {
     let address = server.split('%').next().unwrap_or(server);
-    address
-        .parse::<IpAddr>()
-        .is_ok_and(|address| address.is_loopback())
+    address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `resolvConf` of a KubeletConfiguration, which is YAML or JSON. Only the top level is looked at.
 fn resolver_of_kubelet(configuration: &str) -> Option<String> {
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(configuration) {
-        return value
-            .get("resolvConf")
-            .and_then(|path| path.as_str())
-            .map(str::to_owned);
+        return value.get("resolvConf").and_then(|path| path.as_str()).map(str::to_owned);
     }
     configuration.lines().find_map(|line| {
         let value = line.strip_prefix("resolvConf:")?;
@@ -59,34 +53,20 @@ mod tests {
     use super::*;
 
     const STUBBED: &str = "nameserver 127.0.0.53\noptions edns0\n";
-    const RESOLVED: &str =
-        "kind: KubeletConfiguration\nresolvConf: /run/systemd/resolve/resolv.conf\n";
+    const RESOLVED: &str = "kind: KubeletConfiguration\nresolvConf: /run/systemd/resolve/resolv.conf\n";
 
     #[test]
     fn loopback_only_is_refused() {
-        for text in [
-            "nameserver 127.0.0.1\n",
-            "nameserver ::1\nnameserver 127.0.1.1",
-            "  nameserver\t127.0.0.1 \n",
-        ] {
-            assert!(
-                refusal(text, None).is_some_and(|said| said.contains("names only loopback")),
-                "{text}"
-            );
+        for text in ["nameserver 127.0.0.1\n", "nameserver ::1\nnameserver 127.0.1.1", "  nameserver\t127.0.0.1 \n"] {
+            assert!(refusal(text, None).is_some_and(|said| said.contains("names only loopback")), "{text}");
             assert!(refusal(text, Some(RESOLVED)).is_some(), "{text}");
         }
     }
 
     #[test]
     fn one_real_server_is_enough() {
-        assert_eq!(
-            refusal("nameserver 127.0.0.1\nnameserver 10.0.0.2\n", None),
-            None
-        );
-        assert_eq!(
-            refusal("# nameserver 127.0.0.1\nsearch example.org\n", None),
-            None
-        );
+        assert_eq!(refusal("nameserver 127.0.0.1\nnameserver 10.0.0.2\n", None), None);
+        assert_eq!(refusal("# nameserver 127.0.0.1\nsearch example.org\n", None), None);
         assert_eq!(refusal("nameserver fe80::1%eth0\n", None), None);
     }
 
@@ -94,10 +74,7 @@ mod tests {
     fn the_stub_passes_when_the_kubelet_reads_another_file() {
         assert_eq!(refusal(STUBBED, Some(RESOLVED)), None);
         assert_eq!(refusal(STUBBED, Some(r#"{"resolvConf": "/run/x"}"#)), None);
-        assert_eq!(
-            refusal(STUBBED, Some("resolvConf: \"/run/x\" # real\n")),
-            None
-        );
+        assert_eq!(refusal(STUBBED, Some("resolvConf: \"/run/x\" # real\n")), None);
         for kubelet in [
             None,
             Some("kind: x\n"),
@@ -107,12 +84,6 @@ mod tests {
         ] {
             assert!(refusal(STUBBED, kubelet).is_some(), "{kubelet:?}");
         }
-        assert!(
-            refusal(
-                "nameserver 127.0.0.53\nnameserver 127.0.0.1",
-                Some(RESOLVED)
-            )
-            .is_some()
-        );
+        assert!(refusal("nameserver 127.0.0.53\nnameserver 127.0.0.1", Some(RESOLVED)).is_some());
     }
 }

@@ -23,13 +23,8 @@ pub(crate) fn selects(selector: Option<&Value>, labels: &Labels) -> bool {
     let Some(selector) = selector.filter(|selector| selector.is_object()) else {
         return false;
     };
-    text_map(selector, "/matchLabels")
-        .iter()
-        .all(|(name, value)| labels.get(name) == Some(value))
-        && selector
-            .items("/matchExpressions")
-            .iter()
-            .all(|expression| holds(expression, labels))
+    text_map(selector, "/matchLabels").iter().all(|(name, value)| labels.get(name) == Some(value))
+        && selector.items("/matchExpressions").iter().all(|expression| holds(expression, labels))
 }
 
 /// Whether a required node affinity admits a node: one of its terms must hold, and none of them none.
@@ -38,9 +33,7 @@ pub(crate) fn node_terms_admit(required: &Value, name: &str, labels: &Labels) ->
         let (expressions, fields) = (term.items("/matchExpressions"), term.items("/matchFields"));
         let by_name = Labels::from([("metadata.name".to_owned(), name.to_owned())]);
         !(expressions.is_empty() && fields.is_empty())
-            && expressions
-                .iter()
-                .all(|expression| holds(expression, labels))
+            && expressions.iter().all(|expression| holds(expression, labels))
             && fields.iter().all(|expression| holds(expression, &by_name))
     })
 }
@@ -55,9 +48,7 @@ fn holds(expression: &Value, labels: &Labels) -> bool {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
     let compared = |good: fn(&i64, &i64) -> bool| {
         let limit = number(values.first().and_then(Value::as_str));
-        number(found.map(String::as_str))
-            .zip(limit)
-            .is_some_and(|(found, limit)| good(&found, &limit))
+        number(found.map(String::as_str)).zip(limit).is_some_and(|(found, limit)| good(&found, &limit))
     };
     match expression.text("/operator") {
         Some("In") => found.is_some_and(listed),
@@ -76,10 +67,7 @@ mod tests {
     use serde_json::json;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -90,26 +78,14 @@ mod tests {
             (json!({"matchLabels": {"app": "db"}}), false),
             (json!({"matchLabels": {"app": "web", "more": "x"}}), false),
             (json!({}), true),
-            (
-                json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["front"]}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "none", "operator": "NotIn", "values": ["x"]}]}),
-                true,
-            ),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front", "back"]}]}), true),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["front"]}]}), false),
+            (json!({"matchExpressions": [{"key": "none", "operator": "NotIn", "values": ["x"]}]}), true),
             (
                 json!({"matchExpressions": [{"key": "app", "operator": "Exists"}, {"key": "old", "operator": "DoesNotExist"}]}),
                 true,
             ),
-            (
-                json!({"matchExpressions": [{"key": "app", "operator": "Sounds"}]}),
-                false,
-            ),
+            (json!({"matchExpressions": [{"key": "app", "operator": "Sounds"}]}), false),
         ] {
             assert_eq!(selects(Some(&selector), &web), selected, "{selector}");
         }
@@ -120,19 +96,15 @@ mod tests {
     #[test]
     fn one_term_of_a_node_affinity_is_enough() {
         let node = labels(&[("zone", "a"), ("cores", "8")]);
-        let admits =
-            |terms: Value| node_terms_admit(&json!({"nodeSelectorTerms": terms}), "n1", &node);
+        let admits = |terms: Value| node_terms_admit(&json!({"nodeSelectorTerms": terms}), "n1", &node);
         let zone = |zone: &str| json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]});
         assert!(admits(json!([zone("b"), zone("a")])));
         assert!(!admits(json!([zone("b")])));
         assert!(!admits(json!([{}])));
-        assert!(admits(
-            json!([{"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["4"]}]}])
-        ));
-        assert!(!admits(
-            json!([{"matchExpressions": [{"key": "cores", "operator": "Lt", "values": ["4"]}]}])
-        ));
-        let named = |name: &str| json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]);
+        assert!(admits(json!([{"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["4"]}]}])));
+        assert!(!admits(json!([{"matchExpressions": [{"key": "cores", "operator": "Lt", "values": ["4"]}]}])));
+        let named =
+            |name: &str| json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]);
         assert!(admits(named("n1")));
         assert!(!admits(named("n2")));
     }

@@ -36,19 +36,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     for message in parts::unknown(&parameters.versions) {
         found.refuse("unknown-package", "versions", message);
     }
-    let rules = Rules {
-        managers: &parameters.managed_by,
-        delete_emptydir_data: None,
-    };
-    found.add(of_cluster(
-        cluster,
-        host,
-        parameters.part,
-        &software,
-        &details,
-        &wanted,
-        rules,
-    )?);
+    let rules = Rules { managers: &parameters.managed_by, delete_emptydir_data: None };
+    found.add(of_cluster(cluster, host, parameters.part, &software, &details, &wanted, rules)?);
     let mut report = ReportBuilder::new();
     report.warnings(accepted(found)?);
 
@@ -68,23 +57,13 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 }
 
 /// The one host of an operation on a host.
-pub(crate) fn looked_at(
-    hosts: Vec<hosts::Host<'_, (Software, Details)>>,
-) -> Result<(Software, Details), Problem> {
-    Ok(hosts
-        .into_iter()
-        .map(|host| host.found)
-        .collect::<Vec<_>>()
-        .one()?)
+pub(crate) fn looked_at(hosts: Vec<hosts::Host<'_, (Software, Details)>>) -> Result<(Software, Details), Problem> {
+    Ok(hosts.into_iter().map(|host| host.found).collect::<Vec<_>>().one()?)
 }
 
 /// The warnings, when nothing is refused.
 pub(crate) fn accepted(found: Assessment) -> Result<Vec<sdk::Finding>, Problem> {
-    if found.refusals.is_empty() {
-        Ok(found.warnings)
-    } else {
-        Err(Problem::Refused(found.refusals))
-    }
+    if found.refusals.is_empty() { Ok(found.warnings) } else { Err(Problem::Refused(found.refusals)) }
 }
 
 /// What the cluster has against it. An API server whose own update was cut short cannot be asked.
@@ -119,10 +98,7 @@ fn of_cluster(
     match part {
         Part::KubeApiserver => {
             let view = View::read(cluster)?;
-            if let Some(to) = wanted
-                .get("kube-apiserver")
-                .and_then(|version| Version::parse(version))
-            {
+            if let Some(to) = wanted.get("kube-apiserver").and_then(|version| Version::parse(version)) {
                 if let Some(message) = version::step(running, to) {
                     found.refuse("version-skipped", "kube-apiserver", message);
                 }
@@ -132,17 +108,12 @@ fn of_cluster(
         }
         Part::Controllers => {
             refuse_skew(&mut found, running, &of_versions(wanted));
-            found
-                .refusals
-                .extend(preflight::of_pods(&View::read(cluster)?, rules).refusals);
+            found.refusals.extend(preflight::of_pods(&View::read(cluster)?, rules).refusals);
         }
         Part::Node => {
             refuse_skew(&mut found, running, &of_versions(wanted));
             let node = cluster::node_of(cluster, host)?;
-            found.add(preflight::of_pods(
-                &View::of_node(cluster, &node.id.name)?,
-                rules,
-            ));
+            found.add(preflight::of_pods(&View::of_node(cluster, &node.id.name)?, rules));
         }
     }
     Ok(found)
@@ -150,10 +121,7 @@ fn of_cluster(
 
 /// Whether an operation on the API server of this host began and did not end.
 pub(crate) fn is_open(details: &Details) -> bool {
-    details
-        .record
-        .as_ref()
-        .is_some_and(|record| record.awaits("kube-apiserver.service"))
+    details.record.as_ref().is_some_and(|record| record.awaits("kube-apiserver.service"))
 }
 
 /// Adds what the rules of skew say.
@@ -167,19 +135,11 @@ pub(crate) fn refuse_skew(found: &mut Assessment, api_server: Version, parts: &[
 pub(crate) fn around(software: &Software, nodes: &[Node]) -> Vec<Found> {
     let controllers = Part::Controllers.core().iter().filter_map(|name| {
         let version = Version::parse(software.version(name)?)?;
-        Some(Found {
-            part: (*name).to_owned(),
-            version,
-            role: Role::Controller,
-        })
+        Some(Found { part: (*name).to_owned(), version, role: Role::Controller })
     });
     let kubelets = nodes.iter().filter_map(|node| {
         let version = Version::parse(&node.kubelet)?;
-        Some(Found {
-            part: format!("kubelet of {}", node.name),
-            version,
-            role: Role::Node,
-        })
+        Some(Found { part: format!("kubelet of {}", node.name), version, role: Role::Node })
     });
     controllers.chain(kubelets).collect()
 }
@@ -196,11 +156,7 @@ pub(crate) fn of_versions(wanted: &Versions) -> Vec<Found> {
             } else {
                 return None;
             };
-            Some(Found {
-                part: name.clone(),
-                version: Version::parse(version)?,
-                role,
-            })
+            Some(Found { part: name.clone(), version: Version::parse(version)?, role })
         })
         .collect()
 }
@@ -213,18 +169,12 @@ mod tests {
 
     #[test]
     fn what_is_around_an_api_server_is_held_against_it() {
-        let software = software_of(&[
-            "kube-apiserver=1.34.4-1",
-            "kube-scheduler=1.34.4-1",
-            "kubectl=1.34.4-1",
-        ]);
+        let software = software_of(&["kube-apiserver=1.34.4-1", "kube-scheduler=1.34.4-1", "kubectl=1.34.4-1"]);
         let around = around(&software, &[node("n1", "1")]);
         let names: Vec<&str> = around.iter().map(|found| found.part.as_str()).collect();
         assert_eq!(names, ["kube-scheduler", "kubelet of n1"]);
         let mut found = Assessment::default();
-        let Some(to) = Version::parse("1.33.13-1") else {
-            panic!("a version")
-        };
+        let Some(to) = Version::parse("1.33.13-1") else { panic!("a version") };
         refuse_skew(&mut found, to, &around);
         assert_eq!(found.refusals.len(), 1);
         assert_eq!(found.refusals[0].code, "version-skew");
@@ -233,12 +183,8 @@ mod tests {
 
     #[test]
     fn kubectl_is_no_part_of_the_cluster() {
-        let wanted = [
-            ("kubectl", "1.35.0-1"),
-            ("kubelet", "1.34.4-1"),
-            ("kube-scheduler", "1.34.4-1"),
-        ]
-        .map(|(name, version)| (name.to_owned(), version.to_owned()));
+        let wanted = [("kubectl", "1.35.0-1"), ("kubelet", "1.34.4-1"), ("kube-scheduler", "1.34.4-1")]
+            .map(|(name, version)| (name.to_owned(), version.to_owned()));
         let found = of_versions(&Versions::from(wanted));
         assert_eq!(found.len(), 2);
     }

@@ -29,11 +29,7 @@ pub(crate) fn on(host: &HostInfo) -> Place {
 
 fn versions(invocation: &Invocation, parameters: &Verify) -> Result<Verification, Problem> {
     let mut checks = Checks::new();
-    installed(
-        &hosts::software(&invocation.target.hosts),
-        &parameters.versions,
-        &mut checks,
-    );
+    installed(&hosts::software(&invocation.target.hosts), &parameters.versions, &mut checks);
     // Packages can be asked while the cluster is down; CoreDNS is then left out.
     if let Some(name) = &invocation.target.cluster
         && let Ok(Some(found)) = cluster::coredns(Cluster(name))
@@ -49,12 +45,7 @@ pub(crate) fn installed(hosts: &[Host<'_, Software>], expected: &Versions, check
         let software = match &host.found {
             Ok(software) => software,
             Err(failure) => {
-                checks.unknown(
-                    "packages",
-                    on(host.info),
-                    "installed packages",
-                    failure.message.as_str(),
-                );
+                checks.unknown("packages", on(host.info), "installed packages", failure.message.as_str());
                 continue;
             }
         };
@@ -64,35 +55,20 @@ pub(crate) fn installed(hosts: &[Host<'_, Software>], expected: &Versions, check
             };
             checks.version(on(host.info), name, version);
             if let Some(wanted) = expected.get(name) {
-                checks.equal(
-                    "version",
-                    on(host.info),
-                    format!("{name} {wanted}"),
-                    format!("{name} {version}"),
-                );
+                checks.equal("version", on(host.info), format!("{name} {wanted}"), format!("{name} {version}"));
             }
         }
     }
 }
 
-pub(crate) fn coredns(
-    cluster: &str,
-    found: &sdk::kubernetes::Object,
-    expected: &Versions,
-    checks: &mut Checks,
-) {
+pub(crate) fn coredns(cluster: &str, found: &sdk::kubernetes::Object, expected: &Versions, checks: &mut Checks) {
     let place = || Place::Cluster(cluster.to_owned());
     let Some(version) = cluster::image_version(&found.body) else {
         return;
     };
     checks.version(place(), COREDNS, version);
     if let Some(wanted) = expected.get(COREDNS) {
-        checks.equal(
-            "version",
-            place(),
-            format!("{COREDNS} {wanted}"),
-            format!("{COREDNS} {version}"),
-        );
+        checks.equal("version", place(), format!("{COREDNS} {wanted}"), format!("{COREDNS} {version}"));
     }
 }
 
@@ -125,14 +101,8 @@ mod tests {
     fn expected_versions_are_held_against_what_is_there() {
         let (one, lost) = (info("n1"), info("n2"));
         let hosts = [
-            Host {
-                info: &one,
-                found: Ok(software_of(&["kubelet=1.33.13-1", "kube-proxy"])),
-            },
-            Host {
-                info: &lost,
-                found: Err(failure(FailureKind::Unreachable, "n2", "no answer")),
-            },
+            Host { info: &one, found: Ok(software_of(&["kubelet=1.33.13-1", "kube-proxy"])) },
+            Host { info: &lost, found: Err(failure(FailureKind::Unreachable, "n2", "no answer")) },
         ];
         let expected = Versions::from([
             ("kubelet".to_owned(), "1.34.4-1".to_owned()),
@@ -140,12 +110,6 @@ mod tests {
         ]);
         let mut checks = Checks::new();
         installed(&hosts, &expected, &mut checks);
-        assert_eq!(
-            open(checks),
-            [
-                ("version".to_owned(), Verdict::Fail),
-                ("packages".to_owned(), Verdict::Unknown)
-            ]
-        );
+        assert_eq!(open(checks), [("version".to_owned(), Verdict::Fail), ("packages".to_owned(), Verdict::Unknown)]);
     }
 }

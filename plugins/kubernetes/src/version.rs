@@ -20,16 +20,10 @@ impl Version {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.split_once(':').map_or(text, |(_, rest)| rest);
         let text = text.strip_prefix('v').unwrap_or(text);
-        let end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let mut numbers = text[..end].split('.').map(str::parse::<u32>);
         let mut next = || numbers.next()?.ok();
-        Some(Self {
-            major: next()?,
-            minor: next()?,
-            patch: next().unwrap_or(0),
-        })
+        Some(Self { major: next()?, minor: next()?, patch: next().unwrap_or(0) })
     }
 
     /// Whether it is of the given minor version or of the one behind it.
@@ -101,16 +95,16 @@ pub(crate) fn skew(api_server: Version, found: &[Found]) -> Vec<String> {
 /// Why an API server cannot go from one version to another.
 pub(crate) fn step(from: Version, to: Version) -> Option<String> {
     (!to.follows(from)).then(|| {
-        format!("kube-apiserver cannot go from {from} to {to}: Kubernetes supports no update that skips a minor version")
+        format!(
+            "kube-apiserver cannot go from {from} to {to}: Kubernetes supports no update that skips a minor version"
+        )
     })
 }
 
 /// CEL over a Node: its kubelet has that version, whatever a distribution appends.
 pub(crate) fn kubelet_condition(version: Version) -> String {
     let field = "object.status.nodeInfo.kubeletVersion";
-    format!(
-        "({field} == \"v{version}\" || {field}.startsWith(\"v{version}-\") || {field}.startsWith(\"v{version}+\"))"
-    )
+    format!("({field} == \"v{version}\" || {field}.startsWith(\"v{version}-\") || {field}.startsWith(\"v{version}+\"))")
 }
 
 #[cfg(test)]
@@ -122,24 +116,14 @@ mod tests {
     }
 
     fn found(part: &str, text: &str, role: Role) -> Found {
-        Found {
-            part: part.into(),
-            version: version(text),
-            role,
-        }
+        Found { part: part.into(), version: version(text), role }
     }
 
     #[test]
     fn every_way_to_write_a_version() {
-        for text in [
-            "v1.34.4",
-            "1.34.4",
-            "1.34.4-1",
-            "1:1.34.4-1",
-            "1.34.4-150500.1.1",
-            "v1.34.4+k3s1",
-            "1.34.4~rc.1-1",
-        ] {
+        for text in
+            ["v1.34.4", "1.34.4", "1.34.4-1", "1:1.34.4-1", "1.34.4-150500.1.1", "v1.34.4+k3s1", "1.34.4~rc.1-1"]
+        {
             assert_eq!(version(text).to_string(), "1.34.4", "{text}");
         }
         assert_eq!(version("1.34").to_string(), "1.34.0");
@@ -156,16 +140,11 @@ mod tests {
 
     #[test]
     fn nothing_is_newer_than_the_api_server() {
-        let parts = [
-            found("kubelet of n1", "1.34.4", Role::Node),
-            found("kube-scheduler", "1.33.13", Role::Controller),
-        ];
+        let parts =
+            [found("kubelet of n1", "1.34.4", Role::Node), found("kube-scheduler", "1.33.13", Role::Controller)];
         let said = skew(version("1.33.13"), &parts);
         assert_eq!(said.len(), 1);
-        assert!(
-            said[0].starts_with("kubelet of n1 1.34.4 would be newer than kube-apiserver 1.33.13"),
-            "{said:?}"
-        );
+        assert!(said[0].starts_with("kubelet of n1 1.34.4 would be newer than kube-apiserver 1.33.13"), "{said:?}");
         assert!(skew(version("1.34.4"), &parts).is_empty());
         let patch = [found("kubelet", "1.33.14", Role::Node)];
         assert_eq!(skew(version("1.33.13"), &patch).len(), 1);
@@ -173,10 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_left_too_far_behind_is_said() {
-        let old = [
-            found("kubelet", "1.30.1", Role::Node),
-            found("kube-scheduler", "1.32.1", Role::Controller),
-        ];
+        let old = [found("kubelet", "1.30.1", Role::Node), found("kube-scheduler", "1.32.1", Role::Controller)];
         assert_eq!(skew(version("1.33.0"), &old).len(), 0);
         let said = skew(version("1.34.0"), &old);
         assert_eq!(said.len(), 2, "{said:?}");
@@ -186,9 +162,7 @@ mod tests {
     fn the_api_server_skips_no_minor_version() {
         assert_eq!(step(version("1.33.13"), version("1.34.4")), None);
         assert_eq!(step(version("1.34.4"), version("1.34.5")), None);
-        assert!(
-            step(version("1.33.13"), version("1.35.0")).is_some_and(|text| text.contains("skips"))
-        );
+        assert!(step(version("1.33.13"), version("1.35.0")).is_some_and(|text| text.contains("skips")));
     }
 
     #[test]

@@ -39,14 +39,10 @@ impl Workload {
     pub(crate) fn of(kind: &'static str, object: &Object) -> Self {
         let body = &object.body;
         let (wanted, ready) = match kind {
-            "DaemonSet" => (
-                body.number("/status/desiredNumberScheduled").unwrap_or(0),
-                body.number("/status/numberReady"),
-            ),
-            _ => (
-                body.number("/spec/replicas").unwrap_or(1),
-                body.number("/status/readyReplicas"),
-            ),
+            "DaemonSet" => {
+                (body.number("/status/desiredNumberScheduled").unwrap_or(0), body.number("/status/numberReady"))
+            }
+            _ => (body.number("/spec/replicas").unwrap_or(1), body.number("/status/readyReplicas")),
         };
         Self {
             kind,
@@ -70,11 +66,7 @@ impl Workload {
 
     /// The same, where so many nodes are known to be away: a DaemonSet cannot be ready there.
     pub(crate) fn is_ready_but_for(&self, away: usize) -> bool {
-        let away = if self.kind == "DaemonSet" {
-            i64::try_from(away).unwrap_or(i64::MAX)
-        } else {
-            0
-        };
+        let away = if self.kind == "DaemonSet" { i64::try_from(away).unwrap_or(i64::MAX) } else { 0 };
         self.ready.saturating_add(away) >= self.wanted
     }
 
@@ -89,11 +81,7 @@ pub(crate) fn unprotected<'a>(workloads: &'a [Workload], budgets: &[Budget]) -> 
     workloads
         .iter()
         .filter(|workload| workload.kind != "DaemonSet" && workload.wanted > 0)
-        .filter(|workload| {
-            !budgets
-                .iter()
-                .any(|budget| budget.covers(&workload.namespace, &workload.labels))
-        })
+        .filter(|workload| !budgets.iter().any(|budget| budget.covers(&workload.namespace, &workload.labels)))
         .collect()
 }
 
@@ -102,9 +90,7 @@ pub(crate) fn ready_condition(kind: &str, left_out: &[&Workload]) -> String {
     let names: Vec<String> = left_out
         .iter()
         .filter(|workload| workload.kind == kind)
-        .map(|workload| {
-            Value::String(format!("{}/{}", workload.namespace, workload.name)).to_string()
-        })
+        .map(|workload| Value::String(format!("{}/{}", workload.namespace, workload.name)).to_string())
         .collect();
     let ready = match kind {
         "DaemonSet" => {
@@ -119,10 +105,7 @@ pub(crate) fn ready_condition(kind: &str, left_out: &[&Workload]) -> String {
     if names.is_empty() {
         return format!("objects.all(o, {ready})");
     }
-    format!(
-        "objects.all(o, (o.metadata.namespace + \"/\" + o.metadata.name) in [{}] || {ready})",
-        names.join(", ")
-    )
+    format!("objects.all(o, (o.metadata.namespace + \"/\" + o.metadata.name) in [{}] || {ready})", names.join(", "))
 }
 
 /// Nodes in one line; more are counted.
@@ -140,34 +123,18 @@ pub(crate) fn placement(pods: &[Pod]) -> String {
             continue;
         }
         // A ReplicaSet is named after its Deployment and the hash of its template.
-        let template = pod
-            .labels
-            .get("pod-template-hash")
-            .filter(|_| kind == "ReplicaSet");
-        let name = template
-            .and_then(|hash| owner.strip_suffix(&format!("-{hash}")))
-            .unwrap_or(owner);
+        let template = pod.labels.get("pod-template-hash").filter(|_| kind == "ReplicaSet");
+        let name = template.and_then(|hash| owner.strip_suffix(&format!("-{hash}"))).unwrap_or(owner);
         let node = pod.node.as_deref().unwrap_or("(nowhere)");
-        *nodes
-            .entry(node)
-            .or_default()
-            .entry(format!("{}/{name}", pod.namespace))
-            .or_default() += 1;
+        *nodes.entry(node).or_default().entry(format!("{}/{name}", pod.namespace)).or_default() += 1;
     }
     let more = nodes.len().saturating_sub(SHOWN);
     let mut lines: Vec<String> = nodes
         .iter()
         .take(SHOWN)
         .map(|(node, workloads)| {
-            let each: Vec<String> = workloads
-                .iter()
-                .map(|(name, count)| format!("{name} {count}"))
-                .collect();
-            format!(
-                "{node}: {} ({})",
-                workloads.values().sum::<u32>(),
-                each.join(", ")
-            )
+            let each: Vec<String> = workloads.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            format!("{node}: {} ({})", workloads.values().sum::<u32>(), each.join(", "))
         })
         .collect();
     if more > 0 {
@@ -214,44 +181,17 @@ mod tests {
     #[test]
     fn readiness_counts_what_is_wanted() {
         for (kind, body, ready) in [
-            (
-                "Deployment",
-                json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 3}}),
-                true,
-            ),
-            (
-                "Deployment",
-                json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}),
-                false,
-            ),
+            ("Deployment", json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 3}}), true),
+            ("Deployment", json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}), false),
             ("Deployment", json!({"spec": {"replicas": 0}}), true),
             ("StatefulSet", json!({"spec": {}, "status": {}}), false),
-            (
-                "DaemonSet",
-                json!({"status": {"desiredNumberScheduled": 2, "numberReady": 2}}),
-                true,
-            ),
-            (
-                "DaemonSet",
-                json!({"status": {"desiredNumberScheduled": 2, "numberReady": 1}}),
-                false,
-            ),
+            ("DaemonSet", json!({"status": {"desiredNumberScheduled": 2, "numberReady": 2}}), true),
+            ("DaemonSet", json!({"status": {"desiredNumberScheduled": 2, "numberReady": 1}}), false),
         ] {
-            assert_eq!(
-                workload(kind, "x", body.clone()).is_ready(),
-                ready,
-                "{kind} {body}"
-            );
+            assert_eq!(workload(kind, "x", body.clone()).is_ready(), ready, "{kind} {body}");
         }
-        let half = workload(
-            "Deployment",
-            "x",
-            json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}),
-        );
-        assert_eq!(
-            (half.title(), half.count()),
-            ("Deployment shop/x".to_owned(), "2/3 ready".to_owned())
-        );
+        let half = workload("Deployment", "x", json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}));
+        assert_eq!((half.title(), half.count()), ("Deployment shop/x".to_owned(), "2/3 ready".to_owned()));
     }
 
     #[test]
@@ -260,23 +200,10 @@ mod tests {
             labelled("web", 2),
             labelled("db", 1),
             labelled("off", 0),
-            workload(
-                "DaemonSet",
-                "agent",
-                json!({"status": {"desiredNumberScheduled": 2}}),
-            ),
+            workload("DaemonSet", "agent", json!({"status": {"desiredNumberScheduled": 2}})),
         ];
-        let found = unprotected(
-            &workloads,
-            &[budget("web", json!({"spec": {"minAvailable": 1}}))],
-        );
-        assert_eq!(
-            found
-                .iter()
-                .map(|workload| workload.name.as_str())
-                .collect::<Vec<_>>(),
-            ["db"]
-        );
+        let found = unprotected(&workloads, &[budget("web", json!({"spec": {"minAvailable": 1}}))]);
+        assert_eq!(found.iter().map(|workload| workload.name.as_str()).collect::<Vec<_>>(), ["db"]);
     }
 
     #[test]
@@ -306,10 +233,7 @@ mod tests {
             at("n2", "DaemonSet", "agent", ""),
             done,
         ];
-        assert_eq!(
-            placement(&pods),
-            "n1: 2 (shop/web 2); n2: 2 (shop/db 1, shop/web 1)"
-        );
+        assert_eq!(placement(&pods), "n1: 2 (shop/web 2); n2: 2 (shop/db 1, shop/web 1)");
         assert_eq!(placement(&[]), "");
     }
 }

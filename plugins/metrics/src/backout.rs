@@ -53,9 +53,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
 
     let id = set.backup.0.id.as_str();
     let stage = Stage::of(workload, id);
-    let there = found
-        .version()
-        .is_some_and(|version| same_version(version, set.version));
+    let there = found.version().is_some_and(|version| same_version(version, set.version));
     // The same version reads the same data: nothing of it needs to be given up.
     if stage > Stage::Begun || !there {
         if stage == Stage::Begun {
@@ -69,37 +67,21 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     report.changed(found.bring(&set.objects, &parameters.take_over, &surplus)?);
     found.settle()?;
     expect(place, set.version)?;
-    report.output("removed", surplus.names()).cluster_version(
-        found.cluster.0,
-        "prometheus",
-        set.version,
-    );
-    Ok(report.finish(format!(
-        "Prometheus {} runs again, with the data of backup set {id}",
-        set.version
-    )))
+    report.output("removed", surplus.names()).cluster_version(found.cluster.0, "prometheus", set.version);
+    Ok(report.finish(format!("Prometheus {} runs again, with the data of backup set {id}", set.version)))
 }
 
 impl<'a> Set<'a> {
     fn read(invocation: &'a Invocation, place: Place<'_>) -> Result<Self, Problem> {
         let backup = invocation.backup_set()?;
         let id = backup.0.id.as_str();
-        let incomplete = |what: &str| {
-            refused(
-                "incomplete-backup",
-                id,
-                format!("backup set {id} holds no {what}"),
-            )
-        };
-        let version = backup
-            .version("prometheus")
-            .ok_or_else(|| incomplete("version of Prometheus"))?;
+        let incomplete = |what: &str| refused("incomplete-backup", id, format!("backup set {id} holds no {what}"));
+        let version = backup.version("prometheus").ok_or_else(|| incomplete("version of Prometheus"))?;
         let notes: Notes = backup.notes()?;
         let Value::Array(objects) = backup.json(OBJECTS)? else {
             return Err(incomplete("list of objects"));
         };
-        let objects =
-            workload_last(objects, place).ok_or_else(|| incomplete("StatefulSet of that name"))?;
+        let objects = workload_last(objects, place).ok_or_else(|| incomplete("StatefulSet of that name"))?;
         for block in &notes.saved.blocks {
             backup.artifact(&block_name(block))?;
         }
@@ -113,12 +95,7 @@ impl<'a> Set<'a> {
             );
             return Err(refused("other-layout", id, message));
         }
-        Ok(Self {
-            backup,
-            notes,
-            version,
-            objects,
-        })
+        Ok(Self { backup, notes, version, objects })
     }
 
     /// Says what is lost, and asks for consent while it is not lost yet.
@@ -152,11 +129,7 @@ impl<'a> Set<'a> {
         if operator::confirm(&confirmation)? {
             return Ok(());
         }
-        Err(refused(
-            "declined",
-            COMPONENT,
-            "giving up the samples taken since the backup was declined",
-        ))
+        Err(refused("declined", COMPONENT, "giving up the samples taken since the backup was declined"))
     }
 
     fn bring_data_back(
@@ -196,15 +169,10 @@ impl<'a> Set<'a> {
     }
 
     fn lost(&self, place: Place<'_>) -> String {
-        let from = if self.notes.volume_host == place.volume_host
-            && self.notes.volume_path == place.volume_path
-        {
+        let from = if self.notes.volume_host == place.volume_host && self.notes.volume_path == place.volume_path {
             String::new()
         } else {
-            format!(
-                "; it was taken from {} on host {}",
-                self.notes.volume_path, self.notes.volume_host
-            )
+            format!("; it was taken from {} on host {}", self.notes.volume_path, self.notes.volume_host)
         };
         format!(
             "samples taken since backup set {} of {} are lost: its data is in {} on host {}{from}",
@@ -219,12 +187,7 @@ impl<'a> Set<'a> {
     }
 
     /// What is not a block first: it goes into the empty volume; each block then into its own directory.
-    fn restore(
-        &self,
-        place: Place<'_>,
-        missing: &Missing,
-        report: &mut ReportBuilder,
-    ) -> Result<(), Problem> {
+    fn restore(&self, place: Place<'_>, missing: &Missing, report: &mut ReportBuilder) -> Result<(), Problem> {
         progress::show("restoring the database", None, None);
         let mut orders = Vec::new();
         if missing.rest {
@@ -261,18 +224,15 @@ impl<'a> Set<'a> {
 }
 
 fn changed_again(place: Place<'_>) -> Problem {
-    let message = format!(
-        "something writes into {} on host {} while it should be empty",
-        place.volume_path, place.volume_host
-    );
+    let message =
+        format!("something writes into {} on host {} while it should be empty", place.volume_path, place.volume_host);
     refused("volume-in-use", place.volume_path, message)
 }
 
 /// Objects in the order in which they are applied; none: the workload is not among them.
 fn workload_last(mut objects: Vec<Value>, place: Place<'_>) -> Option<Vec<Value>> {
     let at = objects.iter().position(|object| {
-        object.text("/kind") == Some("StatefulSet")
-            && object.text("/metadata/name") == Some(place.name)
+        object.text("/kind") == Some("StatefulSet") && object.text("/metadata/name") == Some(place.name)
     })?;
     let workload = objects.remove(at);
     objects.push(workload);

@@ -74,9 +74,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
             data_directory: parameters.data_directory.clone(),
             saved,
         });
-    Ok(report.finish(format!(
-        "Prometheus {version}: {count} objects and its database"
-    )))
+    Ok(report.finish(format!("Prometheus {version}: {count} objects and its database")))
 }
 
 /// What stands against a backup.
@@ -85,8 +83,7 @@ fn check(parameters: &Backup, workload: &Value) -> Findings {
     check_layout(parameters.place(), workload, &mut findings);
     let at = format!("{}/{}", parameters.namespace, parameters.name);
     if let Some(note) = backout_under_way(workload) {
-        let message =
-            format!("a backout of StatefulSet {at} is under way ({note}); finish it first");
+        let message = format!("a backout of StatefulSet {at} is under way ({note}); finish it first");
         findings.add("backout-under-way", at.as_str(), message);
     }
     match (replicas(workload), parameters.backup_method) {
@@ -98,9 +95,8 @@ fn check(parameters: &Backup, workload: &Value) -> Findings {
             findings.add("not-running", at.as_str(), message);
         }
         (several, _) => {
-            let message = format!(
-                "StatefulSet {at} has {several} replicas, each with a volume of its own; one is supported"
-            );
+            let message =
+                format!("StatefulSet {at} has {several} replicas, each with a volume of its own; one is supported");
             findings.add("several-replicas", at.as_str(), message);
         }
     }
@@ -108,18 +104,11 @@ fn check(parameters: &Backup, workload: &Value) -> Findings {
 }
 
 fn clean(object: Value) -> Value {
-    if object.text("/kind") == Some("StatefulSet") {
-        without_notes(object)
-    } else {
-        object
-    }
+    if object.text("/kind") == Some("StatefulSet") { without_notes(object) } else { object }
 }
 
 /// Has Prometheus make a snapshot, stores it, and removes it from the volume.
-fn snapshot(
-    place: Place<'_>,
-    report: &mut ReportBuilder,
-) -> Result<(Vec<Artifact>, Saved), Problem> {
+fn snapshot(place: Place<'_>, report: &mut ReportBuilder) -> Result<(Vec<Artifact>, Saved), Problem> {
     volume::expect_database(place)?;
     let snapshots = place.in_database("snapshots");
     let others = names(&entries(place, &snapshots)?);
@@ -177,17 +166,8 @@ fn store(place: Place<'_>, database: &str) -> Result<(Vec<Artifact>, Saved), Pro
         .blocks
         .iter()
         .map(|block| {
-            let path = if database.is_empty() {
-                block.clone()
-            } else {
-                format!("{database}/{block}")
-            };
-            tree(
-                place.volume_host,
-                &place.within(&path),
-                &block_name(block),
-                &[],
-            )
+            let path = if database.is_empty() { block.clone() } else { format!("{database}/{block}") };
+            tree(place.volume_host, &place.within(&path), &block_name(block), &[])
         })
         .collect();
     if !saved.rest.is_empty() {
@@ -200,20 +180,10 @@ fn store(place: Place<'_>, database: &str) -> Result<(Vec<Artifact>, Saved), Pro
 
 /// What of a volume is stored as blocks, and what else there is at its top. A database that was stopped has its newest
 /// samples in its write-ahead log, so that belongs to the rest then; a snapshot has them in blocks.
-fn split(
-    place: Place<'_>,
-    stopped: bool,
-    top: &[String],
-    found: Vec<String>,
-    in_database: &[String],
-) -> Saved {
+fn split(place: Place<'_>, stopped: bool, top: &[String], found: Vec<String>, in_database: &[String]) -> Saved {
     let blocks: Vec<String> = found.into_iter().filter(|name| is_block(name)).collect();
     let nested = !place.data_directory.is_empty();
-    let rest = top
-        .iter()
-        .filter(|name| nested || !is_left_out(name, stopped, &blocks, in_database))
-        .cloned()
-        .collect();
+    let rest = top.iter().filter(|name| nested || !is_left_out(name, stopped, &blocks, in_database)).cloned().collect();
     Saved { blocks, rest }
 }
 
@@ -226,8 +196,7 @@ fn is_left_out(name: &str, stopped: bool, blocks: &[String], in_database: &[Stri
     let there = in_database.iter().any(|found| found == name);
     if stopped {
         // The lock is the running process' own; a restored one would say that somebody holds the database.
-        blocks.iter().any(|block| block == name)
-            || (there && matches!(name, "lock" | "queries.active" | "snapshots"))
+        blocks.iter().any(|block| block == name) || (there && matches!(name, "lock" | "queries.active" | "snapshots"))
     } else {
         there && is_database(name)
     }
@@ -258,59 +227,20 @@ mod tests {
     fn a_snapshot_leaves_the_live_database_out() {
         let parameters = backout();
         let place = parameters.place();
-        let top = list(&[
-            "lock",
-            "wal",
-            BLOCK,
-            "chunks_head",
-            "snapshots",
-            "notes.txt",
-            ".hidden",
-        ]);
+        let top = list(&["lock", "wal", BLOCK, "chunks_head", "snapshots", "notes.txt", ".hidden"]);
         let saved = split(place, false, &top, list(&[BLOCK]), &top);
-        assert_eq!(
-            saved,
-            Saved {
-                blocks: list(&[BLOCK]),
-                rest: list(&["notes.txt", ".hidden"])
-            }
-        );
-        assert_eq!(
-            left_out(place, false, &saved, &top),
-            ["lock", "wal", BLOCK, "chunks_head", "snapshots"]
-        );
+        assert_eq!(saved, Saved { blocks: list(&[BLOCK]), rest: list(&["notes.txt", ".hidden"]) });
+        assert_eq!(left_out(place, false, &saved, &top), ["lock", "wal", BLOCK, "chunks_head", "snapshots"]);
     }
 
     #[test]
     fn a_stopped_database_is_stored_with_its_log_and_without_its_lock() {
         let parameters = backout();
         let place = parameters.place();
-        let top = list(&[
-            "lock",
-            "wal",
-            BLOCK,
-            "chunks_head",
-            "queries.active",
-            "notes.txt",
-        ]);
-        let saved = split(
-            place,
-            true,
-            &top,
-            list(&["wal", BLOCK, "chunks_head"]),
-            &top,
-        );
-        assert_eq!(
-            saved,
-            Saved {
-                blocks: list(&[BLOCK]),
-                rest: list(&["wal", "chunks_head", "notes.txt"])
-            }
-        );
-        assert_eq!(
-            left_out(place, true, &saved, &top),
-            ["lock", BLOCK, "queries.active"]
-        );
+        let top = list(&["lock", "wal", BLOCK, "chunks_head", "queries.active", "notes.txt"]);
+        let saved = split(place, true, &top, list(&["wal", BLOCK, "chunks_head"]), &top);
+        assert_eq!(saved, Saved { blocks: list(&[BLOCK]), rest: list(&["wal", "chunks_head", "notes.txt"]) });
+        assert_eq!(left_out(place, true, &saved, &top), ["lock", BLOCK, "queries.active"]);
     }
 
     #[test]
@@ -321,35 +251,26 @@ mod tests {
         let inside = list(&["lock", "wal", BLOCK, "extra"]);
         let saved = split(place, false, &list(&["db", "wal"]), list(&[BLOCK]), &inside);
         assert_eq!(saved.rest, ["db", "wal"]);
-        assert_eq!(
-            left_out(place, false, &saved, &inside),
-            ["db/lock", "db/wal", &format!("db/{BLOCK}")]
-        );
+        assert_eq!(left_out(place, false, &saved, &inside), ["db/lock", "db/wal", &format!("db/{BLOCK}")]);
     }
 
     #[test]
     fn what_cannot_be_saved_as_one_volume_is_refused() {
         let ask = |replicas: i64, method: &str, note: Option<&str>| {
-            let value = json!({"url": "http://p:9090", "volume-host": "s", "volume-path": "/srv/v", "backup-method": method});
+            let value =
+                json!({"url": "http://p:9090", "volume-host": "s", "volume-path": "/srv/v", "backup-method": method});
             let parameters: Backup = serde_json::from_value(value).unwrap();
             let mut workload = workload();
             workload.put("/spec/replicas", json!(replicas));
             if let Some(note) = note {
                 workload.put("/metadata/annotations/runner~1backout", json!(note));
             }
-            check(&parameters, &workload)
-                .into_warnings()
-                .into_iter()
-                .map(|finding| finding.code)
-                .collect::<Vec<_>>()
+            check(&parameters, &workload).into_warnings().into_iter().map(|finding| finding.code).collect::<Vec<_>>()
         };
         assert_eq!(ask(1, "snapshot", None), Vec::<String>::new());
         assert_eq!(ask(0, "snapshot", None), ["not-running"]);
         assert_eq!(ask(0, "scale-down", None), Vec::<String>::new());
         assert_eq!(ask(2, "scale-down", None), ["several-replicas"]);
-        assert_eq!(
-            ask(1, "snapshot", Some("stopped set-1")),
-            ["backout-under-way"]
-        );
+        assert_eq!(ask(1, "snapshot", Some("stopped set-1")), ["backout-under-way"]);
     }
 }

@@ -5,9 +5,7 @@ use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::kubernetes::{Cluster, Object};
 use runner_plugin_sdk::objects::{Objects, Release, Surplus};
 use runner_plugin_sdk::rollout::Workload;
-use runner_plugin_sdk::{
-    Failure, Finding, Findings, Inputs, Invocation, Problem, finding, images, nodes, refused,
-};
+use runner_plugin_sdk::{Failure, Finding, Findings, Inputs, Invocation, Problem, finding, images, nodes, refused};
 use serde_json::Value;
 
 use crate::parameters::Place;
@@ -26,19 +24,12 @@ impl<'a> Found<'a> {
     pub(crate) fn read(invocation: &'a Invocation, place: Place<'a>) -> Result<Self, Problem> {
         let cluster = Cluster(invocation.cluster()?);
         let workload = stateful_set(cluster, place);
-        let body = cluster
-            .get(std::slice::from_ref(&workload))?
-            .pop()
-            .flatten();
+        let body = cluster.get(std::slice::from_ref(&workload))?.pop().flatten();
         let mut names = vec![workload];
         if let Some(object) = &body {
             names.extend(references(cluster, place.namespace, &object.body));
         }
-        Ok(Self {
-            cluster,
-            place,
-            objects: Objects::read(cluster, &names, selections(cluster, place))?,
-        })
+        Ok(Self { cluster, place, objects: Objects::read(cluster, &names, selections(cluster, place))? })
     }
 
     /// The workload, when there is one.
@@ -49,9 +40,7 @@ impl<'a> Found<'a> {
     /// The workload; refused where there is none.
     pub(crate) fn installed(&self) -> Result<&Value, Problem> {
         self.workload().ok_or_else(|| {
-            let Place {
-                namespace, name, ..
-            } = self.place;
+            let Place { namespace, name, .. } = self.place;
             let message = format!("there is no StatefulSet {namespace}/{name}");
             refused("not-installed", format!("{namespace}/{name}"), message)
         })
@@ -64,25 +53,14 @@ impl<'a> Found<'a> {
 
     /// Pods of the namespace that mount the claim and that the StatefulSet does not own: they would not go with it.
     pub(crate) fn foreign_pods(&self) -> Result<Vec<Finding>, Failure> {
-        let selection = self
-            .cluster
-            .select("v1", "Pod", Some(self.place.namespace), "");
-        let keep = [
-            "/metadata/ownerReferences",
-            "/spec/volumes",
-            "/status/phase",
-        ];
+        let selection = self.cluster.select("v1", "Pod", Some(self.place.namespace), "");
+        let keep = ["/metadata/ownerReferences", "/spec/volumes", "/status/phase"];
         let pods = self.cluster.list(selection, &keep)?;
         Ok(foreign(self.place, &pods))
     }
 
     /// Puts objects in place of those that are there, and follows the rollout to its end.
-    pub(crate) fn bring(
-        &self,
-        objects: &[Value],
-        take_over: &[String],
-        surplus: &Surplus,
-    ) -> Result<bool, Failure> {
+    pub(crate) fn bring(&self, objects: &[Value], take_over: &[String], surplus: &Surplus) -> Result<bool, Failure> {
         let release = Release {
             objects,
             take_over,
@@ -93,11 +71,7 @@ impl<'a> Found<'a> {
     }
 
     /// What of images no node has is a finding; what only some have not is a warning.
-    pub(crate) fn images(
-        &self,
-        invocation: &Invocation,
-        wanted: &[String],
-    ) -> Result<Availability, Failure> {
+    pub(crate) fn images(&self, invocation: &Invocation, wanted: &[String]) -> Result<Availability, Failure> {
         let nodes = nodes::list(self.cluster, &invocation.target.hosts)?;
         let hosts = nodes::hosts(&nodes);
         Ok(availability(&hosts, images::missing(&hosts, wanted)?))
@@ -119,24 +93,15 @@ pub(crate) fn availability(hosts: &[String], missing: Vec<(String, String)>) -> 
     images.sort();
     images.dedup();
     for image in images {
-        let without: Vec<&str> = missing
-            .iter()
-            .filter(|(_, missing)| missing == image)
-            .map(|(host, _)| host.as_str())
-            .collect();
+        let without: Vec<&str> =
+            missing.iter().filter(|(_, missing)| missing == image).map(|(host, _)| host.as_str()).collect();
         if without.len() == hosts.len() {
             let message = format!("no node has image {image}");
-            found
-                .nowhere
-                .push(finding("image-missing", image.as_str(), message));
+            found.nowhere.push(finding("image-missing", image.as_str(), message));
         } else {
-            let message = format!(
-                "image {image} is not on {}: a Pod that starts there has to fetch it",
-                without.join(", ")
-            );
-            found
-                .partly
-                .push(finding("image-missing", image.as_str(), message));
+            let message =
+                format!("image {image} is not on {}: a Pod that starts there has to fetch it", without.join(", "));
+            found.partly.push(finding("image-missing", image.as_str(), message));
         }
     }
     found
@@ -169,19 +134,13 @@ fn claims(workload: &Value, name: &str) -> Vec<String> {
     let named = volumes.filter_map(|volume| volume.text("/persistentVolumeClaim/claimName"));
     let templates = workload.items("/spec/volumeClaimTemplates").iter();
     let made = templates.filter_map(|template| template.text("/metadata/name"));
-    named
-        .map(str::to_owned)
-        .chain(made.map(|template| format!("{template}-{name}-0")))
-        .collect()
+    named.map(str::to_owned).chain(made.map(|template| format!("{template}-{name}-0"))).collect()
 }
 
 /// Image of a container.
 pub(crate) fn image<'a>(workload: &'a Value, container: &str) -> Option<&'a str> {
     let containers = workload.items("/spec/template/spec/containers");
-    containers
-        .iter()
-        .find(|found| found.text("/name") == Some(container))?
-        .text("/image")
+    containers.iter().find(|found| found.text("/name") == Some(container))?.text("/image")
 }
 
 /// The StatefulSet's reference.
@@ -193,29 +152,17 @@ pub(crate) fn stateful_set(cluster: Cluster<'_>, place: Place<'_>) -> ObjectRef 
 fn references(cluster: Cluster<'_>, namespace: &str, workload: &Value) -> Vec<ObjectRef> {
     let at = |kind: &str, name: &str| cluster.namespaced("v1", kind, namespace, name);
     let volumes = workload.items("/spec/template/spec/volumes").iter();
-    let mut found: Vec<ObjectRef> = volumes
-        .filter_map(|volume| volume.text("/configMap/name"))
-        .map(|name| at("ConfigMap", name))
-        .collect();
-    found.extend(
-        workload
-            .text("/spec/serviceName")
-            .filter(|name| !name.is_empty())
-            .map(|name| at("Service", name)),
-    );
+    let mut found: Vec<ObjectRef> =
+        volumes.filter_map(|volume| volume.text("/configMap/name")).map(|name| at("ConfigMap", name)).collect();
+    found.extend(workload.text("/spec/serviceName").filter(|name| !name.is_empty()).map(|name| at("Service", name)));
     let account = workload.text("/spec/template/spec/serviceAccountName");
     // Every namespace has an account `default`, which belongs to nobody.
-    found.extend(
-        account
-            .filter(|name| *name != "default")
-            .map(|name| at("ServiceAccount", name)),
-    );
+    found.extend(account.filter(|name| *name != "default").map(|name| at("ServiceAccount", name)));
     found
 }
 
 fn selections(cluster: Cluster<'_>, place: Place<'_>) -> Vec<Selection> {
-    let here =
-        |api: &str, kind: &str| cluster.select(api, kind, Some(place.namespace), place.selector);
+    let here = |api: &str, kind: &str| cluster.select(api, kind, Some(place.namespace), place.selector);
     vec![
         here("v1", "ServiceAccount"),
         cluster.select(RBAC, "ClusterRole", None, place.selector),
@@ -245,9 +192,7 @@ pub(crate) fn mounts(pod: &Value, claim: &str) -> bool {
 fn foreign(place: Place<'_>, pods: &[Object]) -> Vec<Finding> {
     let own = |pod: &Value| {
         let mut owners = pod.items("/metadata/ownerReferences").iter();
-        owners.any(|owner| {
-            owner.text("/kind") == Some("StatefulSet") && owner.text("/name") == Some(place.name)
-        })
+        owners.any(|owner| owner.text("/kind") == Some("StatefulSet") && owner.text("/name") == Some(place.name))
     };
     pods.iter()
         .filter(|pod| mounts(&pod.body, place.claim) && !own(&pod.body))
@@ -292,10 +237,7 @@ pub(crate) mod tests {
     }
 
     fn pod(name: &str, claim: &str, owner: Option<&str>, phase: &str) -> Object {
-        let owners: Vec<Value> = owner
-            .into_iter()
-            .map(|name| json!({"kind": "StatefulSet", "name": name}))
-            .collect();
+        let owners: Vec<Value> = owner.into_iter().map(|name| json!({"kind": "StatefulSet", "name": name})).collect();
         let id = Identity {
             namespace: Some("monitoring".into()),
             name: name.into(),
@@ -310,12 +252,7 @@ pub(crate) mod tests {
     #[test]
     fn a_pod_of_somebody_elses_that_mounts_the_claim_is_named() {
         let pods = [
-            pod(
-                "prometheus-0",
-                "prometheus-data",
-                Some("prometheus"),
-                "Running",
-            ),
+            pod("prometheus-0", "prometheus-data", Some("prometheus"), "Running"),
             pod("debug", "prometheus-data", None, "Running"),
             pod("done", "prometheus-data", None, "Succeeded"),
             pod("other", "other-data", None, "Running"),
@@ -332,14 +269,7 @@ pub(crate) mod tests {
             .into_iter()
             .map(|object| format!("{} {}", object.kind.name, object.name))
             .collect();
-        assert_eq!(
-            names,
-            [
-                "ConfigMap prometheus-config",
-                "Service prometheus",
-                "ServiceAccount prometheus"
-            ]
-        );
+        assert_eq!(names, ["ConfigMap prometheus-config", "Service prometheus", "ServiceAccount prometheus"]);
     }
 
     #[test]
@@ -348,27 +278,17 @@ pub(crate) mod tests {
         let codes = |workload: &Value| {
             let mut findings = Findings::new();
             check_layout(parameters.place(), workload, &mut findings);
-            findings
-                .into_warnings()
-                .into_iter()
-                .map(|finding| finding.code)
-                .collect::<Vec<_>>()
+            findings.into_warnings().into_iter().map(|finding| finding.code).collect::<Vec<_>>()
         };
         assert_eq!(codes(&workload()), Vec::<String>::new());
         let mut owned = workload();
-        owned.put(
-            "/metadata/ownerReferences",
-            json!([{"kind": "Prometheus", "name": "k8s"}]),
-        );
+        owned.put("/metadata/ownerReferences", json!([{"kind": "Prometheus", "name": "k8s"}]));
         assert_eq!(codes(&owned), ["owned-by-operator"]);
         let mut other = workload();
         other.put("/spec/template/spec/volumes", json!([]));
         other.put("/spec/template/spec/containers/1/name", json!("prom"));
         assert_eq!(codes(&other), ["no-container", "no-claim"]);
-        other.put(
-            "/spec/volumeClaimTemplates",
-            json!([{"metadata": {"name": "data"}}]),
-        );
+        other.put("/spec/volumeClaimTemplates", json!([{"metadata": {"name": "data"}}]));
         assert_eq!(claims(&other, "prometheus"), ["data-prometheus-0"]);
     }
 
@@ -376,29 +296,8 @@ pub(crate) mod tests {
     fn an_image_that_no_node_has_stands_in_the_way() {
         let hosts = ["a".to_owned(), "b".to_owned()];
         let missing = |host: &str, image: &str| (host.to_owned(), image.to_owned());
-        let found = availability(
-            &hosts,
-            vec![
-                missing("a", "x:1"),
-                missing("a", "y:1"),
-                missing("b", "y:1"),
-            ],
-        );
-        assert_eq!(
-            found
-                .nowhere
-                .iter()
-                .map(|f| f.subject.as_str())
-                .collect::<Vec<_>>(),
-            ["y:1"]
-        );
-        assert_eq!(
-            found
-                .partly
-                .iter()
-                .map(|f| f.subject.as_str())
-                .collect::<Vec<_>>(),
-            ["x:1"]
-        );
+        let found = availability(&hosts, vec![missing("a", "x:1"), missing("a", "y:1"), missing("b", "y:1")]);
+        assert_eq!(found.nowhere.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["y:1"]);
+        assert_eq!(found.partly.iter().map(|f| f.subject.as_str()).collect::<Vec<_>>(), ["x:1"]);
     }
 }

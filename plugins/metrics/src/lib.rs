@@ -3,9 +3,7 @@
 //! A live database is never copied: a backup takes Prometheus' own snapshot or stops it. A backout puts the database of
 //! the backup set in place of the one that is there, so that samples taken since are lost; it says so beforehand.
 
-use runner_plugin_sdk::{
-    Depth, Invocation, Operations, Problem, Report, Verification, export_plugin,
-};
+use runner_plugin_sdk::{Depth, Invocation, Operations, Problem, Report, Verification, export_plugin};
 
 mod backout;
 mod backup;

@@ -51,12 +51,7 @@ pub(crate) fn ready_version(place: Place<'_>) -> Result<String, Failure> {
         Ok(match get(place, READY).send() {
             Ok(response) if response.status == 200 => Ok(()),
             Ok(response) => Err(format!("status {}", response.status)),
-            Err(failure)
-                if matches!(
-                    failure.kind,
-                    FailureKind::Unreachable | FailureKind::TimedOut
-                ) =>
-            {
+            Err(failure) if matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut) => {
                 Err(failure.message)
             }
             Err(failure) => return Err(failure),
@@ -69,12 +64,10 @@ pub(crate) fn ready_version(place: Place<'_>) -> Result<String, Failure> {
 /// The version in an answer to [`BUILD`].
 pub(crate) fn build_version(at: &str, response: &Response) -> Result<String, Failure> {
     let body = body_json(at, response)?;
-    body.text("/data/version")
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            let kind = FailureKind::Other("unexpected-answer".into());
-            failure(kind, at, "it names no version")
-        })
+    body.text("/data/version").map(str::to_owned).ok_or_else(|| {
+        let kind = FailureKind::Other("unexpected-answer".into());
+        failure(kind, at, "it names no version")
+    })
 }
 
 /// Versions are the same with and without the leading v of tags and what a distribution adds to a build's.
@@ -90,10 +83,7 @@ fn plain(version: &str) -> &str {
 /// Whether a target was not asked yet, as all are for one interval after a start.
 pub(crate) fn is_settling(body: &Value) -> bool {
     let targets = body.items("/data/activeTargets");
-    targets.is_empty()
-        || targets
-            .iter()
-            .any(|target| target.text("/health") == Some("unknown"))
+    targets.is_empty() || targets.iter().any(|target| target.text("/health") == Some("unknown"))
 }
 
 /// Targets that are up, and names of those that are not.
@@ -155,45 +145,24 @@ mod tests {
     use serde_json::json;
 
     fn response(status: u16, body: &Value) -> Response {
-        Response {
-            status,
-            headers: vec![],
-            body: body.to_string().into_bytes(),
-            dropped: 0,
-        }
+        Response { status, headers: vec![], body: body.to_string().into_bytes(), dropped: 0 }
     }
 
     #[test]
     fn a_snapshots_name_is_held_to_its_form() {
-        let named = |name: &str| {
-            snapshot_name(&response(
-                200,
-                &json!({"status": "success", "data": {"name": name}}),
-            ))
-        };
-        assert_eq!(
-            named("20261121T075146Z-4cf33a6e2d8f6b1a").as_deref(),
-            Ok("20261121T075146Z-4cf33a6e2d8f6b1a")
-        );
+        let named = |name: &str| snapshot_name(&response(200, &json!({"status": "success", "data": {"name": name}})));
+        assert_eq!(named("20261121T075146Z-4cf33a6e2d8f6b1a").as_deref(), Ok("20261121T075146Z-4cf33a6e2d8f6b1a"));
         assert!(named("../../etc").is_err());
         assert!(named("").is_err());
-        let off = response(
-            503,
-            &json!({"status": "error", "errorType": "unavailable", "error": "admin APIs disabled"}),
-        );
-        assert_eq!(
-            snapshot_name(&off),
-            Err("status 503, admin APIs disabled".to_owned())
-        );
+        let off =
+            response(503, &json!({"status": "error", "errorType": "unavailable", "error": "admin APIs disabled"}));
+        assert_eq!(snapshot_name(&off), Err("status 503, admin APIs disabled".to_owned()));
     }
 
     #[test]
     fn a_query_survives_as_part_of_a_url() {
         assert_eq!(query("up"), "/api/v1/query?query=up");
-        assert_eq!(
-            query("sum(up{job=\"a b\"})"),
-            "/api/v1/query?query=sum%28up%7Bjob%3D%22a%20b%22%7D%29"
-        );
+        assert_eq!(query("sum(up{job=\"a b\"})"), "/api/v1/query?query=sum%28up%7Bjob%3D%22a%20b%22%7D%29");
     }
 
     #[test]
@@ -203,19 +172,13 @@ mod tests {
             {"health": "down", "labels": {"job": "b", "instance": "2"}},
             {"health": "unknown", "labels": {"job": "c", "instance": "3"}},
         ]}});
-        assert_eq!(
-            targets(&body),
-            (1, vec!["b 2".to_owned(), "c 3".to_owned()])
-        );
+        assert_eq!(targets(&body), (1, vec!["b 2".to_owned(), "c 3".to_owned()]));
     }
 
     #[test]
     fn targets_settle_when_each_was_asked_once() {
         let body = |health: &[&str]| {
-            let targets: Vec<Value> = health
-                .iter()
-                .map(|health| json!({"health": health}))
-                .collect();
+            let targets: Vec<Value> = health.iter().map(|health| json!({"health": health})).collect();
             json!({"data": {"activeTargets": targets}})
         };
         assert!(is_settling(&body(&[])));

@@ -21,9 +21,8 @@ pub(crate) fn wanted(parameters: &Update, found: &Found<'_>) -> Result<Vec<Value
 
 fn build(parameters: &Update, running: &Value, there: Vec<Value>) -> Result<Vec<Value>, Problem> {
     let name = parameters.name.as_str();
-    let is_workload = |body: &Value| {
-        body.text("/kind") == Some("StatefulSet") && body.text("/metadata/name") == Some(name)
-    };
+    let is_workload =
+        |body: &Value| body.text("/kind") == Some("StatefulSet") && body.text("/metadata/name") == Some(name);
     let mut objects = if parameters.remove_others {
         parameters.objects.clone()
     } else {
@@ -33,9 +32,7 @@ fn build(parameters: &Update, running: &Value, there: Vec<Value>) -> Result<Vec<
         check(object)?;
     }
     let place = objects.iter().position(is_workload);
-    let workload = place
-        .map(|at| objects.remove(at))
-        .or_else(|| there.into_iter().find(is_workload));
+    let workload = place.map(|at| objects.remove(at)).or_else(|| there.into_iter().find(is_workload));
     let mut workload = without_notes(workload.unwrap_or_else(|| running.clone()));
     workload.put("/spec/replicas", json!(replicas(running)));
     let image = match &parameters.images {
@@ -45,11 +42,7 @@ fn build(parameters: &Update, running: &Value, there: Vec<Value>) -> Result<Vec<
             .unwrap_or_default(),
     };
     set_image(&mut workload, &parameters.container, &image)?;
-    let config: Vec<Value> = objects
-        .iter()
-        .filter(|object| mounted(&workload, object))
-        .cloned()
-        .collect();
+    let config: Vec<Value> = objects.iter().filter(|object| mounted(&workload, object)).cloned().collect();
     hash_config(&mut workload, &config.iter().collect::<Vec<_>>());
     objects.push(workload);
     Ok(objects)
@@ -62,10 +55,7 @@ fn overlaid(mut objects: Vec<Value>, others: &[Value]) -> Vec<Value> {
         (text("/kind"), text("/metadata/name"))
     };
     for other in others {
-        match objects
-            .iter()
-            .position(|object| name(object) == name(other))
-        {
+        match objects.iter().position(|object| name(object) == name(other)) {
             Some(at) => objects[at] = other.clone(),
             None => objects.push(other.clone()),
         }
@@ -76,11 +66,7 @@ fn overlaid(mut objects: Vec<Value>, others: &[Value]) -> Vec<Value> {
 fn check(object: &Value) -> Result<(), Problem> {
     for field in ["/apiVersion", "/kind", "/metadata/name"] {
         if object.text(field).is_none_or(str::is_empty) {
-            let message = format!(
-                "{} of `objects` has no {}",
-                describe(object),
-                field.trim_start_matches('/')
-            );
+            let message = format!("{} of `objects` has no {}", describe(object), field.trim_start_matches('/'));
             return Err(refused("invalid-object", "objects", message));
         }
     }
@@ -89,17 +75,12 @@ fn check(object: &Value) -> Result<(), Problem> {
 
 fn set_image(workload: &mut Value, container: &str, image: &str) -> Result<(), Problem> {
     let containers = workload.items("/spec/template/spec/containers");
-    let at = containers
-        .iter()
-        .position(|found| found.text("/name") == Some(container));
+    let at = containers.iter().position(|found| found.text("/name") == Some(container));
     let Some(at) = at else {
         let message = format!("the release's StatefulSet has no container {container}");
         return Err(refused("no-container", "objects", message));
     };
-    workload.put(
-        &format!("/spec/template/spec/containers/{at}/image"),
-        json!(image),
-    );
+    workload.put(&format!("/spec/template/spec/containers/{at}/image"), json!(image));
     Ok(())
 }
 
@@ -111,11 +92,7 @@ fn tagged(image: &str, version: &str) -> String {
         None => (name, false),
     };
     let number = version.trim_start_matches('v');
-    if v || version.starts_with('v') {
-        format!("{repository}:v{number}")
-    } else {
-        format!("{repository}:{number}")
-    }
+    if v || version.starts_with('v') { format!("{repository}:v{number}") } else { format!("{repository}:{number}") }
 }
 
 /// Whether a workload's Pods read a ConfigMap.
@@ -128,8 +105,7 @@ fn mounted(workload: &Value, object: &Value) -> bool {
 /// What stands against bringing the workload from one state to the other.
 pub(crate) fn check_change(running: &Value, wanted: &[Value], findings: &mut Findings) {
     let workload = wanted.iter().find(|object| {
-        object.text("/kind") == Some("StatefulSet")
-            && object.text("/metadata/name") == running.text("/metadata/name")
+        object.text("/kind") == Some("StatefulSet") && object.text("/metadata/name") == running.text("/metadata/name")
     });
     let Some(workload) = workload else { return };
     for field in FIXED {
@@ -140,10 +116,7 @@ pub(crate) fn check_change(running: &Value, wanted: &[Value], findings: &mut Fin
         }
     }
     if workload.text("/spec/updateStrategy/type") == Some("OnDelete") {
-        let message = format!(
-            "{} has update strategy OnDelete: its Pod would stay as it is",
-            describe(running)
-        );
+        let message = format!("{} has update strategy OnDelete: its Pod would stay as it is", describe(running));
         findings.add("on-delete", describe(running), message);
     }
 }
@@ -183,16 +156,10 @@ mod tests {
         let there = vec![workload(), config("a")];
         let objects = build(&parameters(json!({})), &workload(), there).unwrap();
         assert_eq!(
-            objects
-                .iter()
-                .filter_map(|object| object.text("/kind"))
-                .collect::<Vec<_>>(),
+            objects.iter().filter_map(|object| object.text("/kind")).collect::<Vec<_>>(),
             ["ConfigMap", "StatefulSet"]
         );
-        assert_eq!(
-            image(&objects[1], "prometheus"),
-            Some("q.io/p/prometheus:v2.53.0")
-        );
+        assert_eq!(image(&objects[1], "prometheus"), Some("q.io/p/prometheus:v2.53.0"));
         assert_eq!(image(&objects[1], "reloader"), Some("r:1"));
         assert_eq!(objects[0], config("a"));
     }
@@ -200,25 +167,15 @@ mod tests {
     #[test]
     fn others_are_given_up_only_where_that_is_asked_for() {
         let names = |remove: bool| {
-            let new =
-                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}});
-            let wanted =
-                parameters(json!({"objects": [config("b"), new], "remove-others": remove}));
+            let new = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}});
+            let wanted = parameters(json!({"objects": [config("b"), new], "remove-others": remove}));
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "prometheus"}});
             let there = vec![account, config("a"), workload()];
-            build(&wanted, &workload(), there)
-                .unwrap()
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join(", ")
+            build(&wanted, &workload(), there).unwrap().iter().map(describe).collect::<Vec<_>>().join(", ")
         };
         let kept = "ServiceAccount prometheus, ConfigMap monitoring/prometheus-config, ConfigMap rules, StatefulSet monitoring/prometheus";
         assert_eq!(names(false), kept);
-        assert_eq!(
-            names(true),
-            kept.trim_start_matches("ServiceAccount prometheus, ")
-        );
+        assert_eq!(names(true), kept.trim_start_matches("ServiceAccount prometheus, "));
     }
 
     #[test]
@@ -233,9 +190,7 @@ mod tests {
         let hash = |text: &str| {
             let wanted = parameters(json!({"objects": [config(text)]}));
             let objects = build(&wanted, &workload(), vec![workload(), config("a")]).unwrap();
-            objects[1]
-                .text("/spec/template/metadata/annotations/runner~1config-hash")
-                .map(str::to_owned)
+            objects[1].text("/spec/template/metadata/annotations/runner~1config-hash").map(str::to_owned)
         };
         assert!(hash("a").is_some());
         assert_ne!(hash("a"), hash("b"));
@@ -248,10 +203,7 @@ mod tests {
         stopped.put("/metadata/annotations/runner~1replicas", json!("1"));
         let objects = build(&parameters(json!({})), &stopped, vec![stopped.clone()]).unwrap();
         assert_eq!(objects[0].number("/spec/replicas"), Some(1));
-        assert_eq!(
-            objects[0].text("/metadata/annotations/runner~1replicas"),
-            None
-        );
+        assert_eq!(objects[0].text("/metadata/annotations/runner~1replicas"), None);
     }
 
     #[test]
@@ -261,31 +213,18 @@ mod tests {
             wanted.put(change.0, change.1);
             let mut findings = Findings::new();
             check_change(&workload(), &[wanted], &mut findings);
-            findings
-                .into_warnings()
-                .into_iter()
-                .map(|finding| finding.code)
-                .collect::<Vec<_>>()
+            findings.into_warnings().into_iter().map(|finding| finding.code).collect::<Vec<_>>()
         };
         assert_eq!(codes(("/spec/replicas", json!(1))), Vec::<String>::new());
-        assert_eq!(
-            codes(("/spec/serviceName", json!("other"))),
-            ["fixed-field"]
-        );
-        assert_eq!(
-            codes(("/spec/updateStrategy/type", json!("OnDelete"))),
-            ["on-delete"]
-        );
+        assert_eq!(codes(("/spec/serviceName", json!("other"))), ["fixed-field"]);
+        assert_eq!(codes(("/spec/updateStrategy/type", json!("OnDelete"))), ["on-delete"]);
     }
 
     #[test]
     fn an_image_of_another_version_is_refused() {
         let codes = |image: &str| {
             let mut findings = Findings::new();
-            check_version(
-                &parameters(json!({"images": {"prometheus": image}})),
-                &mut findings,
-            );
+            check_version(&parameters(json!({"images": {"prometheus": image}})), &mut findings);
             findings.into_warnings().len()
         };
         assert_eq!(codes("p:v2.53.0"), 0);

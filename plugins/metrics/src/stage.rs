@@ -67,9 +67,7 @@ pub(crate) fn backout_under_way(workload: &Value) -> Option<&str> {
 
 /// Whether an operation left notes.
 pub(crate) fn has_notes(workload: &Value) -> bool {
-    [REPLICAS, BACKOUT]
-        .iter()
-        .any(|annotation| workload.text(&pointer(annotation)).is_some())
+    [REPLICAS, BACKOUT].iter().any(|annotation| workload.text(&pointer(annotation)).is_some())
 }
 
 /// Replicas that the StatefulSet has, or had before it was stopped.
@@ -108,48 +106,29 @@ impl Found<'_> {
 
     /// Stops Prometheus and waits until no Pod mounts the claim. For a backout, the stop and its note are one write.
     pub(crate) fn stop(&self, workload: &Value, backout: Option<&str>) -> Result<(), Problem> {
-        let stopped = workload.number("/spec/replicas") == Some(0)
-            && workload.text(&pointer(REPLICAS)).is_some();
+        let stopped = workload.number("/spec/replicas") == Some(0) && workload.text(&pointer(REPLICAS)).is_some();
         if !stopped {
             let patch = stopping(replicas(workload), backout);
             self.cluster.patch(self.at(), &patch, None)?;
         }
-        let selection = self
-            .cluster
-            .select("v1", "Pod", Some(self.place.namespace), "");
+        let selection = self.cluster.select("v1", "Pod", Some(self.place.namespace), "");
         let condition = claim_is_free(self.place.claim);
         let forecast = json!({"status": {"phase": "Succeeded"}});
         let seconds = self.place.rollout_seconds;
-        match self
-            .cluster
-            .wait_all(selection, &condition, seconds, Some(forecast))
-        {
+        match self.cluster.wait_all(selection, &condition, seconds, Some(forecast)) {
             Ok(_) => Ok(()),
-            Err(failure) if failure.kind == FailureKind::TimedOut => {
-                Err(self.still_mounted(failure).into())
-            }
+            Err(failure) if failure.kind == FailureKind::TimedOut => Err(self.still_mounted(failure).into()),
             Err(failure) => Err(failure.into()),
         }
     }
 
     fn still_mounted(&self, mut failure: Failure) -> Failure {
-        let selection = self
-            .cluster
-            .select("v1", "Pod", Some(self.place.namespace), "");
-        if let Ok(pods) = self
-            .cluster
-            .list(selection, &["/spec/volumes", "/status/phase"])
-        {
-            let mounting = pods
-                .iter()
-                .filter(|pod| mounts(&pod.body, self.place.claim));
+        let selection = self.cluster.select("v1", "Pod", Some(self.place.namespace), "");
+        if let Ok(pods) = self.cluster.list(selection, &["/spec/volumes", "/status/phase"]) {
+            let mounting = pods.iter().filter(|pod| mounts(&pod.body, self.place.claim));
             let names: Vec<&str> = mounting.map(|pod| pod.id.name.as_str()).collect();
-            failure.message = format!(
-                "claim {} is still mounted by {}; {}",
-                self.place.claim,
-                names.join(", "),
-                failure.message
-            );
+            failure.message =
+                format!("claim {} is still mounted by {}; {}", self.place.claim, names.join(", "), failure.message);
         }
         failure
     }
@@ -166,8 +145,7 @@ impl Found<'_> {
     pub(crate) fn follow(&self) -> Result<(), Failure> {
         let place = self.place;
         let workload = Workload::StatefulSet;
-        self.cluster
-            .rollout(workload, place.namespace, place.name, place.rollout_seconds)?;
+        self.cluster.rollout(workload, place.namespace, place.name, place.rollout_seconds)?;
         Ok(())
     }
 
@@ -198,10 +176,7 @@ mod tests {
         workload.put("/spec/replicas", json!(1));
         assert_eq!(replicas(&workload), 1);
         for (pointer, value) in [
-            (
-                "/metadata/annotations",
-                stopping(1, Some("set-1"))["metadata"]["annotations"].clone(),
-            ),
+            ("/metadata/annotations", stopping(1, Some("set-1"))["metadata"]["annotations"].clone()),
             ("/spec/replicas", json!(0)),
         ] {
             workload.put(pointer, value);
@@ -223,19 +198,12 @@ mod tests {
             assert_eq!(Stage::of(&workload, "set-2"), Stage::Begun);
             assert!(backout_under_way(&workload).is_some());
         }
-        assert!(
-            Stage::Begun < Stage::Stopped
-                && Stage::Stopped < Stage::Emptied
-                && Stage::Emptied < Stage::Restored
-        );
+        assert!(Stage::Begun < Stage::Stopped && Stage::Stopped < Stage::Emptied && Stage::Emptied < Stage::Restored);
     }
 
     #[test]
     fn a_stop_for_a_backup_is_no_backout() {
         let patch = stopping(2, None);
-        assert_eq!(
-            patch,
-            json!({"metadata": {"annotations": {"runner/replicas": "2"}}, "spec": {"replicas": 0}})
-        );
+        assert_eq!(patch, json!({"metadata": {"annotations": {"runner/replicas": "2"}}, "spec": {"replicas": 0}}));
     }
 }

@@ -2,9 +2,7 @@
 
 use runner_plugin_sdk::images;
 use runner_plugin_sdk::objects::Surplus;
-use runner_plugin_sdk::{
-    Failure, FailureKind, Findings, Invocation, Problem, Report, ReportBuilder, failure, parse,
-};
+use runner_plugin_sdk::{Failure, FailureKind, Findings, Invocation, Problem, Report, ReportBuilder, failure, parse};
 
 use crate::found::{Found, check_layout};
 use crate::parameters::{Place, Update};
@@ -34,14 +32,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Report, Problem> {
     let mut report = ReportBuilder::new();
     let images: Vec<String> = wanted.iter().flat_map(images::of_workload).collect();
     let available = found.images(invocation, &images)?;
-    report
-        .warnings(available.nowhere)
-        .warnings(available.partly);
-    let surplus = if parameters.remove_others {
-        found.objects.surplus(&wanted)
-    } else {
-        Surplus::default()
-    };
+    report.warnings(available.nowhere).warnings(available.partly);
+    let surplus = if parameters.remove_others { found.objects.surplus(&wanted) } else { Surplus::default() };
     report.changed(found.bring(&wanted, &parameters.take_over, &surplus)?);
     report.output("removed", surplus.names());
     if has_notes(running) {
@@ -60,9 +52,5 @@ pub(crate) fn expect(place: Place<'_>, version: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("Prometheus says that it is {running}, not {version}");
-    Err(failure(
-        FailureKind::Other("other-version".into()),
-        place.url,
-        message,
-    ))
+    Err(failure(FailureKind::Other("other-version".into()), place.url, message))
 }

@@ -4,16 +4,12 @@ use runner_plugin_sdk::api::clock;
 use runner_plugin_sdk::api::http::Response;
 use runner_plugin_sdk::http::{body_json, get};
 use runner_plugin_sdk::json::At;
-use runner_plugin_sdk::{
-    Checks, Depth, Failure, FailureKind, Inputs, Invocation, Place, Problem, Verification, parse,
-};
+use runner_plugin_sdk::{Checks, Depth, Failure, FailureKind, Inputs, Invocation, Place, Problem, Verification, parse};
 use serde_json::Value;
 
 use crate::found::Found;
 use crate::parameters::Verify;
-use crate::prometheus::{
-    self, BUILD, READY, TARGETS, build_version, is_settling, same_version, targets,
-};
+use crate::prometheus::{self, BUILD, READY, TARGETS, build_version, is_settling, same_version, targets};
 
 /// Milliseconds between two rounds of questions.
 const INTERVAL: u32 = 5_000;
@@ -30,13 +26,7 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
     if let Some(expected) = &parameters.versions {
         let observed = version.unwrap_or("not installed");
         let good = same_version(&expected.prometheus, observed);
-        checks.check(
-            "version",
-            cluster.clone(),
-            expected.prometheus.as_str(),
-            observed,
-            good,
-        );
+        checks.check("version", cluster.clone(), expected.prometheus.as_str(), observed, good);
     }
     if depth == Depth::Health {
         match found.workload() {
@@ -55,15 +45,9 @@ pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification,
 fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
     let wanted = workload.number("/spec/replicas").unwrap_or(1);
     let ready = workload.number("/status/readyReplicas").unwrap_or(0);
-    let newest =
-        workload.text("/status/currentRevision") == workload.text("/status/updateRevision");
-    let seen =
-        workload.number("/status/observedGeneration") >= workload.number("/metadata/generation");
-    let state = if newest && seen {
-        ""
-    } else {
-        ", a rollout is under way"
-    };
+    let newest = workload.text("/status/currentRevision") == workload.text("/status/updateRevision");
+    let seen = workload.number("/status/observedGeneration") >= workload.number("/metadata/generation");
+    let state = if newest && seen { "" } else { ", a rollout is under way" };
     let observed = format!("{ready} of {wanted} ready{state}");
     checks.check(
         "rollout",
@@ -75,12 +59,7 @@ fn rollout(checks: &mut Checks, cluster: &Place, workload: &Value) {
 }
 
 /// Asks Prometheus itself, everything in one call, and again while it has just started.
-fn answers(
-    checks: &mut Checks,
-    cluster: &Place,
-    parameters: &Verify,
-    version: Option<&str>,
-) -> Result<(), Problem> {
+fn answers(checks: &mut Checks, cluster: &Place, parameters: &Verify, version: Option<&str>) -> Result<(), Problem> {
     let begun = clock::elapsed();
     let patience = parameters.settle_seconds.saturating_mul(1000);
     loop {
@@ -108,28 +87,16 @@ impl Said {
         let paths = [READY, BUILD, TARGETS, query.as_str()];
         let found = get(paths.map(|path| prometheus::get(parameters.place(), path)));
         let mut found = found.into_iter().map(answered);
-        let mut next = || {
-            found
-                .next()
-                .unwrap_or_else(|| Ok(Err("no answer".to_owned())))
-        };
+        let mut next = || found.next().unwrap_or_else(|| Ok(Err("no answer".to_owned())));
         Ok(Self {
             ready: next()?.map(|response| response.status),
-            version: next()?.and_then(|response| {
-                build_version(BUILD, &response).map_err(|failure| failure.message)
-            }),
+            version: next()?.and_then(|response| build_version(BUILD, &response).map_err(|failure| failure.message)),
             targets: json(TARGETS, next()?),
             result: json(&query, next()?),
         })
     }
 
-    fn check(
-        self,
-        checks: &mut Checks,
-        cluster: &Place,
-        parameters: &Verify,
-        version: Option<&str>,
-    ) {
+    fn check(self, checks: &mut Checks, cluster: &Place, parameters: &Verify, version: Option<&str>) {
         let observed = match &self.ready {
             Ok(status) => format!("status {status}"),
             Err(why) => why.clone(),
@@ -155,12 +122,7 @@ fn json(path: &str, answer: Result<Response, String>) -> Result<Value, String> {
     answer.and_then(|response| body_json(path, &response).map_err(|failure| failure.message))
 }
 
-fn running(
-    checks: &mut Checks,
-    cluster: &Place,
-    version: Option<&str>,
-    said: Result<String, String>,
-) {
+fn running(checks: &mut Checks, cluster: &Place, version: Option<&str>, said: Result<String, String>) {
     let expected = version.unwrap_or("a version");
     match said {
         Ok(running) => {
@@ -179,19 +141,9 @@ fn up(checks: &mut Checks, cluster: &Place, tolerated: u32, said: Result<Value, 
     match said.map(|body| targets(&body)) {
         Ok((up, down)) => {
             let all = up + down.len();
-            let which = if down.is_empty() {
-                String::new()
-            } else {
-                format!(", down: {}", down.join(", "))
-            };
+            let which = if down.is_empty() { String::new() } else { format!(", down: {}", down.join(", ")) };
             let good = all > 0 && down.len() <= tolerated as usize;
-            checks.check(
-                "targets-up",
-                cluster.clone(),
-                expected,
-                format!("{up} of {all} up{which}"),
-                good,
-            )
+            checks.check("targets-up", cluster.clone(), expected, format!("{up} of {all} up{which}"), good)
         }
         Err(why) => checks.unknown("targets-up", cluster.clone(), expected, why),
     };
@@ -202,13 +154,7 @@ fn result(checks: &mut Checks, cluster: &Place, query: &str, said: Result<Value,
     match said {
         Ok(body) => {
             let count = body.items("/data/result").len();
-            checks.check(
-                "query",
-                cluster.clone(),
-                expected,
-                format!("{count} results"),
-                count > 0,
-            )
+            checks.check("query", cluster.clone(), expected, format!("{count} results"), count > 0)
         }
         Err(why) => checks.unknown("query", cluster.clone(), expected, why),
     };
@@ -223,50 +169,25 @@ mod tests {
     fn verdicts(look: impl FnOnce(&mut Checks, &Place)) -> Vec<(String, Verdict)> {
         let mut checks = Checks::new();
         look(&mut checks, &Place::Runner);
-        checks
-            .finish()
-            .checks
-            .into_iter()
-            .map(|check| (check.observed, check.verdict))
-            .collect()
+        checks.finish().checks.into_iter().map(|check| (check.observed, check.verdict)).collect()
     }
 
     #[test]
     fn a_target_that_is_down_fails_unless_it_is_tolerated() {
         let body = json!({"data": {"activeTargets": [{"health": "up"}, {"health": "down", "labels": {"job": "a", "instance": "b"}}]}});
-        let ask = |tolerated, body: &Value| {
-            verdicts(|checks, place| up(checks, place, tolerated, Ok(body.clone())))
-        };
-        assert_eq!(
-            ask(0, &body),
-            [("1 of 2 up, down: a b".to_owned(), Verdict::Fail)]
-        );
+        let ask = |tolerated, body: &Value| verdicts(|checks, place| up(checks, place, tolerated, Ok(body.clone())));
+        assert_eq!(ask(0, &body), [("1 of 2 up, down: a b".to_owned(), Verdict::Fail)]);
         assert_eq!(ask(1, &body)[0].1, Verdict::Pass);
-        assert_eq!(
-            ask(0, &json!({})),
-            [("0 of 0 up".to_owned(), Verdict::Fail)]
-        );
+        assert_eq!(ask(0, &json!({})), [("0 of 0 up".to_owned(), Verdict::Fail)]);
     }
 
     #[test]
     fn what_was_not_answered_is_no_pass() {
         let silent = || Err("silent".to_owned());
-        assert_eq!(
-            verdicts(|checks, place| up(checks, place, 0, silent()))[0].1,
-            Verdict::Unknown
-        );
-        assert_eq!(
-            verdicts(|checks, place| result(checks, place, "up", silent()))[0].1,
-            Verdict::Unknown
-        );
-        assert_eq!(
-            verdicts(|checks, place| running(checks, place, None, Err("silent".into())))[0].1,
-            Verdict::Unknown
-        );
-        assert_eq!(
-            verdicts(|checks, place| result(checks, place, "up", Ok(json!({}))))[0].1,
-            Verdict::Fail
-        );
+        assert_eq!(verdicts(|checks, place| up(checks, place, 0, silent()))[0].1, Verdict::Unknown);
+        assert_eq!(verdicts(|checks, place| result(checks, place, "up", silent()))[0].1, Verdict::Unknown);
+        assert_eq!(verdicts(|checks, place| running(checks, place, None, Err("silent".into())))[0].1, Verdict::Unknown);
+        assert_eq!(verdicts(|checks, place| result(checks, place, "up", Ok(json!({}))))[0].1, Verdict::Fail);
     }
 
     #[test]
@@ -284,9 +205,7 @@ mod tests {
 
     #[test]
     fn another_running_version_than_the_image_s_fails() {
-        let ask = |said: &str| {
-            verdicts(|checks, place| running(checks, place, Some("v2.42.0"), Ok(said.into())))[0].1
-        };
+        let ask = |said: &str| verdicts(|checks, place| running(checks, place, Some("v2.42.0"), Ok(said.into())))[0].1;
         assert_eq!(ask("2.42.0"), Verdict::Pass);
         assert_eq!(ask("2.53.0"), Verdict::Fail);
     }

@@ -63,9 +63,7 @@ impl<T> Answers<T> for Vec<Result<T, Failure>> {
 }
 
 fn most_telling(failures: Vec<Failure>) -> Option<Failure> {
-    let telling = failures
-        .iter()
-        .position(|failure| failure.kind != FailureKind::NotAttempted);
+    let telling = failures.iter().position(|failure| failure.kind != FailureKind::NotAttempted);
     failures.into_iter().nth(telling.unwrap_or(0))
 }
 
@@ -96,25 +94,14 @@ mod tests {
 
     #[test]
     fn an_item_left_out_does_not_hide_the_cause() {
-        let answers = vec![
-            failed(FailureKind::NotAttempted),
-            Ok(1),
-            failed(FailureKind::Unreachable),
-        ];
-        assert_eq!(
-            answers.all().map_err(|failure| failure.kind),
-            Err(FailureKind::Unreachable)
-        );
+        let answers = vec![failed(FailureKind::NotAttempted), Ok(1), failed(FailureKind::Unreachable)];
+        assert_eq!(answers.all().map_err(|failure| failure.kind), Err(FailureKind::Unreachable));
         assert_eq!(vec![Ok(1), Ok(2)].all().ok(), Some(vec![1, 2]));
     }
 
     #[test]
     fn a_denial_fails_the_whole_and_nothing_else_does() {
-        let denial = Denial {
-            capability: "files.read".into(),
-            grant: "{}".into(),
-            requested: true,
-        };
+        let denial = Denial { capability: "files.read".into(), grant: "{}".into(), requested: true };
         let mixed = vec![Ok(1), failed(FailureKind::Unreachable)];
         assert_eq!(mixed.unless_denied().map(|all| all.len()).ok(), Some(2));
         let denied = vec![Ok(1), failed(FailureKind::Denied(denial))];

@@ -7,29 +7,13 @@ use crate::{Answers, Artifact, Failure};
 
 /// A file of a host as an artifact.
 pub fn file(host: &str, path: &str, name: &str) -> PutOrder {
-    PutOrder {
-        host: host.to_owned(),
-        source: Source::File(path.to_owned()),
-        name: name.to_owned(),
-        labels: Vec::new(),
-    }
+    PutOrder { host: host.to_owned(), source: Source::File(path.to_owned()), name: name.to_owned(), labels: Vec::new() }
 }
 
 /// A directory of a host as an artifact.
 pub fn tree(host: &str, path: &str, name: &str, exclude: &[&str]) -> PutOrder {
-    let tree = Tree {
-        path: path.to_owned(),
-        exclude: exclude
-            .iter()
-            .map(|pattern| (*pattern).to_owned())
-            .collect(),
-    };
-    PutOrder {
-        host: host.to_owned(),
-        source: Source::Tree(tree),
-        name: name.to_owned(),
-        labels: Vec::new(),
-    }
+    let tree = Tree { path: path.to_owned(), exclude: exclude.iter().map(|pattern| (*pattern).to_owned()).collect() };
+    PutOrder { host: host.to_owned(), source: Source::Tree(tree), name: name.to_owned(), labels: Vec::new() }
 }
 
 /// Stores data of the plugin's own, such as Kubernetes objects.

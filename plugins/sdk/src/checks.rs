@@ -54,11 +54,7 @@ impl Checks {
 
     /// A version that was found.
     pub fn version(&mut self, place: Place, part: &str, version: &str) -> &mut Self {
-        self.versions.push(ComponentVersion {
-            part: part.to_owned(),
-            version: version.to_owned(),
-            place,
-        });
+        self.versions.push(ComponentVersion { part: part.to_owned(), version: version.to_owned(), place });
         self
     }
 
@@ -70,35 +66,17 @@ impl Checks {
 
     /// Checks that did not pass so far.
     pub fn open(&self) -> impl Iterator<Item = &Check> {
-        self.checks
-            .iter()
-            .filter(|check| check.verdict != Verdict::Pass)
+        self.checks.iter().filter(|check| check.verdict != Verdict::Pass)
     }
 
     /// The verification.
     pub fn finish(&mut self) -> Verification {
         let this = std::mem::take(self);
-        Verification {
-            checks: this.checks,
-            versions: this.versions,
-        }
+        Verification { checks: this.checks, versions: this.versions }
     }
 
-    fn push(
-        &mut self,
-        name: &str,
-        place: Place,
-        expected: String,
-        observed: String,
-        verdict: Verdict,
-    ) -> &mut Self {
-        self.checks.push(Check {
-            name: name.to_owned(),
-            place,
-            expected,
-            observed,
-            verdict,
-        });
+    fn push(&mut self, name: &str, place: Place, expected: String, observed: String, verdict: Verdict) -> &mut Self {
+        self.checks.push(Check { name: name.to_owned(), place, expected, observed, verdict });
         self
     }
 }
@@ -110,9 +88,7 @@ mod tests {
     #[test]
     fn unknown_is_not_pass() {
         let mut checks = Checks::new();
-        checks
-            .equal("a", Place::Runner, "1", "1")
-            .equal("b", Place::Runner, "1", "2");
+        checks.equal("a", Place::Runner, "1", "1").equal("b", Place::Runner, "1", "2");
         checks.unknown("c", Place::Runner, "1", "no answer");
         let open: Vec<&str> = checks.open().map(|check| check.name.as_str()).collect();
         assert_eq!(open, ["b", "c"]);

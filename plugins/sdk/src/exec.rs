@@ -26,11 +26,7 @@ impl Command {
         command
     }
 
-    fn new<S: Into<String>>(
-        host: &str,
-        argv: impl IntoIterator<Item = S>,
-        effect: EffectClass,
-    ) -> Self {
+    fn new<S: Into<String>>(host: &str, argv: impl IntoIterator<Item = S>, effect: EffectClass) -> Self {
         Self(exec::Command {
             host: host.to_owned(),
             argv: argv.into_iter().map(Into::into).collect(),
@@ -71,14 +67,8 @@ impl Command {
     pub fn answers(mut self, stdout: impl Into<String>) -> Self {
         self.forecast().output = Some(Output {
             code: 0,
-            stdout: Captured {
-                data: stdout.into().into_bytes(),
-                dropped: 0,
-            },
-            stderr: Captured {
-                data: Vec::new(),
-                dropped: 0,
-            },
+            stdout: Captured { data: stdout.into().into_bytes(), dropped: 0 },
+            stderr: Captured { data: Vec::new(), dropped: 0 },
             unseen: false,
         });
         self
@@ -86,10 +76,7 @@ impl Command {
 
     /// Adds a variable to its clean environment.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.options().environment.push(Label {
-            name: name.to_owned(),
-            value: value.into(),
-        });
+        self.options().environment.push(Label { name: name.to_owned(), value: value.into() });
         self
     }
 
@@ -140,11 +127,7 @@ impl Command {
     }
 
     fn forecast(&mut self) -> &mut Forecast {
-        self.0.forecast.get_or_insert_with(|| Forecast {
-            reads: Vec::new(),
-            writes: Vec::new(),
-            output: None,
-        })
+        self.0.forecast.get_or_insert_with(|| Forecast { reads: Vec::new(), writes: Vec::new(), output: None })
     }
 
     fn options(&mut self) -> &mut CommandOptions {
@@ -163,11 +146,7 @@ impl Command {
 /// Runs commands in one call.
 pub fn run(commands: impl IntoIterator<Item = Command>) -> Vec<Result<Output, Failure>> {
     let commands: Vec<exec::Command> = commands.into_iter().map(Command::order).collect();
-    if commands.is_empty() {
-        Vec::new()
-    } else {
-        exec::run(&commands)
-    }
+    if commands.is_empty() { Vec::new() } else { exec::run(&commands) }
 }
 
 /// Standard output as text. What was cut off is a failure: half an answer must not be taken for a whole one.
@@ -188,34 +167,19 @@ mod tests {
 
     #[test]
     fn a_command_says_what_was_asked() {
-        let order = Command::write("h", ["ip", "route"])
-            .seconds(5)
-            .accept([2])
-            .writes(["routes"])
-            .answers("x")
-            .order();
+        let order = Command::write("h", ["ip", "route"]).seconds(5).accept([2]).writes(["routes"]).answers("x").order();
         assert_eq!(order.effect, EffectClass::WriteIdempotent);
         assert_eq!(order.time_out, 5_000);
         assert_eq!(order.options.map(|options| options.accept), Some(vec![2]));
-        assert!(
-            order
-                .forecast
-                .is_some_and(|forecast| forecast.output.is_some() && forecast.reads.is_empty())
-        );
+        assert!(order.forecast.is_some_and(|forecast| forecast.output.is_some() && forecast.reads.is_empty()));
     }
 
     #[test]
     fn a_cut_output_is_no_answer() {
         let mut output = Output {
             code: 0,
-            stdout: Captured {
-                data: b"abc".to_vec(),
-                dropped: 0,
-            },
-            stderr: Captured {
-                data: vec![],
-                dropped: 0,
-            },
+            stdout: Captured { data: b"abc".to_vec(), dropped: 0 },
+            stderr: Captured { data: vec![], dropped: 0 },
             unseen: false,
         };
         assert_eq!(stdout(&output).ok().as_deref(), Some("abc"));

@@ -9,10 +9,7 @@ const READ_LIMIT: u32 = 4 * 1024 * 1024;
 
 /// A path on a host.
 pub fn at(host: &str, path: &str) -> FileRef {
-    FileRef {
-        host: host.to_owned(),
-        path: path.to_owned(),
-    }
+    FileRef { host: host.to_owned(), path: path.to_owned() }
 }
 
 /// Whole files, in one call; none where there is none.
@@ -38,28 +35,21 @@ pub fn read_each(files: &[FileRef]) -> Vec<Result<Option<Vec<u8>>, Failure>> {
         })
         .collect();
     let answers = files::read(&orders).into_iter().zip(files);
-    answers
-        .map(|(answer, file)| whole(answer.present()?, file))
-        .collect()
+    answers.map(|(answer, file)| whole(answer.present()?, file)).collect()
 }
 
 /// Whole files as text, each with its own failure.
 pub fn read_text_each(files: &[FileRef]) -> Vec<Result<Option<String>, Failure>> {
     let text = |data: Vec<u8>| String::from_utf8_lossy(&data).into_owned();
-    read_each(files)
-        .into_iter()
-        .map(|answer| Ok(answer?.map(text)))
-        .collect()
+    read_each(files).into_iter().map(|answer| Ok(answer?.map(text))).collect()
 }
 
 /// Part of a file must not be taken for all of it.
 fn whole(data: Option<FileData>, file: &FileRef) -> Result<Option<Vec<u8>>, Failure> {
     match data {
-        Some(data) if (data.data.len() as u64) < data.size => Err(failure(
-            FailureKind::TooLarge,
-            file.path.as_str(),
-            format!("{} bytes", data.size),
-        )),
+        Some(data) if (data.data.len() as u64) < data.size => {
+            Err(failure(FailureKind::TooLarge, file.path.as_str(), format!("{} bytes", data.size)))
+        }
         Some(data) => Ok(Some(data.data)),
         None => Ok(None),
     }
@@ -67,20 +57,12 @@ fn whole(data: Option<FileData>, file: &FileRef) -> Result<Option<Vec<u8>>, Fail
 
 /// Hashes of files; none where there is none.
 pub fn hashes(files: &[FileRef]) -> Result<Vec<Option<String>>, Failure> {
-    files::hash(files)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()
+    files::hash(files).into_iter().map(Presence::present).collect::<Vec<_>>().all()
 }
 
 /// Which of the files are there.
 pub fn present(files: &[FileRef]) -> Result<Vec<bool>, Failure> {
-    let found = files::stat(files)
-        .into_iter()
-        .map(Presence::present)
-        .collect::<Vec<_>>()
-        .all()?;
+    let found = files::stat(files).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
     Ok(found.iter().map(Option::is_some).collect())
 }
 
@@ -100,11 +82,8 @@ pub struct Wanted {
 pub fn ensure(wanted: &[Wanted]) -> Result<Vec<bool>, Failure> {
     let refs: Vec<FileRef> = wanted.iter().map(|file| file.at.clone()).collect();
     let seen = hashes(&refs)?;
-    let written: Vec<bool> = wanted
-        .iter()
-        .zip(&seen)
-        .map(|(file, hash)| hash.as_ref() != Some(&sha256(&file.content)))
-        .collect();
+    let written: Vec<bool> =
+        wanted.iter().zip(&seen).map(|(file, hash)| hash.as_ref() != Some(&sha256(&file.content))).collect();
     let orders: Vec<WriteOrder> = wanted
         .iter()
         .zip(seen)
@@ -115,12 +94,7 @@ pub fn ensure(wanted: &[Wanted]) -> Result<Vec<bool>, Failure> {
             path: file.at.path.clone(),
             content: vec![content(&file.content)],
             precondition: hash.map_or(Precondition::Absent, Precondition::Hash),
-            attributes: file.mode.map(|mode| Attributes {
-                mode: Some(mode),
-                owner: None,
-                group: None,
-                context: None,
-            }),
+            attributes: file.mode.map(|mode| Attributes { mode: Some(mode), owner: None, group: None, context: None }),
             sensitive: false,
         })
         .collect();

@@ -24,10 +24,7 @@ impl Get {
 
     /// Adds a header field.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.0.headers.push(Header {
-            name: name.to_owned(),
-            value: vec![Part::Text(value.into())],
-        });
+        self.0.headers.push(Header { name: name.to_owned(), value: vec![Part::Text(value.into())] });
         self
     }
 
@@ -57,12 +54,7 @@ impl Get {
 
     /// What it will answer, where earlier changes decide it.
     pub fn answers(mut self, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        self.0.forecast = Some(Response {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-            dropped: 0,
-        });
+        self.0.forecast = Some(Response { status, headers: Vec::new(), body: body.into(), dropped: 0 });
         self
     }
 
@@ -80,11 +72,7 @@ impl Get {
 /// Sends requests in one call.
 pub fn get(requests: impl IntoIterator<Item = Get>) -> Vec<Result<Response, Failure>> {
     let requests: Vec<Request> = requests.into_iter().map(Get::request).collect();
-    if requests.is_empty() {
-        Vec::new()
-    } else {
-        http::get(&requests)
-    }
+    if requests.is_empty() { Vec::new() } else { http::get(&requests) }
 }
 
 /// The JSON body of a response with a 2xx status.
@@ -94,12 +82,7 @@ pub fn body_json(url: &str, response: &Response) -> Result<serde_json::Value, Fa
         return Err(wrong(format!("answered with status {}", response.status)));
     }
     if response.dropped > 0 {
-        return Err(failure(
-            FailureKind::TooLarge,
-            url,
-            "the body is larger than what was kept of it",
-        ));
+        return Err(failure(FailureKind::TooLarge, url, "the body is larger than what was kept of it"));
     }
-    serde_json::from_slice(&response.body)
-        .map_err(|error| wrong(format!("answered with what is no JSON: {error}")))
+    serde_json::from_slice(&response.body).map_err(|error| wrong(format!("answered with what is no JSON: {error}")))
 }

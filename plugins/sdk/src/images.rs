@@ -17,21 +17,14 @@ pub fn missing(hosts: &[String], images: &[String]) -> Result<Vec<(String, Strin
     if hosts.is_empty() || images.is_empty() {
         return Ok(Vec::new());
     }
-    let commands = hosts.iter().map(|host| {
-        Command::read(host, LIST)
-            .reads(["images"])
-            .output_limit(1024 * 1024)
-    });
+    let commands = hosts.iter().map(|host| Command::read(host, LIST).reads(["images"]).output_limit(1024 * 1024));
     let outputs = run(commands).all()?;
     let mut missing = Vec::new();
     for (host, output) in hosts.iter().zip(&outputs) {
         let list = stdout(output)?;
         let here: Vec<&str> = list.lines().map(str::trim).collect();
         for image in images {
-            if !names(image)
-                .iter()
-                .any(|name| here.contains(&name.as_str()))
-            {
+            if !names(image).iter().any(|name| here.contains(&name.as_str())) {
                 missing.push((host.clone(), image.clone()));
             }
         }
@@ -41,14 +34,9 @@ pub fn missing(hosts: &[String], images: &[String]) -> Result<Vec<(String, Strin
 
 /// Images of a workload's Pod template, each once.
 pub fn of_workload(workload: &Value) -> Vec<String> {
-    let template = ["initContainers", "containers"]
-        .map(|list| workload.items(&format!("/spec/template/spec/{list}")));
-    let mut images: Vec<String> = template
-        .concat()
-        .iter()
-        .filter_map(|container| container.text("/image"))
-        .map(Into::into)
-        .collect();
+    let template = ["initContainers", "containers"].map(|list| workload.items(&format!("/spec/template/spec/{list}")));
+    let mut images: Vec<String> =
+        template.concat().iter().filter_map(|container| container.text("/image")).map(Into::into).collect();
     images.sort();
     images.dedup();
     images
@@ -70,11 +58,7 @@ fn names(image: &str) -> Vec<String> {
                 Some(tag) => name.strip_suffix(&format!(":{tag}")).unwrap_or(name),
                 None => name,
             };
-            vec![
-                full.clone(),
-                format!("{repository}@{digest}"),
-                digest.to_owned(),
-            ]
+            vec![full.clone(), format!("{repository}@{digest}"), digest.to_owned()]
         }
         None if tag(&full).is_none() => vec![format!("{full}:latest")],
         None => vec![full],
@@ -105,14 +89,8 @@ mod tests {
     #[test]
     fn short_references_are_docker_s() {
         assert_eq!(names("busybox:1"), ["docker.io/library/busybox:1"]);
-        assert_eq!(
-            names("flannel/flannel"),
-            ["docker.io/flannel/flannel:latest"]
-        );
+        assert_eq!(names("flannel/flannel"), ["docker.io/flannel/flannel:latest"]);
         assert_eq!(names("localhost/x:1"), ["localhost/x:1"]);
-        assert_eq!(
-            names("q.io/a:1@sha256:00"),
-            ["q.io/a:1@sha256:00", "q.io/a@sha256:00", "sha256:00"]
-        );
+        assert_eq!(names("q.io/a:1@sha256:00"), ["q.io/a:1@sha256:00", "q.io/a@sha256:00", "sha256:00"]);
     }
 }

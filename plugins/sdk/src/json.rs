@@ -5,10 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 of bytes in lower-case hexadecimal digits.
 pub fn sha256(data: impl AsRef<[u8]>) -> String {
-    Sha256::digest(data.as_ref())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(data.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256 of a value that does not depend on the order of its fields.
@@ -40,9 +37,7 @@ fn write_canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            text.push_str(&value.to_string())
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
     }
 }
 
@@ -72,15 +67,11 @@ impl At for Value {
     }
 
     fn is_true(&self, pointer: &str) -> bool {
-        self.pointer(pointer)
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
+        self.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn items(&self, pointer: &str) -> &[Value] {
-        self.pointer(pointer)
-            .and_then(Value::as_array)
-            .map_or(&[], Vec::as_slice)
+        self.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     fn put(&mut self, pointer: &str, value: Value) {
@@ -92,10 +83,7 @@ impl At for Value {
             }
             let next = match place {
                 Value::Object(fields) => Some(fields.entry(name).or_insert(Value::Null)),
-                Value::Array(items) => name
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|index| items.get_mut(index)),
+                Value::Array(items) => name.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
                 _ => None,
             };
             match next {
@@ -109,9 +97,7 @@ impl At for Value {
     fn cut(&mut self, pointer: &str) -> Option<Value> {
         let (parent, name) = pointer.rsplit_once('/')?;
         let name = name.replace("~1", "/").replace("~0", "~");
-        self.pointer_mut(parent)?
-            .as_object_mut()?
-            .shift_remove(&name)
+        self.pointer_mut(parent)?.as_object_mut()?.shift_remove(&name)
     }
 }
 
@@ -127,10 +113,7 @@ mod tests {
 
     #[test]
     fn a_known_hash() {
-        assert_eq!(
-            sha256("abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::api::kubernetes::{
-    self, ApplyOrder, Identity, ObjectChange, ObjectKind, ObjectRef, PageOrder, PatchKind,
-    PatchOrder, Precondition, Propagation, RemovalOrder, Selection, Subject, WaitOrder,
+    self, ApplyOrder, Identity, ObjectChange, ObjectKind, ObjectRef, PageOrder, PatchKind, PatchOrder, Precondition,
+    Propagation, RemovalOrder, Selection, Subject, WaitOrder,
 };
 use crate::json::{At, hash, segment};
 use crate::{Answers, Failure, FailureKind, Presence, problems::failure};
@@ -14,12 +14,7 @@ pub const CONFIG_HASH: &str = "runner/config-hash";
 
 /// Managers that people and common tools leave on objects; applying takes their fields over, so that what an object no
 /// longer holds goes away.
-pub const COMMON_MANAGERS: [&str; 4] = [
-    "kubectl-client-side-apply",
-    "kubectl",
-    "kubectl-create",
-    "helm",
-];
+pub const COMMON_MANAGERS: [&str; 4] = ["kubectl-client-side-apply", "kubectl", "kubectl-create", "helm"];
 
 /// An object as the API server gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,10 +27,7 @@ pub struct Object {
 
 /// A kind, as manifests write it.
 pub fn kind(api_version: &str, name: &str) -> ObjectKind {
-    ObjectKind {
-        api_version: api_version.to_owned(),
-        name: name.to_owned(),
-    }
+    ObjectKind { api_version: api_version.to_owned(), name: name.to_owned() }
 }
 
 /// `Kind ns/name` of an object, for people.
@@ -52,10 +44,7 @@ pub fn describe(body: &Value) -> String {
 pub fn reference(cluster: &str, body: &Value) -> ObjectRef {
     ObjectRef {
         cluster: cluster.to_owned(),
-        kind: kind(
-            body.text("/apiVersion").unwrap_or_default(),
-            body.text("/kind").unwrap_or_default(),
-        ),
+        kind: kind(body.text("/apiVersion").unwrap_or_default(), body.text("/kind").unwrap_or_default()),
         namespace: body.text("/metadata/namespace").map(Into::into),
         name: body.text("/metadata/name").unwrap_or_default().to_owned(),
     }
@@ -78,15 +67,9 @@ fn group(api_version: &str) -> &str {
 pub fn portable(body: &Value) -> Value {
     let mut body = body.clone();
     body.cut("/status");
-    for field in [
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "managedFields",
-        "selfLink",
-        "ownerReferences",
-    ] {
+    for field in
+        ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "ownerReferences"]
+    {
         body.cut(&format!("/metadata/{field}"));
     }
     body.cut("/spec/template/metadata/creationTimestamp");
@@ -97,11 +80,7 @@ pub fn portable(body: &Value) -> Value {
     ] {
         body.cut(&format!("/metadata/annotations/{}", segment(annotation)));
     }
-    if body
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-        .is_some_and(serde_json::Map::is_empty)
-    {
+    if body.pointer("/metadata/annotations").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
         body.cut("/metadata/annotations");
     }
     body
@@ -111,18 +90,9 @@ pub fn portable(body: &Value) -> Value {
 pub fn hash_config(workload: &mut Value, config: &[&Value]) {
     let parts: Vec<Value> = config
         .iter()
-        .map(|object| {
-            json!([
-                object.pointer("/data"),
-                object.pointer("/binaryData"),
-                object.text("/metadata/name")
-            ])
-        })
+        .map(|object| json!([object.pointer("/data"), object.pointer("/binaryData"), object.text("/metadata/name")]))
         .collect();
-    let pointer = format!(
-        "/spec/template/metadata/annotations/{}",
-        segment(CONFIG_HASH)
-    );
+    let pointer = format!("/spec/template/metadata/annotations/{}", segment(CONFIG_HASH));
     workload.put(&pointer, Value::String(hash(&Value::Array(parts))));
 }
 
@@ -132,13 +102,7 @@ pub struct Cluster<'a>(pub &'a str);
 
 impl Cluster<'_> {
     /// The reference of a namespaced object.
-    pub fn namespaced(
-        &self,
-        api_version: &str,
-        kind_name: &str,
-        namespace: &str,
-        name: &str,
-    ) -> ObjectRef {
+    pub fn namespaced(&self, api_version: &str, kind_name: &str, namespace: &str, name: &str) -> ObjectRef {
         ObjectRef {
             cluster: self.0.to_owned(),
             kind: kind(api_version, kind_name),
@@ -158,13 +122,7 @@ impl Cluster<'_> {
     }
 
     /// A selection of objects. No namespace: all of them; empty selector: all objects.
-    pub fn select(
-        &self,
-        api_version: &str,
-        kind_name: &str,
-        namespace: Option<&str>,
-        labels: &str,
-    ) -> Selection {
+    pub fn select(&self, api_version: &str, kind_name: &str, namespace: Option<&str>, labels: &str) -> Selection {
         Selection {
             cluster: self.0.to_owned(),
             kind: kind(api_version, kind_name),
@@ -176,15 +134,8 @@ impl Cluster<'_> {
 
     /// Objects by name, in one call; none where there is none.
     pub fn get(&self, refs: &[ObjectRef]) -> Result<Vec<Option<Object>>, Failure> {
-        let found = kubernetes::get(refs)
-            .into_iter()
-            .map(Presence::present)
-            .collect::<Vec<_>>()
-            .all()?;
-        found
-            .into_iter()
-            .map(|object| object.map(parsed).transpose())
-            .collect()
+        let found = kubernetes::get(refs).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
+        found.into_iter().map(|object| object.map(parsed).transpose()).collect()
     }
 
     /// All objects of a selection, page by page, with the fields at these JSON pointers (none: whole objects).
@@ -194,11 +145,7 @@ impl Cluster<'_> {
     }
 
     /// All objects of several selections; one call for all first pages.
-    pub fn lists(
-        &self,
-        selections: Vec<Selection>,
-        keep: &[&str],
-    ) -> Result<Vec<Vec<Object>>, Failure> {
+    pub fn lists(&self, selections: Vec<Selection>, keep: &[&str]) -> Result<Vec<Vec<Object>>, Failure> {
         let mut lists: Vec<Vec<Object>> = selections.iter().map(|_| Vec::new()).collect();
         let mut open: Vec<(usize, PageOrder)> = selections
             .into_iter()
@@ -248,12 +195,7 @@ impl Cluster<'_> {
     }
 
     /// Applies a merge patch to an object or one of its subresources.
-    pub fn patch(
-        &self,
-        object: ObjectRef,
-        body: &Value,
-        subresource: Option<&str>,
-    ) -> Result<bool, Failure> {
+    pub fn patch(&self, object: ObjectRef, body: &Value, subresource: Option<&str>) -> Result<bool, Failure> {
         let order = PatchOrder {
             object,
             patch: PatchKind::Merge,
@@ -265,11 +207,7 @@ impl Cluster<'_> {
     }
 
     /// Removes objects that were seen, and no others that took their names since.
-    pub fn remove(
-        &self,
-        objects: &[(ObjectRef, String)],
-        propagation: Propagation,
-    ) -> Result<bool, Failure> {
+    pub fn remove(&self, objects: &[(ObjectRef, String)], propagation: Propagation) -> Result<bool, Failure> {
         if objects.is_empty() {
             return Ok(false);
         }
@@ -279,10 +217,7 @@ impl Cluster<'_> {
                 object: object.clone(),
                 propagation,
                 grace_seconds: None,
-                precondition: Some(Precondition {
-                    uid: Some(uid.clone()),
-                    resource_version: None,
-                }),
+                precondition: Some(Precondition { uid: Some(uid.clone()), resource_version: None }),
             })
             .collect();
         any_changed(kubernetes::remove(&orders))
@@ -296,9 +231,7 @@ impl Cluster<'_> {
         seconds: u32,
         forecast: Option<Value>,
     ) -> Result<Option<Object>, Failure> {
-        Ok(self
-            .wait(Subject::Object(object), condition, seconds, forecast)?
-            .pop())
+        Ok(self.wait(Subject::Object(object), condition, seconds, forecast)?.pop())
     }
 
     /// Waits until a condition over the objects of a selection holds.
@@ -326,11 +259,7 @@ impl Cluster<'_> {
             time_out: seconds.saturating_mul(1000),
             forecast: forecast.map(|patch| patch.to_string()),
         };
-        kubernetes::wait_for(&[order])
-            .one()?
-            .into_iter()
-            .map(parsed)
-            .collect()
+        kubernetes::wait_for(&[order]).one()?.into_iter().map(parsed).collect()
     }
 }
 
@@ -344,17 +273,10 @@ pub fn describe_ref(object: &ObjectRef) -> String {
 
 pub(crate) fn parsed(object: kubernetes::Object) -> Result<Object, Failure> {
     match serde_json::from_str(&object.body) {
-        Ok(body) => Ok(Object {
-            id: object.id,
-            body,
-        }),
+        Ok(body) => Ok(Object { id: object.id, body }),
         Err(error) => {
             let kind = FailureKind::Other("unexpected-answer".into());
-            Err(failure(
-                kind,
-                object.id.name,
-                format!("the object is no JSON: {error}"),
-            ))
+            Err(failure(kind, object.id.name, format!("the object is no JSON: {error}")))
         }
     }
 }
@@ -362,9 +284,7 @@ pub(crate) fn parsed(object: kubernetes::Object) -> Result<Object, Failure> {
 /// Items of a list need not say their kind; whole objects of the SDK always do.
 fn kinded(mut object: Object, kind: &ObjectKind, keep: &[&str]) -> Object {
     if keep.is_empty() && object.body.text("/kind").is_none() {
-        object
-            .body
-            .put("/apiVersion", Value::String(kind.api_version.clone()));
+        object.body.put("/apiVersion", Value::String(kind.api_version.clone()));
         object.body.put("/kind", Value::String(kind.name.clone()));
     }
     object
@@ -394,14 +314,11 @@ mod tests {
 
     #[test]
     fn the_template_follows_the_configuration() {
-        let config =
-            |text: &str| json!({"metadata": {"name": "c", "uid": text}, "data": {"k": text}});
+        let config = |text: &str| json!({"metadata": {"name": "c", "uid": text}, "data": {"k": text}});
         let hashed = |config: &Value| {
             let mut workload = json!({"spec": {"template": {}}});
             hash_config(&mut workload, &[config]);
-            workload
-                .text("/spec/template/metadata/annotations/runner~1config-hash")
-                .map(str::to_owned)
+            workload.text("/spec/template/metadata/annotations/runner~1config-hash").map(str::to_owned)
         };
         assert!(hashed(&config("a")).is_some());
         assert_ne!(hashed(&config("a")), hashed(&config("b")));
@@ -414,17 +331,8 @@ mod tests {
     fn versions_of_one_group_name_the_same_object() {
         let cluster = Cluster("main");
         let one = cluster.global("networking.k8s.io/v1", "IngressClass", "x");
-        assert!(same(
-            &one,
-            &cluster.global("networking.k8s.io/v1beta1", "IngressClass", "x")
-        ));
-        assert!(!same(
-            &one,
-            &cluster.global("extensions/v1beta1", "IngressClass", "x")
-        ));
-        assert!(!same(
-            &one,
-            &cluster.namespaced("networking.k8s.io/v1", "IngressClass", "n", "x")
-        ));
+        assert!(same(&one, &cluster.global("networking.k8s.io/v1beta1", "IngressClass", "x")));
+        assert!(!same(&one, &cluster.global("extensions/v1beta1", "IngressClass", "x")));
+        assert!(!same(&one, &cluster.namespaced("networking.k8s.io/v1", "IngressClass", "n", "x")));
     }
 }

@@ -30,23 +30,19 @@ pub mod wait;
 /// The imports of the contract as they are, one module per interface.
 pub mod api {
     pub use crate::bindings::runner::plugin::{
-        artifacts, clock, exec, files, host, http, kubernetes, log, operator, packages, progress,
-        random, secrets, systemd, types,
+        artifacts, clock, exec, files, host, http, kubernetes, log, operator, packages, progress, random, secrets,
+        systemd, types,
     };
 }
 
 pub use answers::{Answers, Presence};
 pub use api::types::{
-    Artifact, BackupSet, ComponentVersion, EffectClass, Failure, FailureKind, Finding, HostInfo,
-    Invocation, Label, Part, Place, Problem, Report, RetryAdvice, Scope, Target,
+    Artifact, BackupSet, ComponentVersion, EffectClass, Failure, FailureKind, Finding, HostInfo, Invocation, Label,
+    Part, Place, Problem, Report, RetryAdvice, Scope, Target,
 };
-pub use bindings::exports::runner::plugin::operations::{
-    Check, Depth, Guest as Operations, Verdict, Verification,
-};
+pub use bindings::exports::runner::plugin::operations::{Check, Depth, Guest as Operations, Verdict, Verification};
 pub use bindings::maintenance::exports::runner::plugin::maintenance::Guest as Maintenance;
-pub use bindings::resolve::exports::runner::plugin::resolve::{
-    Doubt, Guest as Resolve, Verdict as DoubtVerdict,
-};
+pub use bindings::resolve::exports::runner::plugin::resolve::{Doubt, Guest as Resolve, Verdict as DoubtVerdict};
 pub use checks::Checks;
 pub use exec::Command;
 pub use invocations::{Backup, Inputs, parse};

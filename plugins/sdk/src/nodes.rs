@@ -27,18 +27,9 @@ pub struct Node {
 
 /// All Nodes of a cluster, in the API server's order, each with its host.
 pub fn list(cluster: Cluster<'_>, hosts: &[HostInfo]) -> Result<Vec<Node>, Failure> {
-    let keep = [
-        "/spec/podCIDR",
-        "/spec/unschedulable",
-        "/status/addresses",
-        "/status/conditions",
-        "/status/nodeInfo",
-    ];
+    let keep = ["/spec/podCIDR", "/spec/unschedulable", "/status/addresses", "/status/conditions", "/status/nodeInfo"];
     let nodes = cluster.list(cluster.select("v1", "Node", None, ""), &keep)?;
-    Ok(nodes
-        .iter()
-        .map(|node| read(&node.id.name, &node.body, hosts))
-        .collect())
+    Ok(nodes.iter().map(|node| read(&node.id.name, &node.body, hosts)).collect())
 }
 
 /// Hosts of those Nodes that have one.
@@ -49,18 +40,12 @@ pub fn hosts(nodes: &[Node]) -> Vec<String> {
 fn read(name: &str, body: &Value, hosts: &[HostInfo]) -> Node {
     let address = |wanted: &str| {
         let mut addresses = body.items("/status/addresses").iter();
-        addresses
-            .find(|address| address.text("/type") == Some(wanted))
-            .and_then(|address| address.text("/address"))
+        addresses.find(|address| address.text("/type") == Some(wanted)).and_then(|address| address.text("/address"))
     };
     let host = hosts
         .iter()
         .find(|host| host.node.as_deref() == Some(name))
-        .or_else(|| {
-            hosts
-                .iter()
-                .find(|host| host.node.is_none() && host.name == name)
-        });
+        .or_else(|| hosts.iter().find(|host| host.node.is_none() && host.name == name));
     Node {
         name: name.to_owned(),
         host: host.map(|host| host.name.clone()),
@@ -89,21 +74,14 @@ mod tests {
 
     #[test]
     fn a_node_finds_its_host_by_the_name_the_inventory_gives_it() {
-        let hosts = [
-            host("a", Some("n1")),
-            host("n2", None),
-            host("n3", Some("other")),
-        ];
+        let hosts = [host("a", Some("n1")), host("n2", None), host("n3", Some("other"))];
         let body = json!({
             "spec": {"podCIDR": "10.244.1.0/24"},
             "status": {"addresses": [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.0.0.5"}],
                        "conditions": [{"type": "Ready", "status": "True"}]},
         });
         let node = read("n1", &body, &hosts);
-        assert_eq!(
-            (node.host.as_deref(), node.internal_ip.as_deref()),
-            (Some("a"), Some("10.0.0.5"))
-        );
+        assert_eq!((node.host.as_deref(), node.internal_ip.as_deref()), (Some("a"), Some("10.0.0.5")));
         assert!(node.ready && !node.unschedulable);
         assert_eq!(read("n2", &json!({}), &hosts).host.as_deref(), Some("n2"));
         assert_eq!(read("n3", &json!({}), &hosts).host, None);

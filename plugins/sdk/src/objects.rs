@@ -30,11 +30,7 @@ pub struct Surplus {
 
 impl<'a> Objects<'a> {
     /// Reads objects by name, and with them those of the selections, which find what other releases brought.
-    pub fn read(
-        cluster: Cluster<'a>,
-        names: &[ObjectRef],
-        selections: Vec<Selection>,
-    ) -> Result<Self, Failure> {
+    pub fn read(cluster: Cluster<'a>, names: &[ObjectRef], selections: Vec<Selection>) -> Result<Self, Failure> {
         let mut objects: Vec<Object> = cluster.get(names)?.into_iter().flatten().collect();
         for listed in cluster.lists(selections, &[])?.into_iter().flatten() {
             if !objects.iter().any(|object| object.id.uid == listed.id.uid) {
@@ -47,9 +43,7 @@ impl<'a> Objects<'a> {
     /// The object of that kind and name.
     pub fn find(&self, kind: &str, name: &str) -> Option<&Value> {
         let mut bodies = self.objects.iter().map(|object| &object.body);
-        bodies.find(|body| {
-            body.text("/kind") == Some(kind) && body.text("/metadata/name") == Some(name)
-        })
+        bodies.find(|body| body.text("/kind") == Some(kind) && body.text("/metadata/name") == Some(name))
     }
 
     /// All of them that nothing else owns, ready to be applied again.
@@ -60,10 +54,7 @@ impl<'a> Objects<'a> {
     /// What is there and not among the wanted ones. Objects that something owns belong to their owner, and what a wanted
     /// workload still reads stays.
     pub fn surplus(&self, wanted: &[Value]) -> Surplus {
-        let references: Vec<ObjectRef> = wanted
-            .iter()
-            .map(|body| reference(self.cluster.0, body))
-            .collect();
+        let references: Vec<ObjectRef> = wanted.iter().map(|body| reference(self.cluster.0, body)).collect();
         let configs: Vec<String> = wanted.iter().flat_map(configs).collect();
         let mut surplus = Surplus::default();
         for object in self.free() {
@@ -83,39 +74,21 @@ impl<'a> Objects<'a> {
     }
 
     fn free(&self) -> impl Iterator<Item = &Object> {
-        self.objects
-            .iter()
-            .filter(|object| object.body.items("/metadata/ownerReferences").is_empty())
+        self.objects.iter().filter(|object| object.body.items("/metadata/ownerReferences").is_empty())
     }
 }
 
 /// ConfigMaps that a workload's Pods read.
 fn configs(workload: &Value) -> Vec<String> {
-    let spec = workload
-        .pointer("/spec/template/spec")
-        .unwrap_or(&Value::Null);
+    let spec = workload.pointer("/spec/template/spec").unwrap_or(&Value::Null);
     let volumes = spec.items("/volumes").iter().flat_map(|volume| {
-        let projected = volume
-            .items("/projected/sources")
-            .iter()
-            .filter_map(|source| source.text("/configMap/name"));
+        let projected = volume.items("/projected/sources").iter().filter_map(|source| source.text("/configMap/name"));
         volume.text("/configMap/name").into_iter().chain(projected)
     });
-    let containers = spec
-        .items("/initContainers")
-        .iter()
-        .chain(spec.items("/containers"));
+    let containers = spec.items("/initContainers").iter().chain(spec.items("/containers"));
     let variables = containers.flat_map(|container| {
-        let each = container
-            .items("/env")
-            .iter()
-            .filter_map(|env| env.text("/valueFrom/configMapKeyRef/name"));
-        each.chain(
-            container
-                .items("/envFrom")
-                .iter()
-                .filter_map(|from| from.text("/configMapRef/name")),
-        )
+        let each = container.items("/env").iter().filter_map(|env| env.text("/valueFrom/configMapKeyRef/name"));
+        each.chain(container.items("/envFrom").iter().filter_map(|from| from.text("/configMapRef/name")))
     });
     volumes.chain(variables).map(Into::into).collect()
 }
@@ -123,11 +96,7 @@ fn configs(workload: &Value) -> Vec<String> {
 impl Surplus {
     /// What would be removed, for people.
     pub fn names(&self) -> Vec<String> {
-        self.workloads
-            .iter()
-            .chain(&self.others)
-            .map(|(object, _)| describe_ref(object))
-            .collect()
+        self.workloads.iter().chain(&self.others).map(|(object, _)| describe_ref(object)).collect()
     }
 
     /// Removes the workloads and waits until they and their Pods are gone.
@@ -166,11 +135,7 @@ impl Release<'_> {
         let (workload, namespace, name) = self.workload;
         let mut changed = surplus.remove_workloads(cluster, self.seconds)?;
         changed |= cluster.apply(self.objects, self.take_over)?;
-        progress::show(
-            &format!("{} {namespace}/{name} rolls out", workload.kind()),
-            None,
-            None,
-        );
+        progress::show(&format!("{} {namespace}/{name} rolls out", workload.kind()), None, None);
         cluster.rollout(workload, namespace, name, self.seconds)?;
         changed |= surplus.remove_others(cluster)?;
         Ok(changed)
@@ -196,9 +161,7 @@ pub fn keep_fields(wanted: &mut Value, running: Option<&Value>, pointers: &[&str
 pub fn keep_selector(wanted: &mut Value, running: Option<&Value>) {
     let Some(running) = running else { return };
     keep_fields(wanted, Some(running), &["/spec/selector"]);
-    let labels = running
-        .pointer("/spec/template/metadata/labels")
-        .and_then(Value::as_object);
+    let labels = running.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
     for (name, value) in labels.into_iter().flatten() {
         let pointer = format!("/spec/template/metadata/labels/{}", segment(name));
         if wanted.pointer(&pointer).is_none() {
@@ -212,12 +175,7 @@ pub fn keep_named(wanted: &mut Value, running: Option<&Value>, pointer: &str) {
     let extra: Vec<Value> = running
         .map_or(&[][..], |running| running.items(pointer))
         .iter()
-        .filter(|kept| {
-            !wanted
-                .items(pointer)
-                .iter()
-                .any(|known| known.text("/name") == kept.text("/name"))
-        })
+        .filter(|kept| !wanted.items(pointer).iter().any(|known| known.text("/name") == kept.text("/name")))
         .cloned()
         .collect();
     if !extra.is_empty() {
@@ -233,11 +191,7 @@ mod tests {
     use serde_json::json;
 
     fn object(kind: &str, name: &str, owned: bool) -> Object {
-        let owners = if owned {
-            json!([{"kind": "X"}])
-        } else {
-            json!([])
-        };
+        let owners = if owned { json!([{"kind": "X"}]) } else { json!([]) };
         let api_version = if kind == "DaemonSet" { "apps/v1" } else { "v1" };
         Object {
             id: Identity {
@@ -268,10 +222,7 @@ mod tests {
             "spec": {"template": {"spec": {"volumes": [{"configMap": {"name": "site"}}]}}},
         })];
         let surplus = objects.surplus(&wanted);
-        assert_eq!(
-            surplus.names(),
-            ["DaemonSet n/old", "ConfigMap n/old-config"]
-        );
+        assert_eq!(surplus.names(), ["DaemonSet n/old", "ConfigMap n/old-config"]);
         assert_eq!(surplus.workloads[0].1, "uid-old");
         assert_eq!(objects.portable().len(), 4);
         assert!(objects.find("DaemonSet", "new").is_some());
@@ -282,11 +233,7 @@ mod tests {
     fn what_belongs_to_the_site_is_kept_as_it_is() {
         let running = json!({"spec": {"selector": {"a": "b"}, "env": [{"name": "x", "value": "old"}, {"name": "y"}]}});
         let mut wanted = json!({"spec": {"probe": {}, "env": [{"name": "x", "value": "new"}]}});
-        keep_fields(
-            &mut wanted,
-            Some(&running),
-            &["/spec/selector", "/spec/probe"],
-        );
+        keep_fields(&mut wanted, Some(&running), &["/spec/selector", "/spec/probe"]);
         keep_named(&mut wanted, Some(&running), "/spec/env");
         let expected = json!({"spec": {"env": [{"name": "x", "value": "new"}, {"name": "y"}], "selector": {"a": "b"}}});
         assert_eq!(wanted, expected);
@@ -301,14 +248,8 @@ mod tests {
         let mut wanted = json!({"spec": {"selector": {"matchLabels": {"name": "x"}},
                                          "template": {"metadata": {"labels": {"name": "x"}}}}});
         keep_selector(&mut wanted, Some(&running));
-        assert_eq!(
-            wanted.pointer("/spec/selector/matchLabels"),
-            Some(&json!({"app": "x"}))
-        );
+        assert_eq!(wanted.pointer("/spec/selector/matchLabels"), Some(&json!({"app": "x"})));
         let labels = json!({"name": "x", "app": "x", "a/b": "c"});
-        assert_eq!(
-            wanted.pointer("/spec/template/metadata/labels"),
-            Some(&labels)
-        );
+        assert_eq!(wanted.pointer("/spec/template/metadata/labels"), Some(&labels));
     }
 }

@@ -17,20 +17,12 @@ pub type Versions = BTreeMap<String, String>;
 pub fn status(hosts: &[String], names: &[&str]) -> Result<Installed, Failure> {
     let refs: Vec<PackageRef> = hosts
         .iter()
-        .flat_map(|host| {
-            names.iter().map(|name| PackageRef {
-                host: host.clone(),
-                name: (*name).to_owned(),
-            })
-        })
+        .flat_map(|host| names.iter().map(|name| PackageRef { host: host.clone(), name: (*name).to_owned() }))
         .collect();
     let found = packages::status(&refs).all()?;
     let mut installed = Installed::new();
     for (at, status) in refs.into_iter().zip(found) {
-        installed
-            .entry(at.host)
-            .or_default()
-            .insert(at.name, status);
+        installed.entry(at.host).or_default().insert(at.name, status);
     }
     Ok(installed)
 }
@@ -42,33 +34,22 @@ pub fn versions(installed: &Installed) -> Vec<ComponentVersion> {
         .flat_map(|(host, packages)| {
             packages.iter().filter_map(|(name, status)| {
                 let version = status.version.clone()?;
-                Some(ComponentVersion {
-                    part: name.clone(),
-                    version,
-                    place: Place::Host(host.clone()),
-                })
+                Some(ComponentVersion { part: name.clone(), version, place: Place::Host(host.clone()) })
             })
         })
         .collect()
 }
 
 /// What of the wanted versions a host neither has nor can fetch.
-pub fn unavailable(
-    host: &str,
-    found: &BTreeMap<String, PackageStatus>,
-    wanted: &Versions,
-) -> Vec<Finding> {
+pub fn unavailable(host: &str, found: &BTreeMap<String, PackageStatus>, wanted: &Versions) -> Vec<Finding> {
     wanted
         .iter()
         .filter(|(name, version)| match found.get(*name) {
-            Some(status) => {
-                status.version.as_ref() != Some(version) && !status.available.contains(version)
-            }
+            Some(status) => status.version.as_ref() != Some(version) && !status.available.contains(version),
             None => true,
         })
         .map(|(name, version)| {
-            let message =
-                format!("package {name} {version} is in no enabled repository of host {host}");
+            let message = format!("package {name} {version} is in no enabled repository of host {host}");
             finding("package-unavailable", host, message)
         })
         .collect()
@@ -79,9 +60,7 @@ pub fn differing(found: &BTreeMap<String, PackageStatus>, wanted: &Versions) -> 
     wanted
         .iter()
         .filter(|(name, version)| {
-            !found
-                .get(*name)
-                .is_some_and(|status| status.version.as_ref() == Some(version) && !status.broken)
+            !found.get(*name).is_some_and(|status| status.version.as_ref() == Some(version) && !status.broken)
         })
         .map(|(name, version)| (name.clone(), version.clone()))
         .collect()
@@ -100,11 +79,7 @@ pub struct Installation<'a> {
 
 /// Installs exactly these versions on a host in one transaction, configuration changed there kept. Nothing is asked of
 /// the host where nothing is wanted.
-pub fn install(
-    host: &str,
-    wanted: &Versions,
-    how: Installation<'_>,
-) -> Result<Option<packages::Transaction>, Failure> {
+pub fn install(host: &str, wanted: &Versions, how: Installation<'_>) -> Result<Option<packages::Transaction>, Failure> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -134,13 +109,7 @@ pub fn fetch(wanted: &[(String, Versions)], seconds: u32) -> Result<(), Failure>
 }
 
 fn list(versions: &Versions) -> Vec<PackageVersion> {
-    versions
-        .iter()
-        .map(|(name, version)| PackageVersion {
-            name: name.clone(),
-            version: version.clone(),
-        })
-        .collect()
+    versions.iter().map(|(name, version)| PackageVersion { name: name.clone(), version: version.clone() }).collect()
 }
 
 #[cfg(test)]

@@ -3,33 +3,17 @@
 use crate::{Failure, FailureKind, Finding, Problem, RetryAdvice};
 
 /// A finding.
-pub fn finding(
-    code: impl Into<String>,
-    subject: impl Into<String>,
-    message: impl Into<String>,
-) -> Finding {
-    Finding {
-        code: code.into(),
-        subject: subject.into(),
-        message: message.into(),
-    }
+pub fn finding(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Finding {
+    Finding { code: code.into(), subject: subject.into(), message: message.into() }
 }
 
 /// A refusal with one finding.
-pub fn refused(
-    code: impl Into<String>,
-    subject: impl Into<String>,
-    message: impl Into<String>,
-) -> Problem {
+pub fn refused(code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Problem {
     Problem::Refused(vec![finding(code, subject, message)])
 }
 
 /// A failure that the plugin itself found; a failure of the host is passed on as it came.
-pub fn failure(
-    kind: FailureKind,
-    subject: impl Into<String>,
-    message: impl Into<String>,
-) -> Failure {
+pub fn failure(kind: FailureKind, subject: impl Into<String>, message: impl Into<String>) -> Failure {
     let retry = match kind {
         FailureKind::Unreachable | FailureKind::TimedOut => RetryAdvice::Later,
         FailureKind::Denied(_)
@@ -40,12 +24,7 @@ pub fn failure(
         | FailureKind::Other(_) => RetryAdvice::AfterChange,
         FailureKind::Invalid | FailureKind::TooLarge | FailureKind::Unsupported => RetryAdvice::No,
     };
-    Failure {
-        kind,
-        retry,
-        subject: subject.into(),
-        message: message.into(),
-    }
+    Failure { kind, retry, subject: subject.into(), message: message.into() }
 }
 
 impl From<Failure> for Problem {
@@ -65,12 +44,7 @@ impl Findings {
     }
 
     /// Adds a finding.
-    pub fn add(
-        &mut self,
-        code: impl Into<String>,
-        subject: impl Into<String>,
-        message: impl Into<String>,
-    ) {
+    pub fn add(&mut self, code: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) {
         self.0.push(finding(code, subject, message));
     }
 
@@ -86,11 +60,7 @@ impl Findings {
 
     /// A refusal when anything was found.
     pub fn refuse(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::Refused(self.0))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::Refused(self.0)) }
     }
 
     /// The findings, to be shown as warnings.

@@ -34,10 +34,7 @@ impl ReportBuilder {
 
     /// An output for later steps, or a note of the backup set. A value that is no JSON becomes null.
     pub fn output(&mut self, name: impl Into<String>, value: impl Serialize) -> &mut Self {
-        self.outputs.insert(
-            name.into(),
-            serde_json::to_value(value).unwrap_or(Value::Null),
-        );
+        self.outputs.insert(name.into(), serde_json::to_value(value).unwrap_or(Value::Null));
         self
     }
 
@@ -56,15 +53,8 @@ impl ReportBuilder {
     }
 
     /// Several of them.
-    pub fn artifacts<'a>(
-        &mut self,
-        artifacts: impl IntoIterator<Item = &'a Artifact>,
-    ) -> &mut Self {
-        self.artifacts.extend(
-            artifacts
-                .into_iter()
-                .map(|artifact| artifact.digest.clone()),
-        );
+    pub fn artifacts<'a>(&mut self, artifacts: impl IntoIterator<Item = &'a Artifact>) -> &mut Self {
+        self.artifacts.extend(artifacts.into_iter().map(|artifact| artifact.digest.clone()));
         self
     }
 
@@ -80,11 +70,7 @@ impl ReportBuilder {
 
     /// A version of a part at a place.
     pub fn version(&mut self, place: Place, part: &str, version: &str) -> &mut Self {
-        self.versions.push(ComponentVersion {
-            part: part.to_owned(),
-            version: version.to_owned(),
-            place,
-        });
+        self.versions.push(ComponentVersion { part: part.to_owned(), version: version.to_owned(), place });
         self
     }
 
@@ -95,12 +81,7 @@ impl ReportBuilder {
     }
 
     /// A warning.
-    pub fn warn(
-        &mut self,
-        code: &str,
-        subject: impl Into<String>,
-        message: impl Into<String>,
-    ) -> &mut Self {
+    pub fn warn(&mut self, code: &str, subject: impl Into<String>, message: impl Into<String>) -> &mut Self {
         self.warnings.push(finding(code, subject, message));
         self
     }
@@ -132,11 +113,7 @@ mod tests {
     #[test]
     fn a_report_keeps_what_it_was_given() {
         let mut builder = ReportBuilder::new();
-        builder
-            .changed(true)
-            .changed(false)
-            .output("replicas", 2)
-            .host_version("n1", "kubelet", "1.34.4-1");
+        builder.changed(true).changed(false).output("replicas", 2).host_version("n1", "kubelet", "1.34.4-1");
         assert!(builder.has_changed());
         let report = builder.finish("done");
         assert!(report.changed);

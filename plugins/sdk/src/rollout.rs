@@ -90,37 +90,16 @@ impl Workload {
 impl Cluster<'_> {
     /// Follows a rollout to its end. When it does not end in time, the failure says which Pods are not ready and why,
     /// as far as the plugin may read Pods.
-    pub fn rollout(
-        &self,
-        workload: Workload,
-        namespace: &str,
-        name: &str,
-        seconds: u32,
-    ) -> Result<Object, Failure> {
+    pub fn rollout(&self, workload: Workload, namespace: &str, name: &str, seconds: u32) -> Result<Object, Failure> {
         let at = self.namespaced("apps/v1", workload.kind(), namespace, name);
-        let Some(before) = self
-            .get(std::slice::from_ref(&at))?
-            .into_iter()
-            .flatten()
-            .next()
-        else {
-            return Err(failure(
-                FailureKind::NotFound,
-                describe_ref(&at),
-                "there is nothing to roll out",
-            ));
+        let Some(before) = self.get(std::slice::from_ref(&at))?.into_iter().flatten().next() else {
+            return Err(failure(FailureKind::NotFound, describe_ref(&at), "there is nothing to roll out"));
         };
         let forecast = workload.forecast(&before.body);
         match self.wait_object(at.clone(), workload.rolled_out(), seconds, Some(forecast)) {
             Ok(Some(after)) => Ok(after),
-            Ok(None) => Err(failure(
-                FailureKind::NotFound,
-                describe_ref(&at),
-                "it went away while it rolled out",
-            )),
-            Err(failure) if failure.kind == FailureKind::TimedOut => {
-                Err(self.explained(failure, &at, &before.body))
-            }
+            Ok(None) => Err(failure(FailureKind::NotFound, describe_ref(&at), "it went away while it rolled out")),
+            Err(failure) if failure.kind == FailureKind::TimedOut => Err(self.explained(failure, &at, &before.body)),
             Err(failure) => Err(failure),
         }
     }
@@ -128,10 +107,7 @@ impl Cluster<'_> {
     fn explained(&self, mut failure: Failure, at: &ObjectRef, body: &Value) -> Failure {
         let selection = self.select("v1", "Pod", at.namespace.as_deref(), &match_labels(body));
         if let Ok(pods) = self.list(selection, &["/spec/nodeName", "/status"]) {
-            let waiting: Vec<String> = pods
-                .iter()
-                .filter_map(|pod| not_ready(&pod.id.name, &pod.body))
-                .collect();
+            let waiting: Vec<String> = pods.iter().filter_map(|pod| not_ready(&pod.id.name, &pod.body)).collect();
             if !waiting.is_empty() {
                 failure.message = format!("{}; not ready: {}", failure.message, waiting.join("; "));
             }
@@ -142,22 +118,17 @@ impl Cluster<'_> {
 
 /// A workload's `matchLabels` as a selector.
 pub fn match_labels(workload: &Value) -> String {
-    let labels = workload
-        .pointer("/spec/selector/matchLabels")
-        .and_then(Value::as_object);
-    let terms: Vec<String> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)))
-        .collect();
+    let labels = workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let terms: Vec<String> =
+        labels.into_iter().flatten().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
     terms.join(",")
 }
 
 /// Whether a Pod is ready.
 pub fn is_ready(pod: &Value) -> bool {
-    pod.items("/status/conditions").iter().any(|condition| {
-        condition.text("/type") == Some("Ready") && condition.text("/status") == Some("True")
-    })
+    pod.items("/status/conditions")
+        .iter()
+        .any(|condition| condition.text("/type") == Some("Ready") && condition.text("/status") == Some("True"))
 }
 
 /// What a Pod that is not ready is waiting for.
@@ -165,16 +136,9 @@ fn not_ready(name: &str, pod: &Value) -> Option<String> {
     if is_ready(pod) {
         return None;
     }
-    let statuses = pod
-        .items("/status/initContainerStatuses")
-        .iter()
-        .chain(pod.items("/status/containerStatuses"));
+    let statuses = pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));
     let reason = statuses
-        .filter_map(|status| {
-            status
-                .text("/state/waiting/reason")
-                .or_else(|| status.text("/state/terminated/reason"))
-        })
+        .filter_map(|status| status.text("/state/waiting/reason").or_else(|| status.text("/state/terminated/reason")))
         .find(|reason| *reason != "PodInitializing" && *reason != "Completed")
         .or_else(|| pod.text("/status/phase"))
         .unwrap_or("unknown");
@@ -195,16 +159,10 @@ mod tests {
             "status": {"phase": "Pending", "initContainerStatuses": [{"state": {"terminated": {"reason": "Completed"}}}],
                        "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
         });
-        assert_eq!(
-            not_ready("p", &pod).as_deref(),
-            Some("Pod p on node-1: ImagePullBackOff")
-        );
+        assert_eq!(not_ready("p", &pod).as_deref(), Some("Pod p on node-1: ImagePullBackOff"));
         let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
         assert_eq!(not_ready("p", &ready), None);
-        assert_eq!(
-            not_ready("p", &json!({"status": {"phase": "Pending"}})).as_deref(),
-            Some("Pod p: Pending")
-        );
+        assert_eq!(not_ready("p", &json!({"status": {"phase": "Pending"}})).as_deref(), Some("Pod p: Pending"));
     }
 
     #[test]
@@ -213,12 +171,7 @@ mod tests {
         let forecast = Workload::StatefulSet.forecast(&body);
         assert_eq!(forecast.number("/status/readyReplicas"), Some(3));
         assert_eq!(forecast.text("/status/currentRevision"), Some("r2"));
-        assert_eq!(
-            Workload::Deployment
-                .forecast(&body)
-                .number("/status/observedGeneration"),
-            Some(4)
-        );
+        assert_eq!(Workload::Deployment.forecast(&body).number("/status/observedGeneration"), Some(4));
     }
 
     #[test]

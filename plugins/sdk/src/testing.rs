@@ -25,10 +25,8 @@ impl Manifest {
     /// When there is none, or it is no JSON.
     pub fn of(crate_folder: &str) -> Self {
         let path = Path::new(crate_folder).join("manifest.json");
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self { path, value }
     }
 
@@ -48,10 +46,7 @@ impl Manifest {
                 .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
             return;
         }
-        let found = self
-            .value
-            .pointer(&pointer)
-            .map_or("nothing".to_owned(), pretty);
+        let found = self.value.pointer(&pointer).map_or("nothing".to_owned(), pretty);
         panic!(
             "{}: {pointer} is not the schema of the type ({UPDATE}=1 writes it).\nexpected:\n{}\nfound:\n{found}",
             self.path.display(),
@@ -66,26 +61,17 @@ impl Manifest {
     pub fn assert_identity(&self, name: &str, version: &str, operations: &[&str]) {
         assert_eq!(self.value.text("/name"), Some(name));
         assert_eq!(self.value.text("/version"), Some(version));
-        let mut listed: Vec<&str> =
-            match self.value.pointer("/operations").and_then(Value::as_object) {
-                Some(listed) => listed.keys().map(String::as_str).collect(),
-                None => panic!("{} lists no operations", self.path.display()),
-            };
+        let mut listed: Vec<&str> = match self.value.pointer("/operations").and_then(Value::as_object) {
+            Some(listed) => listed.keys().map(String::as_str).collect(),
+            None => panic!("{} lists no operations", self.path.display()),
+        };
         let mut wanted = operations.to_vec();
         listed.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(listed, wanted);
         for request in self.value.items("/capabilities") {
-            assert!(
-                request.text("/capability").is_some(),
-                "a request names no capability: {request}"
-            );
-            assert!(
-                request
-                    .text("/reason")
-                    .is_some_and(|reason| !reason.is_empty()),
-                "no reason is given: {request}"
-            );
+            assert!(request.text("/capability").is_some(), "a request names no capability: {request}");
+            assert!(request.text("/reason").is_some_and(|reason| !reason.is_empty()), "no reason is given: {request}");
         }
     }
 }
@@ -96,10 +82,7 @@ pub fn parameters_schema<P: JsonSchema>() -> Value {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
     });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<P>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<P>().to_value();
     schema.cut("/title");
     schema.cut("/description");
     schema
@@ -162,26 +145,17 @@ mod tests {
     fn the_schema_stands_alone() {
         let schema = parameters_schema::<Parameters>();
         assert_eq!(schema.pointer("/additionalProperties"), Some(&json!(false)));
-        assert_eq!(
-            schema.pointer("/properties/how-many/default"),
-            Some(&json!(3))
-        );
+        assert_eq!(schema.pointer("/properties/how-many/default"), Some(&json!(3)));
         assert!(!schema.to_string().contains("$ref"));
         assert_eq!(schema.pointer("/$schema"), None);
     }
 
     #[test]
     fn requests_stand_one_a_line() {
-        let text =
-            rendered(&json!({"name": "x", "capabilities": [{"capability": "a.b", "reason": "r"}]}));
-        assert!(
-            text.contains("\n    {\"capability\":\"a.b\",\"reason\":\"r\"}\n"),
-            "{text}"
-        );
+        let text = rendered(&json!({"name": "x", "capabilities": [{"capability": "a.b", "reason": "r"}]}));
+        assert!(text.contains("\n    {\"capability\":\"a.b\",\"reason\":\"r\"}\n"), "{text}");
         assert_eq!(
-            serde_json::from_str::<Value>(&text)
-                .ok()
-                .and_then(|v| v.text("/name").map(str::to_owned)),
+            serde_json::from_str::<Value>(&text).ok().and_then(|v| v.text("/name").map(str::to_owned)),
             Some("x".into())
         );
     }

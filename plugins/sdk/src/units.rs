@@ -14,12 +14,7 @@ pub fn status(hosts: &[String], units: &[&str]) -> Result<Vec<(String, UnitStatu
 pub fn refs(hosts: &[String], units: &[&str]) -> Vec<UnitRef> {
     hosts
         .iter()
-        .flat_map(|host| {
-            units.iter().map(|unit| UnitRef {
-                host: host.clone(),
-                unit: (*unit).to_owned(),
-            })
-        })
+        .flat_map(|host| units.iter().map(|unit| UnitRef { host: host.clone(), unit: (*unit).to_owned() }))
         .collect()
 }
 
@@ -40,11 +35,7 @@ pub fn restart(host: &str, units: &[&str], key: &str, seconds: u32) -> Result<bo
         .map(|unit| RestartOrder {
             host: host.to_owned(),
             unit: (*unit).to_owned(),
-            key: if key.is_empty() {
-                String::new()
-            } else {
-                format!("{host}/{unit}/{key}")
-            },
+            key: if key.is_empty() { String::new() } else { format!("{host}/{unit}/{key}") },
             time_out: seconds.saturating_mul(1000),
         })
         .collect();

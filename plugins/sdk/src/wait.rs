@@ -15,10 +15,7 @@ pub struct Patience {
 impl Patience {
     /// Whole seconds.
     pub fn seconds(time_out: u32, interval: u32) -> Self {
-        Self {
-            time_out: time_out.saturating_mul(1000),
-            interval: interval.saturating_mul(1000),
-        }
+        Self { time_out: time_out.saturating_mul(1000), interval: interval.saturating_mul(1000) }
     }
 }
 
@@ -38,25 +35,14 @@ pub fn until<T>(
         let passed = clock::elapsed().saturating_sub(begun);
         if passed >= patience.time_out {
             let seconds = patience.time_out / 1000;
-            return Err(failure(
-                FailureKind::TimedOut,
-                what,
-                format!("not so within {seconds} s; last seen: {seen}"),
-            ));
+            return Err(failure(FailureKind::TimedOut, what, format!("not so within {seconds} s; last seen: {seen}")));
         }
-        clock::sleep(
-            patience
-                .interval
-                .clamp(1, (patience.time_out - passed).max(1)),
-        );
+        clock::sleep(patience.interval.clamp(1, (patience.time_out - passed).max(1)));
     }
 }
 
 /// Repeats an effect whose failures say that they may pass by themselves.
-pub fn retried<T>(
-    patience: Patience,
-    mut attempt: impl FnMut() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+pub fn retried<T>(patience: Patience, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let begun = clock::elapsed();
     loop {
         let failure = match attempt() {
@@ -67,10 +53,6 @@ pub fn retried<T>(
         if failure.retry != RetryAdvice::Later || passed >= patience.time_out {
             return Err(failure);
         }
-        clock::sleep(
-            patience
-                .interval
-                .clamp(1, (patience.time_out - passed).max(1)),
-        );
+        clock::sleep(patience.interval.clamp(1, (patience.time_out - passed).max(1)));
     }
 }

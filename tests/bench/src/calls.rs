@@ -11,9 +11,7 @@ use anyhow::{Context, Result};
 use indexmap::IndexMap;
 use runner_engine::artifacts::DirectoryStore;
 use runner_engine::contract::{Backend, clock};
-use runner_engine::gate::{
-    Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform,
-};
+use runner_engine::gate::{Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform};
 use runner_engine::journal::{Durability, Journal};
 use runner_engine::plugin::Catalog;
 use runner_types::{Entry, EventKind, LogLevel, LogLine, Operation, Policy, RunHeader, Target};
@@ -51,11 +49,7 @@ pub(crate) async fn measure(guests: &Path) -> Result<Vec<Row>> {
 }
 
 fn attempt(gate: &Arc<Gate>) -> Arc<Attempt> {
-    let id = runner_types::Attempt {
-        step: "bench".to_owned(),
-        target: Target::Hosts,
-        attempt: 1,
-    };
+    let id = runner_types::Attempt { step: "bench".to_owned(), target: Target::Hosts, attempt: 1 };
     let spec = AttemptSpec {
         id,
         plugin: "bench".to_owned(),
@@ -116,15 +110,8 @@ async fn instances(home: &Path, guests: &Path) -> Result<Vec<Row>> {
         .find(|(_, _, manifest)| manifest.name == "good")
         .map(|(path, _, _)| path.to_owned())
         .context("no guest `good`")?;
-    let raw = raw(&std::fs::read(path)?)
-        .await
-        .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    Ok(vec![Row::against(
-        "an instance of a plugin",
-        median(ours),
-        "raw wasmtime",
-        median(raw),
-    )])
+    let raw = raw(&std::fs::read(path)?).await.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    Ok(vec![Row::against("an instance of a plugin", median(ours), "raw wasmtime", median(raw))])
 }
 
 /// The same component in an engine configured alike, with stubs for its imports.
@@ -133,9 +120,7 @@ async fn raw(bytes: &[u8]) -> wasmtime::Result<Vec<Duration>> {
     config
         .concurrency_support(false)
         .epoch_interruption(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(
-            PoolingAllocationConfig::new(),
-        ));
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
     let engine = Engine::new(&config)?;
     let component = Component::from_binary(&engine, bytes)?;
     let mut linker: Linker<()> = Linker::new(&engine);
@@ -158,26 +143,15 @@ async fn calls(home: &Path) -> Result<Vec<Row>> {
     let attempt = attempt(&gate);
     let begun = Instant::now();
     for _ in 0..ROUNDS {
-        attempt
-            .call::<clock::Elapsed>(vec![clock::ElapsedQuestion {}])
-            .await?;
+        attempt.call::<clock::Elapsed>(vec![clock::ElapsedQuestion {}]).await?;
     }
     let each = begun.elapsed() / u32::try_from(ROUNDS)?;
-    Ok(vec![Row::against(
-        "a journalled call without a flush",
-        each,
-        "goal",
-        Duration::from_micros(2),
-    )])
+    Ok(vec![Row::against("a journalled call without a flush", each, "goal", Duration::from_micros(2))])
 }
 
 fn line(number: usize) -> Entry {
     Entry::Log(LogLine {
-        attempt: runner_types::Attempt {
-            step: "bench".to_owned(),
-            target: Target::Hosts,
-            attempt: 1,
-        },
+        attempt: runner_types::Attempt { step: "bench".to_owned(), target: Target::Hosts, attempt: 1 },
         level: LogLevel::Info,
         message: format!("{number:0>300}"),
         fields: Vec::new(),
@@ -206,10 +180,7 @@ async fn flushes(home: &Path) -> Result<Vec<Row>> {
     }
     let many = begun.elapsed() / u32::try_from(FLUSHES / 16 * 16)?;
 
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .append(true)
-        .open(home.join("bare"))?;
+    let mut file = OpenOptions::new().create_new(true).append(true).open(home.join("bare"))?;
     let bytes = serde_json::to_vec(&line(0))?;
     let begun = Instant::now();
     for _ in 0..FLUSHES {
@@ -219,11 +190,6 @@ async fn flushes(home: &Path) -> Result<Vec<Row>> {
     let bare = begun.elapsed() / u32::try_from(FLUSHES)?;
     Ok(vec![
         Row::against("a flushed entry", one, "bare fdatasync", bare),
-        Row::against(
-            "a flushed entry, 16 targets at a time",
-            many,
-            "bare fdatasync",
-            bare,
-        ),
+        Row::against("a flushed entry, 16 targets at a time", many, "bare fdatasync", bare),
     ])
 }

@@ -32,9 +32,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut rows: Vec<Row> = Vec::new();
     rows.extend(start::measure(&arguments.runner)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     rows.extend(runtime.block_on(calls::measure(&arguments.guests))?);
     rows.extend(platforms::measure(&arguments.runner, &arguments.hosts)?);
     table::print(&rows);

@@ -20,12 +20,7 @@ pub(crate) fn measure(runner: &Path, hosts: &[u32]) -> Result<Vec<Row>> {
         platform(home.path(), *count)?;
         procedure(home.path(), "backup", "backup", json!({}))?;
         let versions = json!("${releases['2.0'].docker.versions}");
-        procedure(
-            home.path(),
-            "update",
-            "update",
-            json!({"versions": versions}),
-        )?;
+        procedure(home.path(), "update", "update", json!({"versions": versions}))?;
         procedure(home.path(), "backout", "backout", json!({}))?;
         run(runner, home.path(), "backup")?;
         let mut times = [Duration::ZERO; 2];
@@ -38,16 +33,9 @@ pub(crate) fn measure(runner: &Path, hosts: &[u32]) -> Result<Vec<Row>> {
             );
             if let Some((hosts, first)) = smallest {
                 let index = usize::from(name == "backout");
-                let per_host =
-                    |time: Duration, hosts: u32| time.as_secs_f64() / f64::from(hosts.max(1));
-                row.beside = format!(
-                    "per host on {hosts} hosts: {:.2?}",
-                    first[index] / hosts.max(1)
-                );
-                row.ratio = format!(
-                    "{:.2}",
-                    per_host(time, *count) / per_host(first[index], hosts)
-                );
+                let per_host = |time: Duration, hosts: u32| time.as_secs_f64() / f64::from(hosts.max(1));
+                row.beside = format!("per host on {hosts} hosts: {:.2?}", first[index] / hosts.max(1));
+                row.ratio = format!("{:.2}", per_host(time, *count) / per_host(first[index], hosts));
             }
             rows.push(row);
         }
@@ -58,20 +46,14 @@ pub(crate) fn measure(runner: &Path, hosts: &[u32]) -> Result<Vec<Row>> {
 
 /// The demo platform with so many nodes.
 fn platform(home: &Path, nodes: u32) -> Result<()> {
-    let read = |name: &str| -> Result<Value> {
-        Ok(serde_json::from_str(&fs::read_to_string(
-            Path::new(DEMO).join(name),
-        )?)?)
-    };
+    let read =
+        |name: &str| -> Result<Value> { Ok(serde_json::from_str(&fs::read_to_string(Path::new(DEMO).join(name))?)?) };
     let (mut inventory, mut seed) = (read("inventory.json")?, read("platform.json")?);
     for number in 3..=nodes {
         let node = format!("node-{number}");
         let address = format!("127.1.{}.{}", number / 250, number % 250 + 1);
         inventory["hosts"][&node] = json!({"address": address, "node": node});
-        inventory["groups"]["nodes"]["hosts"]
-            .as_array_mut()
-            .context("no nodes")?
-            .push(json!(node));
+        inventory["groups"]["nodes"]["hosts"].as_array_mut().context("no nodes")?.push(json!(node));
         seed["hosts"][&node] = json!({"like": ["debian", "node"], "address": address});
         seed["clusters"]["main"]["nodes"][&node] = json!({
             "internal-ip": format!("10.1.{}.{}", number / 250, number % 250 + 1),
@@ -81,10 +63,7 @@ fn platform(home: &Path, nodes: u32) -> Result<()> {
     inventory["groups"]["etcd"] = json!({"hosts": ["master-1", "node-1", "node-2"]});
     fs::write(home.join("inventory.json"), inventory.to_string())?;
     fs::write(home.join("platform.json"), seed.to_string())?;
-    fs::copy(
-        Path::new(DEMO).join("policy.json"),
-        home.join("policy.json"),
-    )?;
+    fs::copy(Path::new(DEMO).join("policy.json"), home.join("policy.json"))?;
     fs::copy("workflows/releases.json", home.join("releases.json"))?;
     Ok(())
 }
@@ -96,10 +75,7 @@ fn procedure(home: &Path, name: &str, operation: &str, with: Value) -> Result<()
         "answers": {"docker/stop-containers": {"input": "yes"}},
         "steps": [{"name": "docker", "component": "docker", "operation": operation, "targets": "nodes", "with": with}]
     });
-    Ok(fs::write(
-        home.join(format!("{name}.json")),
-        workflow.to_string(),
-    )?)
+    Ok(fs::write(home.join(format!("{name}.json")), workflow.to_string())?)
 }
 
 /// Runs a workflow; answers its time and the most memory that it had, in KiB.

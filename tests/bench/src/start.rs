@@ -23,21 +23,10 @@ pub(crate) fn measure(runner: &Path) -> Result<Vec<Row>> {
             .arg(&folder)
             .stdin(Stdio::null())
             .output()?;
-        ensure!(
-            ended.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ended.stderr)
-        );
-        let run = std::fs::read_dir(folder.join("runs"))?
-            .next()
-            .context("no run")??
-            .path();
+        ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let run = std::fs::read_dir(folder.join("runs"))?.next().context("no run")??.path();
         let record = runner_engine::journal::read(&run)?;
-        let first = record
-            .lines
-            .iter()
-            .find(|line| matches!(line.entry, Entry::Start(_)))
-            .context("no effect")?;
+        let first = record.lines.iter().find(|line| matches!(line.entry, Entry::Start(_))).context("no effect")?;
         let started = runner_types::Timestamp::from(begun);
         let help = std::time::Instant::now();
         Command::new(runner).arg("--version").output()?;
@@ -49,15 +38,7 @@ pub(crate) fn measure(runner: &Path) -> Result<Vec<Row>> {
     }
     let first = median(first_effects);
     Ok(vec![
-        Row::against(
-            "start of `runner run` to the first effect",
-            first,
-            "goal",
-            Duration::from_millis(50),
-        ),
-        Row::alone(
-            "start of `runner --version`",
-            format!("{:.2?}", median(bare)),
-        ),
+        Row::against("start of `runner run` to the first effect", first, "goal", Duration::from_millis(50)),
+        Row::alone("start of `runner --version`", format!("{:.2?}", median(bare))),
     ])
 }

@@ -14,12 +14,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn alone(what: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            value: value.into(),
-            beside: String::new(),
-            ratio: String::new(),
-        }
+        Self { what: what.into(), value: value.into(), beside: String::new(), ratio: String::new() }
     }
 
     /// A time beside the time of a peer or of a limit.
@@ -45,10 +40,7 @@ pub(crate) fn print(rows: &[Row]) {
     println!("{}", machine());
     println!("| what | measured | beside | ratio |\n|---|---|---|---|");
     for row in rows {
-        println!(
-            "| {} | {} | {} | {} |",
-            row.what, row.value, row.beside, row.ratio
-        );
+        println!("| {} | {} | {} | {} |", row.what, row.value, row.beside, row.ratio);
     }
 }
 
@@ -56,18 +48,12 @@ fn machine() -> String {
     let line = |path: &str, key: &str| -> Option<String> {
         let text = fs::read_to_string(path).ok()?;
         let line = text.lines().find(|line| line.starts_with(key))?;
-        line.split_once(':')
-            .map(|(_, value)| value.trim().to_owned())
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let processor =
-        line("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
+    let processor = line("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
     let memory = line("/proc/meminfo", "MemTotal").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    format!(
-        "{processor}, {cores} cores, {memory}, kernel {}, load {}",
-        kernel.trim(),
-        load.trim()
-    )
+    format!("{processor}, {cores} cores, {memory}, kernel {}, load {}", kernel.trim(), load.trim())
 }

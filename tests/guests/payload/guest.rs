@@ -4,11 +4,7 @@ use runner_guests::sdk::api::files::{self, Precondition, WriteOrder};
 use runner_guests::sdk::{Answers, Inputs, Invocation, Part, Problem, Report};
 
 fn backup(invocation: &Invocation) -> Result<Report, Problem> {
-    let host = invocation
-        .host_names()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let host = invocation.host_names().into_iter().next().unwrap_or_default();
     files::write(&[WriteOrder {
         host,
         path: "/tmp/payload".into(),

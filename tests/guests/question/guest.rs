@@ -14,11 +14,7 @@ fn backup(_: &Invocation) -> Result<Report, Problem> {
         default: true,
         destroys: String::new(),
     })?;
-    runner_guests::done(if yes {
-        "was answered yes"
-    } else {
-        "was answered no"
-    })
+    runner_guests::done(if yes { "was answered yes" } else { "was answered no" })
 }
 
 runner_guests::guest!(backup);

@@ -9,21 +9,15 @@ macro_rules! guest {
         struct Guest;
 
         impl $crate::sdk::Operations for Guest {
-            fn backup(
-                invocation: $crate::sdk::Invocation,
-            ) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
+            fn backup(invocation: $crate::sdk::Invocation) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
                 $backup(&invocation)
             }
 
-            fn update(
-                _: $crate::sdk::Invocation,
-            ) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
+            fn update(_: $crate::sdk::Invocation) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
                 $crate::done("nothing to update")
             }
 
-            fn backout(
-                _: $crate::sdk::Invocation,
-            ) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
+            fn backout(_: $crate::sdk::Invocation) -> Result<$crate::sdk::Report, $crate::sdk::Problem> {
                 $crate::done("nothing to back out")
             }
 

@@ -3,11 +3,7 @@
 use runner_guests::sdk::{Inputs, Invocation, Problem, Report, units};
 
 fn backup(invocation: &Invocation) -> Result<Report, Problem> {
-    let host = invocation
-        .host_names()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let host = invocation.host_names().into_iter().next().unwrap_or_default();
     units::stop(&host, &["sshd.service"], 10)?;
     runner_guests::done("stopped sshd")
 }

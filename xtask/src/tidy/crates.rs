@@ -20,28 +20,14 @@ fn allowed(package: &str, folder: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Dependencies that would bring a runtime where none belongs.
-const FOREIGN: [(&str, &[&str]); 2] = [
-    ("runner-types", &["tokio", "wasmtime", "anyhow"]),
-    ("runner-engine", &["anyhow", "clap", "indicatif"]),
-];
+const FOREIGN: [(&str, &[&str]); 2] =
+    [("runner-types", &["tokio", "wasmtime", "anyhow"]), ("runner-engine", &["anyhow", "clap", "indicatif"])];
 
 pub(crate) fn check() -> Result<Vec<Finding>> {
-    let metadata = output(&mut cargo([
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: Value =
-        serde_json::from_str(&metadata).context("cargo metadata printed no JSON")?;
-    let root = metadata["workspace_root"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let packages = metadata["packages"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata printed no JSON")?;
+    let root = metadata["workspace_root"].as_str().unwrap_or_default().to_owned();
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut findings = of_packages(packages, &root);
     for package in packages {
         let path = package["manifest_path"].as_str().unwrap_or_default();
@@ -58,15 +44,11 @@ pub(crate) fn check() -> Result<Vec<Finding>> {
 }
 
 fn relative<'a>(path: &'a str, root: &str) -> &'a str {
-    path.strip_prefix(root)
-        .map_or(path, |path| path.trim_start_matches('/'))
+    path.strip_prefix(root).map_or(path, |path| path.trim_start_matches('/'))
 }
 
 fn of_packages(packages: &[Value], root: &str) -> Vec<Finding> {
-    let ours: Vec<&str> = packages
-        .iter()
-        .filter_map(|package| package["name"].as_str())
-        .collect();
+    let ours: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
     let mut findings = Vec::new();
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();
@@ -85,15 +67,9 @@ fn of_packages(packages: &[Value], root: &str) -> Vec<Finding> {
                 findings.push(Finding::new(manifest, 0, message));
             }
             if dependency["kind"].is_null()
-                && FOREIGN
-                    .iter()
-                    .any(|(package, foreign)| *package == name && foreign.contains(&on))
+                && FOREIGN.iter().any(|(package, foreign)| *package == name && foreign.contains(&on))
             {
-                findings.push(Finding::new(
-                    manifest,
-                    0,
-                    format!("{name} does without {on}"),
-                ));
+                findings.push(Finding::new(manifest, 0, format!("{name} does without {on}")));
             }
         }
     }
@@ -106,10 +82,7 @@ mod tests {
     use serde_json::json;
 
     fn package(name: &str, folder: &str, dependencies: &[&str]) -> Value {
-        let dependencies: Vec<Value> = dependencies
-            .iter()
-            .map(|name| json!({"name": name, "kind": null}))
-            .collect();
+        let dependencies: Vec<Value> = dependencies.iter().map(|name| json!({"name": name, "kind": null})).collect();
         json!({"name": name, "manifest_path": format!("/x/{folder}/Cargo.toml"), "dependencies": dependencies})
     }
 
@@ -117,31 +90,17 @@ mod tests {
     fn dependencies_run_one_way() {
         let packages = [
             package("runner-types", "host/types", &["serde", "runner-engine"]),
-            package(
-                "runner-engine",
-                "host/engine",
-                &["runner-types", "wasmtime"],
-            ),
+            package("runner-engine", "host/engine", &["runner-types", "wasmtime"]),
             package("runner-plugin-sdk", "plugins/sdk", &[]),
-            package(
-                "runner-plugin-x",
-                "plugins/x",
-                &["runner-plugin-sdk", "runner-types"],
-            ),
+            package("runner-plugin-x", "plugins/x", &["runner-plugin-sdk", "runner-types"]),
         ];
         let findings = of_packages(&packages, "/x");
-        let files: Vec<&str> = findings
-            .iter()
-            .map(|finding| finding.file.as_str())
-            .collect();
+        let files: Vec<&str> = findings.iter().map(|finding| finding.file.as_str()).collect();
         assert_eq!(files, ["host/types/Cargo.toml", "plugins/x/Cargo.toml"]);
     }
 
     #[test]
     fn types_stay_without_a_runtime() {
-        assert_eq!(
-            of_packages(&[package("runner-types", "host/types", &["tokio"])], "/x").len(),
-            1
-        );
+        assert_eq!(of_packages(&[package("runner-types", "host/types", &["tokio"])], "/x").len(), 1);
     }
 }

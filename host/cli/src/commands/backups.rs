@@ -73,28 +73,19 @@ impl Backups {
 }
 
 fn project(common: &Common, files: &Files) -> anyhow::Result<Project> {
-    Ok(Project::load(
-        Surroundings::real().options(common, files, None)?,
-    )?)
+    Ok(Project::load(Surroundings::real().options(common, files, None)?)?)
 }
 
 impl List {
     fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
         let project = project(common, &self.files)?;
         let mut sets = project.backups()?.list(project.platform())?;
-        sets.retain(|set| {
-            self.component
-                .as_ref()
-                .is_none_or(|component| set.component == *component)
-        });
+        sets.retain(|set| self.component.as_ref().is_none_or(|component| set.component == *component));
         match self.output {
             ListOutput::Json => out::json(&sets)?,
             ListOutput::Text => {
                 if sets.is_empty() {
-                    out::stderr(&format!(
-                        "no backup set of platform {}\n",
-                        project.platform()
-                    ));
+                    out::stderr(&format!("no backup set of platform {}\n", project.platform()));
                 }
                 out::stdout(&table(&sets, Timestamp::from(SystemTime::now())))?;
             }
@@ -108,9 +99,7 @@ impl Verify {
         let project = project(common, &self.files)?;
         let sets = chosen(project.backups()?.list(project.platform())?, &self.sets)?;
         let store = project.store()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let mut exit = Exit::Succeeded;
         let mut results = Vec::with_capacity(sets.len());
         for set in &sets {
@@ -139,18 +128,10 @@ impl Verify {
                     .iter()
                     .map(|(set, problem)| {
                         let state = problem.clone().unwrap_or_else(|| "whole".to_owned());
-                        vec![
-                            set.id.clone(),
-                            set.component.clone(),
-                            set.artifacts().count().to_string(),
-                            state,
-                        ]
+                        vec![set.id.clone(), set.component.clone(), set.artifacts().count().to_string(), state]
                     })
                     .collect();
-                out::stdout(&out::table(
-                    &["SET", "COMPONENT", "ARTIFACTS", "STATE"],
-                    &rows,
-                ))?;
+                out::stdout(&out::table(&["SET", "COMPONENT", "ARTIFACTS", "STATE"], &rows))?;
             }
         }
         Ok(exit)
@@ -179,15 +160,12 @@ fn chosen(sets: Vec<BackupSet>, names: &[String]) -> anyhow::Result<Vec<BackupSe
     names
         .iter()
         .map(|name| {
-            sets.iter()
-                .find(|set| set.id == *name)
-                .cloned()
-                .ok_or_else(|| {
-                    let near = did_you_mean(name, sets.iter().map(|set| set.id.as_str()));
-                    Problem::usage(format!("there is no backup set {name:?}{near}"))
-                        .hint("runner backups list names them")
-                        .into()
-                })
+            sets.iter().find(|set| set.id == *name).cloned().ok_or_else(|| {
+                let near = did_you_mean(name, sets.iter().map(|set| set.id.as_str()));
+                Problem::usage(format!("there is no backup set {name:?}{near}"))
+                    .hint("runner backups list names them")
+                    .into()
+            })
         })
         .collect()
 }
@@ -223,18 +201,7 @@ fn table(sets: &[BackupSet], now: Timestamp) -> String {
             ]
         })
         .collect();
-    out::table(
-        &[
-            "SET",
-            "COMPONENT",
-            "TAKEN",
-            "RELEASE",
-            "COMPLETE",
-            "SIZE",
-            "UPDATE THAT RESTS ON IT",
-        ],
-        &rows,
-    )
+    out::table(&["SET", "COMPONENT", "TAKEN", "RELEASE", "COMPLETE", "SIZE", "UPDATE THAT RESTS ON IT"], &rows)
 }
 
 #[cfg(test)]
@@ -273,18 +240,13 @@ mod tests {
 
     #[test]
     fn an_unknown_set_is_named_with_the_nearest() {
-        let error = chosen(vec![set("etcd-1")], &["etcd-2".to_owned()])
-            .unwrap_err()
-            .to_string();
+        let error = chosen(vec![set("etcd-1")], &["etcd-2".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("etcd-1"), "{error}");
         assert_eq!(chosen(vec![set("a"), set("b")], &[]).unwrap().len(), 2);
     }
 
     #[test]
     fn sizes_are_short() {
-        assert_eq!(
-            [size(10), size(20_480), size(2 << 30)],
-            ["10 B", "20 KiB", "2048 MiB"]
-        );
+        assert_eq!([size(10), size(20_480), size(2 << 30)], ["10 B", "20 KiB", "2048 MiB"]);
     }
 }

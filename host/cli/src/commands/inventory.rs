@@ -36,13 +36,7 @@ struct Show {
     /// Hosts, groups, globs, or one of these after `!` [default: all]
     patterns: Vec<String>,
     /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "RUNNER_INVENTORY",
-        hide_env = true
-    )]
+    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
     inventory: Option<PathBuf>,
     /// How it is shown
     #[arg(short, long, value_enum, default_value_t)]
@@ -66,23 +60,14 @@ impl Show {
         }
         let resolved = loaded.inventory.resolve();
         let all = ["all".to_owned()];
-        let patterns = if self.patterns.is_empty() {
-            &all[..]
-        } else {
-            &self.patterns
-        };
+        let patterns = if self.patterns.is_empty() { &all[..] } else { &self.patterns };
         let names = resolved.select(patterns)?;
-        let hosts: Vec<&ResolvedHost> = names
-            .iter()
-            .filter_map(|name| resolved.host(name))
-            .collect();
+        let hosts: Vec<&ResolvedHost> = names.iter().filter_map(|name| resolved.host(name)).collect();
         match self.output {
             ListOutput::Text => out::stdout(&table(&hosts))?,
             ListOutput::Json => {
-                let hosts: Map<String, Value> = hosts
-                    .into_iter()
-                    .map(|host| (host.name.clone(), whole(host)))
-                    .collect();
+                let hosts: Map<String, Value> =
+                    hosts.into_iter().map(|host| (host.name.clone(), whole(host))).collect();
                 out::json(&json!({
                     "hosts": hosts,
                     "groups": resolved.groups,
@@ -107,13 +92,8 @@ fn table(hosts: &[&ResolvedHost]) -> String {
     let rows: Vec<Vec<String>> = hosts
         .iter()
         .map(|host| {
-            let user = host
-                .user
-                .as_ref()
-                .map_or_else(String::new, |user| format!("{user}@"));
-            let port = host
-                .port
-                .map_or_else(String::new, |port| format!(":{port}"));
+            let user = host.user.as_ref().map_or_else(String::new, |user| format!("{user}@"));
+            let port = host.port.map_or_else(String::new, |port| format!(":{port}"));
             vec![
                 host.name.clone(),
                 format!("{user}{}{port}", host.address),
@@ -160,15 +140,8 @@ mod tests {
     fn an_ansible_inventory_is_shown_as_it_is_understood() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
-        std::fs::write(
-            &path,
-            "[nodes]\nnode-1 ansible_host=10.0.0.12 ansible_user=ops ansible_port=2222\n",
-        )
-        .unwrap();
-        let resolved = load_inventory(&DiskFiles, &path)
-            .unwrap()
-            .inventory
-            .resolve();
+        std::fs::write(&path, "[nodes]\nnode-1 ansible_host=10.0.0.12 ansible_user=ops ansible_port=2222\n").unwrap();
+        let resolved = load_inventory(&DiskFiles, &path).unwrap().inventory.resolve();
         let hosts: Vec<&ResolvedHost> = resolved.hosts.values().collect();
         assert_eq!(
             table(&hosts),

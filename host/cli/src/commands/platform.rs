@@ -78,13 +78,8 @@ fn simulated(common: &Common, files: &Files) -> anyhow::Result<Project> {
     if project.is_simulated() {
         return Ok(project);
     }
-    let message = format!(
-        "platform {} is a real one: nothing of it is simulated",
-        project.platform()
-    );
-    Err(Problem::usage(message)
-        .hint("runner versions and runner verify look at real platforms")
-        .into())
+    let message = format!("platform {} is a real one: nothing of it is simulated", project.platform());
+    Err(Problem::usage(message).hint("runner versions and runner verify look at real platforms").into())
 }
 
 impl Show {
@@ -96,10 +91,7 @@ impl Show {
         match self.output {
             ListOutput::Json => out::json(&document(&facts))?,
             ListOutput::Text if self.facts.is_some() => {
-                let lines: Vec<String> = facts
-                    .iter()
-                    .map(|(key, fact)| format!("{key} {fact}\n"))
-                    .collect();
+                let lines: Vec<String> = facts.iter().map(|(key, fact)| format!("{key} {fact}\n")).collect();
                 out::stdout(&lines.concat())?;
             }
             ListOutput::Text => {
@@ -114,22 +106,15 @@ impl Show {
 
 /// The facts with their values as JSON.
 fn document(facts: &BTreeMap<String, String>) -> Map<String, Value> {
-    let value =
-        |fact: &String| serde_json::from_str(fact).unwrap_or_else(|_| Value::from(fact.as_str()));
-    facts
-        .iter()
-        .map(|(key, fact)| (key.clone(), value(fact)))
-        .collect()
+    let value = |fact: &String| serde_json::from_str(fact).unwrap_or_else(|_| Value::from(fact.as_str()));
+    facts.iter().map(|(key, fact)| (key.clone(), value(fact))).collect()
 }
 
 /// What an operator would look at first.
 fn overview(facts: &BTreeMap<String, String>) -> String {
     let facts = document(facts);
     let below = |prefix: &str| -> Vec<(String, &Value)> {
-        facts
-            .iter()
-            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value)))
-            .collect()
+        facts.iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value))).collect()
     };
     let mut text = String::new();
     for (host, _) in below("hosts/") {
@@ -137,22 +122,13 @@ fn overview(facts: &BTreeMap<String, String>) -> String {
             .into_iter()
             .filter_map(|(name, package)| {
                 let version = package.get("version")?.as_str()?;
-                let broken = if package.get("broken").is_some() {
-                    " BROKEN"
-                } else {
-                    ""
-                };
+                let broken = if package.get("broken").is_some() { " BROKEN" } else { "" };
                 Some(format!("{name} {version}{broken}"))
             })
             .collect();
         let units: Vec<String> = below(&format!("host/{host}/unit/"))
             .into_iter()
-            .map(|(name, unit)| {
-                format!(
-                    "{name} {}",
-                    unit.get("active").and_then(Value::as_str).unwrap_or("?")
-                )
-            })
+            .map(|(name, unit)| format!("{name} {}", unit.get("active").and_then(Value::as_str).unwrap_or("?")))
             .collect();
         let _ = writeln!(text, "\nhost {host}");
         for (title, items) in [("packages", packages), ("units", units)] {
@@ -164,14 +140,10 @@ fn overview(facts: &BTreeMap<String, String>) -> String {
     let mut kinds: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (key, object) in below("cluster/") {
         let mut parts = key.split('/');
-        let (Some(cluster), Some("object"), Some(kind)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(cluster), Some("object"), Some(kind)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
-        *kinds
-            .entry((cluster.to_owned(), kind.to_owned()))
-            .or_default() += 1;
+        *kinds.entry((cluster.to_owned(), kind.to_owned())).or_default() += 1;
         if kind == "Node" {
             let _ = writeln!(
                 text,
@@ -196,24 +168,12 @@ fn node(object: &Value) -> String {
     let ready = object
         .pointer("/status/conditions")
         .and_then(Value::as_array)
-        .and_then(|conditions| {
-            conditions
-                .iter()
-                .find(|condition| condition["type"] == "Ready")
-        })
+        .and_then(|conditions| conditions.iter().find(|condition| condition["type"] == "Ready"))
         .is_some_and(|condition| condition["status"] == "True");
-    let version = object
-        .pointer("/status/nodeInfo/kubeletVersion")
-        .and_then(Value::as_str)
-        .unwrap_or("?");
-    let cordoned = object
-        .pointer("/spec/unschedulable")
-        .is_some_and(|flag| *flag == Value::Bool(true));
+    let version = object.pointer("/status/nodeInfo/kubeletVersion").and_then(Value::as_str).unwrap_or("?");
+    let cordoned = object.pointer("/spec/unschedulable").is_some_and(|flag| *flag == Value::Bool(true));
     let cordoned = if cordoned { ", cordoned" } else { "" };
-    format!(
-        "{}, kubelet {version}{cordoned}",
-        if ready { "Ready" } else { "NOT READY" }
-    )
+    format!("{}, kubelet {version}{cordoned}", if ready { "Ready" } else { "NOT READY" })
 }
 
 impl Reset {
@@ -221,10 +181,7 @@ impl Reset {
         let project = simulated(common, &self.files)?;
         let directory = project.platform_directory();
         if !directory.exists() {
-            out::stderr(&format!(
-                "platform {} is as its seed says: nothing to forget\n",
-                project.platform()
-            ));
+            out::stderr(&format!("platform {} is as its seed says: nothing to forget\n", project.platform()));
             return Ok(Exit::Succeeded);
         }
         // Not under the feet of a run.
@@ -234,11 +191,7 @@ impl Reset {
             since: Timestamp::from(SystemTime::now()),
             process: std::process::id(),
         };
-        let lock = project
-            .options()
-            .state
-            .join("locks")
-            .join(format!("{}.lock", project.platform()));
+        let lock = project.options().state.join("locks").join(format!("{}.lock", project.platform()));
         let _lock = PlatformLock::take(&lock, &holder)?;
         // The updates of the platform that is forgotten are none of the new one's.
         let backups = project.backups()?;
@@ -247,12 +200,8 @@ impl Reset {
                 backups.release(&set)?;
             }
         }
-        fs::remove_dir_all(&directory)
-            .with_context(|| format!("cannot remove {}", directory.display()))?;
-        out::stderr(&format!(
-            "platform {} begins anew with its seed\n",
-            project.platform()
-        ));
+        fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+        out::stderr(&format!("platform {} begins anew with its seed\n", project.platform()));
         Ok(Exit::Succeeded)
     }
 }
@@ -266,15 +215,9 @@ mod tests {
         let facts = [
             ("hosts/node-1", "{}"),
             ("host/node-1/package/kubelet", r#"{"version": "1.33.13-1"}"#),
-            (
-                "host/node-1/package/docker.io",
-                r#"{"version": "26.1.5", "broken": true}"#,
-            ),
+            ("host/node-1/package/docker.io", r#"{"version": "26.1.5", "broken": true}"#),
             ("host/node-1/package/gone", "{}"),
-            (
-                "host/node-1/unit/kubelet.service",
-                r#"{"active": "active"}"#,
-            ),
+            ("host/node-1/unit/kubelet.service", r#"{"active": "active"}"#),
             ("cluster/main", "{}"),
             (
                 "cluster/main/object/Node//node-1",
@@ -284,10 +227,7 @@ mod tests {
             ("cluster/main/object/Pod/web/a", "{}"),
             ("cluster/main/object/Pod/web/b", "{}"),
         ];
-        let facts = facts
-            .into_iter()
-            .map(|(key, fact)| (key.to_owned(), fact.to_owned()))
-            .collect();
+        let facts = facts.into_iter().map(|(key, fact)| (key.to_owned(), fact.to_owned())).collect();
         assert_eq!(
             overview(&facts),
             "\nhost node-1\n  \

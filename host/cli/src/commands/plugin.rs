@@ -45,11 +45,8 @@ impl Plugin {
 const MOST: u64 = 256 << 20;
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let wrong =
-        |reason: String| Problem::usage(format!("cannot read {}: {reason}", path.display()));
-    let size = std::fs::metadata(path)
-        .map_err(|error| wrong(error.to_string()))?
-        .len();
+    let wrong = |reason: String| Problem::usage(format!("cannot read {}: {reason}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
     if size > MOST {
         return Err(wrong(format!("it is larger than {} MiB", MOST >> 20)).into());
     }
@@ -58,10 +55,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// The plugins of the directories that are looked into.
 fn catalog(plugins: &Plugins) -> anyhow::Result<Catalog> {
-    Ok(Catalog::open(
-        &Surroundings::real().plugins(plugins, None),
-        None,
-    )?)
+    Ok(Catalog::open(&Surroundings::real().plugins(plugins, None), None)?)
 }
 
 /// A plugin's file: a path as it is, a name by way of the directories.
@@ -72,9 +66,7 @@ fn file(wanted: &str, plugins: &Plugins) -> anyhow::Result<PathBuf> {
     }
     let catalog = catalog(plugins)?;
     catalog.manifest(wanted)?;
-    let found = catalog
-        .manifests()
-        .find(|(_, _, manifest)| manifest.name == wanted);
+    let found = catalog.manifests().find(|(_, _, manifest)| manifest.name == wanted);
     found
         .map(|(path, _, _)| path.to_owned())
         .ok_or_else(|| Problem::usage(format!("there is no plugin {wanted:?}")).into())

@@ -56,9 +56,7 @@ impl Folder {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                return Err(
-                    anyhow::Error::new(error).context(format!("cannot read {}", self.0.display()))
-                );
+                return Err(anyhow::Error::new(error).context(format!("cannot read {}", self.0.display())));
             }
         };
         let mut names = Vec::new();
@@ -91,12 +89,9 @@ impl Folder {
             [one] => Ok(self.0.join(one)),
             [] => {
                 let near = did_you_mean(wanted, names.iter().map(String::as_str));
-                Err(Problem::usage(format!(
-                    "there is no run {wanted:?} in {}{near}",
-                    self.0.display()
-                ))
-                .hint("runner runs list names them")
-                .into())
+                Err(Problem::usage(format!("there is no run {wanted:?} in {}{near}", self.0.display()))
+                    .hint("runner runs list names them")
+                    .into())
             }
             many => {
                 let names: Vec<&str> = many.iter().map(|name| name.as_str()).collect();
@@ -108,12 +103,8 @@ impl Folder {
 
 /// Whether a process has the run's journal.
 fn is_running(directory: &Path) -> bool {
-    File::open(directory.join(ENTRIES)).is_ok_and(|file| {
-        matches!(
-            file.try_lock_shared(),
-            Err(std::fs::TryLockError::WouldBlock)
-        )
-    })
+    File::open(directory.join(ENTRIES))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]
@@ -123,22 +114,14 @@ pub(super) mod tests {
     #[test]
     fn runs_are_found_by_a_part_of_their_name() {
         let home = tempfile::tempdir().unwrap();
-        for name in [
-            "2026-11-20-update-3f2a",
-            "2026-11-21-update-77aa",
-            "2026-11-21-backout-1111",
-        ] {
+        for name in ["2026-11-20-update-3f2a", "2026-11-21-update-77aa", "2026-11-21-backout-1111"] {
             let run = home.path().join(name);
             std::fs::create_dir(&run).unwrap();
             std::fs::write(run.join(HEADER), "{}").unwrap();
         }
         std::fs::create_dir(home.path().join("unborn")).unwrap();
         let folder = Folder(home.path().to_owned());
-        let found = |wanted| {
-            folder
-                .find(wanted)
-                .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-        };
+        let found = |wanted| folder.find(wanted).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
         assert_eq!(found(None).unwrap(), "2026-11-21-update-77aa");
         assert_eq!(found(Some("3f2a")).unwrap(), "2026-11-20-update-3f2a");
         assert_eq!(found(Some("backout")).unwrap(), "2026-11-21-backout-1111");

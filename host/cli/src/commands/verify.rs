@@ -86,13 +86,7 @@ fn table(summary: &RunSummary) -> String {
     let mut checks: Vec<_> = summary
         .reports
         .iter()
-        .flat_map(|reported| {
-            reported
-                .report
-                .checks
-                .iter()
-                .map(move |check| (reported, check))
-        })
+        .flat_map(|reported| reported.report.checks.iter().map(move |check| (reported, check)))
         .collect();
     checks.sort_by_key(|(_, check)| !check.verdict.is_pass());
     let rows: Vec<Vec<String>> = checks
@@ -113,17 +107,7 @@ fn table(summary: &RunSummary) -> String {
             ]
         })
         .collect();
-    out::table(
-        &[
-            "VERDICT",
-            "COMPONENT",
-            "CHECK",
-            "WHERE",
-            "EXPECTED",
-            "FOUND",
-        ],
-        &rows,
-    )
+    out::table(&["VERDICT", "COMPONENT", "CHECK", "WHERE", "EXPECTED", "FOUND"], &rows)
 }
 
 /// A text that keeps a table's columns.
@@ -148,10 +132,7 @@ mod tests {
             verdict,
         };
         let report = Report {
-            checks: vec![
-                check("node-ready", Verdict::Fail),
-                check("api", Verdict::Pass),
-            ],
+            checks: vec![check("node-ready", Verdict::Fail), check("api", Verdict::Pass)],
             ..Report::default()
         };
         let summary = RunSummary {

@@ -56,9 +56,7 @@ struct Found {
 
 impl Found {
     fn differs(&self) -> bool {
-        self.wanted
-            .as_ref()
-            .is_some_and(|wanted| *wanted != self.installed)
+        self.wanted.as_ref().is_some_and(|wanted| *wanted != self.installed)
     }
 }
 
@@ -72,11 +70,9 @@ impl Versions {
             && !releases.releases.contains_key(release)
         {
             let near = did_you_mean(release, releases.releases.keys().map(String::as_str));
-            return Err(
-                Problem::usage(format!("there is no release {release:?}{near}"))
-                    .hint("name the file of the releases with --releases")
-                    .into(),
-            );
+            return Err(Problem::usage(format!("there is no release {release:?}{near}"))
+                .hint("name the file of the releases with --releases")
+                .into());
         }
         let plan = project.plan_verify(&self.components, Depth::Versions)?;
         let session = Session {
@@ -99,17 +95,11 @@ impl Versions {
         }
         for failure in &summary.failures {
             for finding in &failure.findings {
-                out::stderr(&format!(
-                    "{}: {}: {}\n",
-                    failure.step, failure.outcome, finding.message
-                ));
+                out::stderr(&format!("{}: {}: {}\n", failure.step, failure.outcome, finding.message));
             }
         }
         // What verify expects of versions is not what was asked for here: only what could not be found out counts.
-        let unknown = summary
-            .failures
-            .iter()
-            .any(|failure| !failure.outcome.is_success());
+        let unknown = summary.failures.iter().any(|failure| !failure.outcome.is_success());
         let differs = found.iter().any(Found::differs);
         Ok(match (unknown, differs) {
             (true, _) => session::exit(&summary),
@@ -122,13 +112,8 @@ impl Versions {
 fn found(reports: &[Reported], releases: &Releases, release: Option<&str>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for reported in reports {
-        let of_release = |release: &str, part: &str| {
-            releases
-                .component(release, &reported.component)?
-                .versions
-                .get(part)
-                .cloned()
-        };
+        let of_release =
+            |release: &str, part: &str| releases.component(release, &reported.component)?.versions.get(part).cloned();
         for version in &reported.report.versions {
             let of = Found {
                 component: reported.component.clone(),
@@ -138,9 +123,7 @@ fn found(reports: &[Reported], releases: &Releases, release: Option<&str>) -> Ve
                 releases: releases
                     .releases
                     .keys()
-                    .filter(|release| {
-                        of_release(release, &version.part).as_ref() == Some(&version.version)
-                    })
+                    .filter(|release| of_release(release, &version.part).as_ref() == Some(&version.version))
                     .cloned()
                     .collect(),
                 wanted: release.and_then(|release| of_release(release, &version.part)),
@@ -160,18 +143,9 @@ fn table(found: &[Found]) -> String {
     let rows: Vec<Vec<String>> = found
         .iter()
         .map(|of| {
-            let releases = if of.releases.is_empty() {
-                "-".to_owned()
-            } else {
-                of.releases.join(", ")
-            };
-            let mut row = vec![
-                of.component.clone(),
-                of.part.clone(),
-                of.place.to_string(),
-                of.installed.clone(),
-                releases,
-            ];
+            let releases = if of.releases.is_empty() { "-".to_owned() } else { of.releases.join(", ") };
+            let mut row =
+                vec![of.component.clone(), of.part.clone(), of.place.to_string(), of.installed.clone(), releases];
             if compared {
                 row.push(match &of.wanted {
                     None => "-".to_owned(),
@@ -182,20 +156,8 @@ fn table(found: &[Found]) -> String {
             row
         })
         .collect();
-    let headings = [
-        "COMPONENT",
-        "PART",
-        "WHERE",
-        "INSTALLED",
-        "RELEASE",
-        "WANTED",
-    ];
-    out::table(
-        headings
-            .get(..if compared { 6 } else { 5 })
-            .unwrap_or_default(),
-        &rows,
-    )
+    let headings = ["COMPONENT", "PART", "WHERE", "INSTALLED", "RELEASE", "WANTED"];
+    out::table(headings.get(..if compared { 6 } else { 5 }).unwrap_or_default(), &rows)
 }
 
 #[cfg(test)]
@@ -219,20 +181,14 @@ mod tests {
             component: "etcd".to_owned(),
             operation: Operation::Verify,
             target: Target::Hosts,
-            report: Report {
-                versions,
-                ..Report::default()
-            },
+            report: Report { versions, ..Report::default() },
         }]
     }
 
     fn releases() -> Releases {
         let text = r#"{"releases": {"1.0": {"etcd": {"versions": {"etcd-server": "3.5.35-1"}}},
                                     "2.0": {"etcd": {"versions": {"etcd-server": "3.6.16-1"}}}}}"#;
-        load::<Releases>(text, "releases.json")
-            .unwrap()
-            .into_parts()
-            .0
+        load::<Releases>(text, "releases.json").unwrap().into_parts().0
     }
 
     #[test]
@@ -249,14 +205,7 @@ mod tests {
     #[test]
     fn a_comparison_marks_what_differs() {
         let found = found(&reports(), &releases(), Some("2.0"));
-        assert_eq!(
-            found.iter().map(Found::differs).collect::<Vec<_>>(),
-            [true, false, false]
-        );
-        assert!(
-            table(&found).contains("3.5.35-1   1.0      3.6.16-1  DIFFERS\n"),
-            "{}",
-            table(&found)
-        );
+        assert_eq!(found.iter().map(Found::differs).collect::<Vec<_>>(), [true, false, false]);
+        assert!(table(&found).contains("3.5.35-1   1.0      3.6.16-1  DIFFERS\n"), "{}", table(&found));
     }
 }

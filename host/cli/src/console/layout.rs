@@ -24,19 +24,10 @@ fn framed(asked: &Asked) -> String {
     let mut lines: Vec<String> = Vec::new();
     match &asked.wanted {
         Wanted::Confirm { destroys } => {
-            lines.push(
-                asked
-                    .heading
-                    .clone()
-                    .unwrap_or_else(|| CONFIRM_HEADING.to_owned()),
-            );
+            lines.push(asked.heading.clone().unwrap_or_else(|| CONFIRM_HEADING.to_owned()));
             lines.push(CONFIRM_RULER.to_owned());
             let message = asked.message.trim_end();
-            lines.push(if message.contains(YES_OR_NO) {
-                message.to_owned()
-            } else {
-                format!("{message} {YES_OR_NO}")
-            });
+            lines.push(if message.contains(YES_OR_NO) { message.to_owned() } else { format!("{message} {YES_OR_NO}") });
             explain(&mut lines, &asked.why);
             if !destroys.is_empty() {
                 lines.push(format!("A yes destroys: {}", destroys.trim_end()));
@@ -61,11 +52,7 @@ fn framed(asked: &Asked) -> String {
             lines.push(asked.message.trim_end().to_owned());
             explain(&mut lines, &asked.why);
             for (index, option) in options.iter().enumerate() {
-                let mark = if *default == Some(index) {
-                    "  (the Enter key)"
-                } else {
-                    ""
-                };
+                let mark = if *default == Some(index) { "  (the Enter key)" } else { "" };
                 lines.push(format!("  {}. {option}{mark}", index + 1));
             }
             lines.push(PAUSE_RULER.to_owned());
@@ -91,10 +78,7 @@ pub(super) fn reply(wanted: &Wanted, line: &str) -> Result<Reply, String> {
         Wanted::Pause => Err("Press the Enter key alone to go on, or Ctrl-C to stop.\n".to_owned()),
         Wanted::Choose { options, default } => {
             let text = line.trim();
-            let number = text
-                .parse::<usize>()
-                .ok()
-                .and_then(|number| number.checked_sub(1));
+            let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
             let chosen = match (text.is_empty(), number) {
                 (true, _) => *default,
                 (false, Some(index)) => Some(index),
@@ -124,9 +108,7 @@ mod tests {
     }
 
     fn confirm() -> Wanted {
-        Wanted::Confirm {
-            destroys: String::new(),
-        }
+        Wanted::Confirm { destroys: String::new() }
     }
 
     /// The originals came down with their line breaks turned into blanks.
@@ -137,11 +119,7 @@ mod tests {
     #[test]
     fn the_backout_is_confirmed_in_the_words_of_the_original() {
         let original = "[Please confirm] ============================================================== [WARNING] Do you want to backout? (y/n) ============================================================== :";
-        let shown = question(&asked(
-            Some("[Please confirm]"),
-            "[WARNING] Do you want to backout? (y/n)",
-            confirm(),
-        ));
+        let shown = question(&asked(Some("[Please confirm]"), "[WARNING] Do you want to backout? (y/n)", confirm()));
         assert_eq!(flat(&shown), original);
         assert_eq!(
             shown,
@@ -156,11 +134,7 @@ mod tests {
     #[test]
     fn the_update_is_confirmed_in_the_words_of_the_original() {
         let original = "[Please confirm] ============================================================== [WARNING] Do you want to update Container Management? (y/n) ============================================================== :";
-        let shown = question(&asked(
-            None,
-            "[WARNING] Do you want to update Container Management? (y/n)",
-            confirm(),
-        ));
+        let shown = question(&asked(None, "[WARNING] Do you want to update Container Management? (y/n)", confirm()));
         assert_eq!(flat(&shown), original);
     }
 
@@ -168,16 +142,9 @@ mod tests {
     fn the_load_balancer_pauses_are_those_of_the_original() {
         let original = "[backout/container_mng/k8s_cluster : confirm] ====================================================== [WARNING] Backout the version of the kubernetes node [172.16.0.11] to 1.33.13. Please stop routing requests to the kubernetes node [172.16.0.11] from the load balancer. If you have stopped routing requests, please press the enter key. ======================================================";
         let message = "[WARNING] Backout the version of the kubernetes node [172.16.0.11] to 1.33.13.\nPlease stop routing requests to the kubernetes node [172.16.0.11] from the load balancer.\nIf you have stopped routing requests, please press the enter key.";
-        let shown = question(&asked(
-            Some("[backout/container_mng/k8s_cluster : confirm]"),
-            message,
-            Wanted::Pause,
-        ));
+        let shown = question(&asked(Some("[backout/container_mng/k8s_cluster : confirm]"), message, Wanted::Pause));
         assert_eq!(flat(&shown), original);
-        assert!(
-            shown.starts_with("[backout/container_mng/k8s_cluster : confirm]\n=====")
-                && shown.ends_with("=\n")
-        );
+        assert!(shown.starts_with("[backout/container_mng/k8s_cluster : confirm]\n=====") && shown.ends_with("=\n"));
     }
 
     #[test]
@@ -189,27 +156,15 @@ mod tests {
         asked.why = "The volume is on storage-1.".to_owned();
         let shown = question(&asked);
         assert!(flat(&shown).starts_with(original), "{shown}");
-        assert!(
-            shown.ends_with("=\nThe volume is on storage-1.\n"),
-            "{shown}"
-        );
+        assert!(shown.ends_with("=\nThe volume is on storage-1.\n"), "{shown}");
     }
 
     #[test]
     fn a_plugin_s_question_says_what_a_yes_destroys() {
-        let mut asked = asked(
-            None,
-            "Remove all images?",
-            Wanted::Confirm {
-                destroys: "12 images".to_owned(),
-            },
-        );
+        let mut asked = asked(None, "Remove all images?", Wanted::Confirm { destroys: "12 images".to_owned() });
         asked.why = "The engine cannot read the new storage.".to_owned();
         let shown = question(&asked);
-        assert!(
-            shown.contains("\nRemove all images? (y/n)\nThe engine cannot"),
-            "{shown}"
-        );
+        assert!(shown.contains("\nRemove all images? (y/n)\nThe engine cannot"), "{shown}");
         assert!(shown.contains("\nA yes destroys: 12 images\n"), "{shown}");
     }
 
@@ -236,28 +191,14 @@ mod tests {
 
     #[test]
     fn a_choice_is_a_number_a_name_or_the_default() {
-        let wanted = Wanted::Choose {
-            options: vec!["wait".to_owned(), "restore".to_owned()],
-            default: Some(0),
-        };
+        let wanted = Wanted::Choose { options: vec!["wait".to_owned(), "restore".to_owned()], default: Some(0) };
         assert_eq!(reply(&wanted, "\n"), Ok(Reply::Chosen(0)));
         assert_eq!(reply(&wanted, "2\n"), Ok(Reply::Chosen(1)));
         assert_eq!(reply(&wanted, "restore\n"), Ok(Reply::Chosen(1)));
         for line in ["0\n", "3\n", "x\n", "-1\n"] {
             assert!(reply(&wanted, line).is_err(), "{line:?}");
         }
-        let Wanted::Choose { options, .. } = wanted else {
-            unreachable!("made above")
-        };
-        assert!(
-            reply(
-                &Wanted::Choose {
-                    options,
-                    default: None
-                },
-                "\n"
-            )
-            .is_err()
-        );
+        let Wanted::Choose { options, .. } = wanted else { unreachable!("made above") };
+        assert!(reply(&Wanted::Choose { options, default: None }, "\n").is_err());
     }
 }

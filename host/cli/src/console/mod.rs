@@ -39,12 +39,7 @@ impl Console {
         reporters: Arc<Reporters>,
         who: Operator,
     ) -> Self {
-        Self {
-            terminal: terminal.map(Mutex::new),
-            options,
-            reporters,
-            who,
-        }
+        Self { terminal: terminal.map(Mutex::new), options, reporters, who }
     }
 
     fn nobody(&self, asked: &Asked) -> Nobody {
@@ -77,10 +72,7 @@ impl Ask for Console {
             };
             match layout::reply(&asked.wanted, &line) {
                 Ok(reply) => {
-                    let by = AnsweredBy::Operator {
-                        who: self.who.clone(),
-                        terminal: terminal.name(),
-                    };
+                    let by = AnsweredBy::Operator { who: self.who.clone(), terminal: terminal.name() };
                     return Ok(Answer { reply, by });
                 }
                 Err(again) => terminal.show(&again),
@@ -105,10 +97,7 @@ mod tests {
     use std::io::Cursor;
 
     fn who() -> Operator {
-        Operator {
-            user: "ann".to_owned(),
-            host: "bastion".to_owned(),
-        }
+        Operator { user: "ann".to_owned(), host: "bastion".to_owned() }
     }
 
     fn asked(key: &str, wanted: Wanted) -> Asked {
@@ -124,12 +113,7 @@ mod tests {
 
     fn console(typed: &'static str) -> Console {
         let terminal = Terminal::of(Cursor::new(typed), Box::new(std::io::sink()));
-        Console::new(
-            Some(terminal),
-            options(),
-            Arc::new(Reporters::none()),
-            who(),
-        )
+        Console::new(Some(terminal), options(), Arc::new(Reporters::none()), who())
     }
 
     fn options() -> Vec<InAdvance> {
@@ -141,9 +125,7 @@ mod tests {
     }
 
     fn confirm() -> Wanted {
-        Wanted::Confirm {
-            destroys: String::new(),
-        }
+        Wanted::Confirm { destroys: String::new() }
     }
 
     #[tokio::test]
@@ -154,43 +136,27 @@ mod tests {
         assert!(matches!(first.by, AnsweredBy::Operator { who, .. } if who == self::who()));
         let second = console.ask(asked("a", confirm())).await.unwrap();
         assert_eq!(second.reply, Reply::No);
-        assert_eq!(
-            console.ask(asked("a", Wanted::Pause)).await.unwrap().reply,
-            Reply::Entered
-        );
+        assert_eq!(console.ask(asked("a", Wanted::Pause)).await.unwrap().reply, Reply::Entered);
     }
 
     #[tokio::test]
     async fn the_end_of_the_terminal_is_nobody_with_the_option_named() {
-        let nobody = console("")
-            .ask(asked("stop-containers", confirm()))
-            .await
-            .unwrap_err();
+        let nobody = console("").ask(asked("stop-containers", confirm())).await.unwrap_err();
         assert_eq!(nobody.option.as_deref(), Some("-e stop_containers=yes"));
-        let other = console("")
-            .ask(asked("other", confirm()))
-            .await
-            .unwrap_err();
+        let other = console("").ask(asked("other", confirm())).await.unwrap_err();
         assert_eq!(other.option, None);
     }
 
     #[tokio::test]
     async fn without_a_terminal_nobody_answers() {
         let console = Console::new(None, options(), Arc::new(Reporters::none()), who());
-        let nobody = console
-            .ask(asked("stop-containers", confirm()))
-            .await
-            .unwrap_err();
+        let nobody = console.ask(asked("stop-containers", confirm())).await.unwrap_err();
         assert_eq!(nobody.option.as_deref(), Some("-e stop_containers=yes"));
     }
 
     #[tokio::test]
     async fn text_at_a_pause_is_asked_again() {
-        let reply = console("n\n\n")
-            .ask(asked("a", Wanted::Pause))
-            .await
-            .unwrap()
-            .reply;
+        let reply = console("n\n\n").ask(asked("a", Wanted::Pause)).await.unwrap().reply;
         assert_eq!(reply, Reply::Entered);
         assert!(console("n\n").ask(asked("a", Wanted::Pause)).await.is_err());
     }

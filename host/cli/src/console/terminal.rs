@@ -32,29 +32,18 @@ impl Terminal {
             Ok(tty) => Box::new(tty),
             Err(_) => Box::new(std::io::stderr()),
         };
-        Some(Self {
-            out,
-            lines: Lines::of(std::io::stdin()),
-            real: true,
-        })
+        Some(Self { out, lines: Lines::of(std::io::stdin()), real: true })
     }
 
     /// A terminal made of two streams.
     #[cfg(test)]
     pub(crate) fn of(input: impl Read + Send + 'static, out: Box<dyn Write + Send>) -> Self {
-        Self {
-            out,
-            lines: Lines::of(input),
-            real: false,
-        }
+        Self { out, lines: Lines::of(input), real: false }
     }
 
     pub(super) fn show(&mut self, text: &str) {
         // A terminal that is gone shows itself at the next read.
-        let _ = self
-            .out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.out.flush());
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
     /// The next line; none: there will be no more.
@@ -128,10 +117,7 @@ pub(crate) fn operator() -> Operator {
         .or_else(|| named("USER"))
         .or_else(|| named("LOGNAME"))
         .unwrap_or_else(|| user_of(rustix::process::getuid().as_raw()));
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Operator { user, host }
 }
 

@@ -59,10 +59,7 @@ impl HostState {
             let part = match (operation, tried.outcome) {
                 // What went well and changed nothing is no state of a host.
                 (_, Some(StepOutcome::Skipped))
-                | (
-                    Operation::Verify | Operation::Maintenance,
-                    Some(StepOutcome::Ok | StepOutcome::Changed),
-                ) => {
+                | (Operation::Verify | Operation::Maintenance, Some(StepOutcome::Ok | StepOutcome::Changed)) => {
                     continue;
                 }
                 (_, Some(StepOutcome::Changed)) => format!("{component}: {operation} done"),
@@ -102,14 +99,9 @@ impl Ending {
         let good = matches!(self.outcome, RunOutcome::Succeeded);
         let mut text = format!("\n{}\n", recap(&self.recap));
         let verdict = format!("run {} {}", self.run, verdict(self.outcome));
-        let verdict = if good {
-            paint.green(&verdict)
-        } else {
-            paint.red(&verdict)
-        };
-        let after = tally.span.map_or_else(String::new, |(first, last)| {
-            format!(" after {}", duration(last.since(first)))
-        });
+        let verdict = if good { paint.green(&verdict) } else { paint.red(&verdict) };
+        let after =
+            tally.span.map_or_else(String::new, |(first, last)| format!(" after {}", duration(last.since(first))));
         let _ = write!(text, "{verdict}{after}");
         match &self.message {
             Some(message) if !good => {
@@ -127,12 +119,7 @@ impl Ending {
             for command in &self.next {
                 let _ = writeln!(text, "  {}", indented(command, "  "));
             }
-            let _ = writeln!(
-                text,
-                "\nexit code {} ({})",
-                Exit::of(self.outcome).code(),
-                Exit::of(self.outcome).name()
-            );
+            let _ = writeln!(text, "\nexit code {} ({})", Exit::of(self.outcome).code(), Exit::of(self.outcome).name());
         }
         text
     }
@@ -147,23 +134,11 @@ impl Ending {
                 (Some(operation), Some(component)) => format!(" ({operation} of {component})"),
                 (None, _) | (_, None) => String::new(),
             };
-            let outcome = tried
-                .outcome
-                .map_or("unfinished", |outcome| outcome.as_str());
-            let _ = writeln!(
-                text,
-                "  {} on {}{what}: {}",
-                tried.step,
-                tried.target,
-                paint.red(outcome)
-            );
+            let outcome = tried.outcome.map_or("unfinished", |outcome| outcome.as_str());
+            let _ = writeln!(text, "  {} on {}{what}: {}", tried.step, tried.target, paint.red(outcome));
             for reason in tried.why() {
                 // What the run says of itself need not be said again.
-                if self
-                    .message
-                    .as_deref()
-                    .is_none_or(|message| !message.contains(reason))
-                {
+                if self.message.as_deref().is_none_or(|message| !message.contains(reason)) {
                     let _ = writeln!(text, "    {}", indented(reason, "    "));
                 }
             }
@@ -175,19 +150,9 @@ impl Ending {
             return;
         }
         text.push_str("\nstate of the hosts:\n");
-        let width = self
-            .hosts
-            .iter()
-            .map(|host| host.host.chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = self.hosts.iter().map(|host| host.host.chars().count()).max().unwrap_or(0);
         for host in &self.hosts {
-            let _ = writeln!(
-                text,
-                "  {:<width$}  {}",
-                host.host,
-                indented(&host.text(tally), "    ")
-            );
+            let _ = writeln!(text, "  {:<width$}  {}", host.host, indented(&host.text(tally), "    "));
         }
         text.push('\n');
     }
@@ -195,12 +160,7 @@ impl Ending {
     #[cfg(test)]
     pub(crate) fn example() -> Self {
         use runner_types::HostRecap;
-        let counts = HostRecap {
-            ok: 3,
-            changed: 2,
-            failed: 1,
-            ..HostRecap::default()
-        };
+        let counts = HostRecap { ok: 3, changed: 2, failed: 1, ..HostRecap::default() };
         Self {
             run: "run-1".to_owned(),
             directory: PathBuf::from("/state/runs/run-1"),
@@ -289,18 +249,12 @@ mod tests {
 
     #[test]
     fn a_good_end_is_short() {
-        let ending = Ending {
-            outcome: RunOutcome::Succeeded,
-            message: None,
-            ..Ending::example()
-        };
+        let ending = Ending { outcome: RunOutcome::Succeeded, message: None, ..Ending::example() };
         let mut tally = Tally::default();
         tally.take(&ended(5, RunOutcome::Succeeded));
         let text = ending.text(&tally, Paint::default());
         assert!(
-            text.ends_with(
-                "\nrun run-1 succeeded after 0 ms\njournal: /state/runs/run-1/journal.jsonl\n"
-            ),
+            text.ends_with("\nrun run-1 succeeded after 0 ms\njournal: /state/runs/run-1/journal.jsonl\n"),
             "{text}"
         );
     }
@@ -308,10 +262,7 @@ mod tests {
     #[test]
     fn spans_are_told_in_two_units() {
         let told = |seconds| duration(Duration::from_secs(seconds));
-        assert_eq!(
-            [told(59), told(61), told(3_725)],
-            ["59 s", "1 min 1 s", "1 h 2 min"]
-        );
+        assert_eq!([told(59), told(61), told(3_725)], ["59 s", "1 min 1 s", "1 h 2 min"]);
         assert_eq!(duration(Duration::from_millis(850)), "850 ms");
     }
 }

@@ -75,11 +75,7 @@ impl<'a> Document<'a> {
             ended: tally.span.map(|(_, last)| last),
             recap: &ending.recap,
             steps: tally.attempts.values().collect(),
-            hosts: ending
-                .hosts
-                .iter()
-                .map(|host| HostOutput::of(host, tally))
-                .collect(),
+            hosts: ending.hosts.iter().map(|host| HostOutput::of(host, tally)).collect(),
             journal: ending.journal().display().to_string(),
             next: &ending.next,
         }
@@ -88,10 +84,7 @@ impl<'a> Document<'a> {
 
 impl<W: Write + Send> Json<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self {
-            out,
-            tally: Tally::default(),
-        }
+        Self { out, tally: Tally::default() }
     }
 }
 
@@ -175,10 +168,7 @@ mod tests {
         }
         lines.end(&Ending::example()).unwrap();
         let text = String::from_utf8(out).unwrap();
-        let read: Vec<Event> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, events);
     }
 }

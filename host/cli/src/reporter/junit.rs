@@ -16,10 +16,7 @@ pub(crate) struct Junit<W> {
 
 impl<W: Write + Send> Junit<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self {
-            out,
-            tally: Tally::default(),
-        }
+        Self { out, tally: Tally::default() }
     }
 }
 
@@ -34,8 +31,7 @@ impl<W: Write + Send> Reporter for Junit<W> {
     }
 
     fn end(&mut self, ending: &Ending) -> io::Result<()> {
-        self.out
-            .write_all(document(&self.tally, ending).as_bytes())?;
+        self.out.write_all(document(&self.tally, ending).as_bytes())?;
         self.out.flush()
     }
 }
@@ -62,46 +58,19 @@ fn document(tally: &Tally, ending: &Ending) -> String {
     let mut counts = Counts::default();
     for tried in tally.attempts.values() {
         let class = format!("{}.{}", tally.workflow, tried.step.replace('/', "."));
-        let seconds = tried
-            .ended
-            .map_or(0.0, |ended| ended.since(tried.begun).as_secs_f64());
-        counts.case(
-            &mut cases,
-            &class,
-            &tried.target.to_string(),
-            seconds,
-            &of_step(tried),
-        );
+        let seconds = tried.ended.map_or(0.0, |ended| ended.since(tried.begun).as_secs_f64());
+        counts.case(&mut cases, &class, &tried.target.to_string(), seconds, &of_step(tried));
         for check in tried.report.iter().flat_map(|report| &report.checks) {
-            counts.case(
-                &mut cases,
-                &class,
-                &format!("{} on {}", check.name, check.place),
-                0.0,
-                &of_check(check),
-            );
+            counts.case(&mut cases, &class, &format!("{} on {}", check.name, check.place), 0.0, &of_check(check));
         }
     }
     if tally.attempts.is_empty()
         && let Some(message) = &ending.message
     {
-        counts.case(
-            &mut cases,
-            &tally.workflow,
-            "run",
-            0.0,
-            &Case::Error(message.clone()),
-        );
+        counts.case(&mut cases, &tally.workflow, "run", 0.0, &Case::Error(message.clone()));
     }
-    let seconds = tally
-        .span
-        .map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
-    let Counts {
-        tests,
-        failures,
-        errors,
-        skipped,
-    } = counts;
+    let seconds = tally.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
+    let Counts { tests, failures, errors, skipped } = counts;
     let numbers = format!(
         "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
     );
@@ -150,53 +119,31 @@ impl Counts {
                 ("skipped", message)
             }
         };
-        let _ = writeln!(
-            out,
-            ">\n      <{element} message=\"{}\"/>\n    </testcase>",
-            escaped(message)
-        );
+        let _ = writeln!(out, ">\n      <{element} message=\"{}\"/>\n    </testcase>", escaped(message));
     }
 }
 
 fn of_step(tried: &Tried) -> Case {
     let why = || {
         let why = tried.why().join("\n");
-        let outcome = tried
-            .outcome
-            .map_or("unfinished", |outcome| outcome.as_str());
-        if why.is_empty() {
-            outcome.to_owned()
-        } else {
-            format!("{outcome}: {why}")
-        }
+        let outcome = tried.outcome.map_or("unfinished", |outcome| outcome.as_str());
+        if why.is_empty() { outcome.to_owned() } else { format!("{outcome}: {why}") }
     };
     match tried.outcome {
         Some(StepOutcome::Ok | StepOutcome::Changed) => Case::Passed,
         Some(StepOutcome::Skipped) => Case::Skipped(tried.reason.clone().unwrap_or_default()),
-        Some(StepOutcome::Failed | StepOutcome::Refused | StepOutcome::TimedOut) => {
-            Case::Failed(why())
+        Some(StepOutcome::Failed | StepOutcome::Refused | StepOutcome::TimedOut) => Case::Failed(why()),
+        Some(StepOutcome::Denied | StepOutcome::Unreachable | StepOutcome::Cancelled | StepOutcome::InDoubt) | None => {
+            Case::Error(why())
         }
-        Some(
-            StepOutcome::Denied
-            | StepOutcome::Unreachable
-            | StepOutcome::Cancelled
-            | StepOutcome::InDoubt,
-        )
-        | None => Case::Error(why()),
     }
 }
 
 fn of_check(check: &Check) -> Case {
     match check.verdict {
         Verdict::Pass => Case::Passed,
-        Verdict::Fail => Case::Failed(format!(
-            "expected {}, found {}",
-            check.expected, check.observed
-        )),
-        Verdict::Unknown => Case::Error(format!(
-            "expected {}, could not find out: {}",
-            check.expected, check.observed
-        )),
+        Verdict::Fail => Case::Failed(format!("expected {}, found {}", check.expected, check.observed)),
+        Verdict::Unknown => Case::Error(format!("expected {}, could not find out: {}", check.expected, check.observed)),
     }
 }
 
@@ -267,11 +214,7 @@ mod tests {
             verdict,
         };
         let report = Report {
-            checks: vec![
-                check(Verdict::Pass),
-                check(Verdict::Fail),
-                check(Verdict::Unknown),
-            ],
+            checks: vec![check(Verdict::Pass), check(Verdict::Fail), check(Verdict::Unknown)],
             ..Report::default()
         };
         let end = EventKind::StepEnded {
@@ -281,13 +224,7 @@ mod tests {
             findings: Vec::new(),
         };
         let text = shown(&[begun(0, 1), at(1, end)]);
-        assert!(
-            text.contains("tests=\"4\" failures=\"2\" errors=\"1\""),
-            "{text}"
-        );
-        assert!(
-            text.contains("expected &lt;Ready&gt; &amp; &quot;well&quot;, found a\u{fffd}b"),
-            "{text}"
-        );
+        assert!(text.contains("tests=\"4\" failures=\"2\" errors=\"1\""), "{text}");
+        assert!(text.contains("expected &lt;Ready&gt; &amp; &quot;well&quot;, found a\u{fffd}b"), "{text}");
     }
 }

@@ -14,10 +14,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(wording: Wording) -> Self {
-        Self {
-            wording,
-            tally: Tally::default(),
-        }
+        Self { wording, tally: Tally::default() }
     }
 }
 
@@ -36,9 +33,7 @@ impl Reporter for Lines {
     }
 
     fn end(&mut self, ending: &Ending) -> io::Result<()> {
-        io::stderr()
-            .lock()
-            .write_all(ending.text(&self.tally, self.wording.paint()).as_bytes())
+        io::stderr().lock().write_all(ending.text(&self.tally, self.wording.paint()).as_bytes())
     }
 
     fn uses_terminal(&self) -> bool {

@@ -92,20 +92,14 @@ impl Reporters {
     /// # Errors
     /// When a thread cannot be started.
     pub(crate) fn start(reporters: Vec<Box<dyn Reporter>>) -> io::Result<Self> {
-        let workers = reporters
-            .into_iter()
-            .map(worker)
-            .collect::<io::Result<_>>()?;
+        let workers = reporters.into_iter().map(worker).collect::<io::Result<_>>()?;
         Ok(Self(Mutex::new(State { workers, next: 0 })))
     }
 
     /// Shows nothing.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self(Mutex::new(State {
-            workers: Vec::new(),
-            next: 0,
-        }))
+        Self(Mutex::new(State { workers: Vec::new(), next: 0 }))
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -116,20 +110,11 @@ impl Reporters {
     pub(crate) async fn hold(&self) -> Held {
         let mut releases = Vec::new();
         let mut all_ready = Vec::new();
-        for worker in self
-            .state()
-            .workers
-            .iter()
-            .filter(|worker| worker.uses_terminal)
-        {
+        for worker in self.state().workers.iter().filter(|worker| worker.uses_terminal) {
             let (ready, is_ready) = oneshot::channel();
             let (releasing, release) = mpsc::channel();
             // A reporter that is gone holds nothing up.
-            if worker
-                .messages
-                .send(Message::Hold { ready, release })
-                .is_ok()
-            {
+            if worker.messages.send(Message::Hold { ready, release }).is_ok() {
                 releases.push(releasing);
                 all_ready.push(is_ready);
             }
@@ -137,9 +122,7 @@ impl Reporters {
         for ready in all_ready {
             let _ = tokio::time::timeout(HOLD, ready).await;
         }
-        Held {
-            _releases: releases,
-        }
+        Held { _releases: releases }
     }
 
     /// Tells all reporters how the run ended and waits until they have shown it.
@@ -159,10 +142,7 @@ impl Reporters {
 }
 
 fn join(workers: Vec<Worker>) {
-    for Worker {
-        messages, thread, ..
-    } in workers
-    {
+    for Worker { messages, thread, .. } in workers {
         drop(messages);
         // A reporter that panicked has said so itself.
         let _ = thread.join();
@@ -172,11 +152,7 @@ fn join(workers: Vec<Worker>) {
 impl Observer for Reporters {
     fn observe(&self, what: EventKind) {
         let mut state = self.state();
-        let event = Arc::new(Event {
-            index: state.next,
-            time: Timestamp::from(SystemTime::now()),
-            what,
-        });
+        let event = Arc::new(Event { index: state.next, time: Timestamp::from(SystemTime::now()), what });
         state.next += 1;
         for worker in &state.workers {
             let _ = worker.messages.send(Message::Event(Arc::clone(&event)));
@@ -192,35 +168,29 @@ pub(crate) struct Held {
 fn worker(mut reporter: Box<dyn Reporter>) -> io::Result<Worker> {
     let (messages, incoming) = mpsc::channel();
     let uses_terminal = reporter.uses_terminal();
-    let thread = std::thread::Builder::new()
-        .name(format!("{} reporter", reporter.name()))
-        .spawn(move || {
-            let mut failed = false;
-            while let Ok(message) = incoming.recv() {
-                let shown = match message {
-                    Message::Hold { ready, release } => {
-                        reporter.leave_terminal();
-                        let _ = ready.send(());
-                        // Ends with an error when the guard is dropped: that is the release.
-                        let _ = release.recv();
-                        reporter.take_terminal();
-                        Ok(())
-                    }
-                    Message::Event(_) | Message::End(_) if failed => Ok(()),
-                    Message::Event(event) => reporter.event(&event),
-                    Message::End(ending) => reporter.end(&ending),
-                };
-                if let Err(error) = shown {
-                    failed = true;
-                    tell_failure(reporter.name(), &error);
+    let thread = std::thread::Builder::new().name(format!("{} reporter", reporter.name())).spawn(move || {
+        let mut failed = false;
+        while let Ok(message) = incoming.recv() {
+            let shown = match message {
+                Message::Hold { ready, release } => {
+                    reporter.leave_terminal();
+                    let _ = ready.send(());
+                    // Ends with an error when the guard is dropped: that is the release.
+                    let _ = release.recv();
+                    reporter.take_terminal();
+                    Ok(())
                 }
+                Message::Event(_) | Message::End(_) if failed => Ok(()),
+                Message::Event(event) => reporter.event(&event),
+                Message::End(ending) => reporter.end(&ending),
+            };
+            if let Err(error) = shown {
+                failed = true;
+                tell_failure(reporter.name(), &error);
             }
-        })?;
-    Ok(Worker {
-        messages,
-        thread,
-        uses_terminal,
-    })
+        }
+    })?;
+    Ok(Worker { messages, thread, uses_terminal })
 }
 
 fn tell_failure(name: &str, error: &io::Error) {
@@ -269,10 +239,7 @@ mod tests {
             "counting"
         }
         fn event(&mut self, event: &Event) -> io::Result<()> {
-            self.0
-                .lock()
-                .unwrap()
-                .push(format!("event {}", event.index));
+            self.0.lock().unwrap().push(format!("event {}", event.index));
             Ok(())
         }
         fn end(&mut self, ending: &Ending) -> io::Result<()> {
@@ -291,21 +258,15 @@ mod tests {
     }
 
     fn waiting() -> EventKind {
-        EventKind::Waiting {
-            prompt: "confirm".to_owned(),
-            message: "?".to_owned(),
-        }
+        EventKind::Waiting { prompt: "confirm".to_owned(), message: "?".to_owned() }
     }
 
     #[test]
     fn a_failing_reporter_starves_no_other() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let reporters = Reporters::start(vec![
-            Box::new(Failing),
-            Box::new(Panicking),
-            Box::new(Counting(Arc::clone(&seen))),
-        ])
-        .unwrap();
+        let reporters =
+            Reporters::start(vec![Box::new(Failing), Box::new(Panicking), Box::new(Counting(Arc::clone(&seen)))])
+                .unwrap();
         reporters.observe(waiting());
         reporters.observe(waiting());
         reporters.finish(Ending::example());
@@ -322,9 +283,6 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), ["event 0", "left"]);
         drop(held);
         reporters.give_up();
-        assert_eq!(
-            *seen.lock().unwrap(),
-            ["event 0", "left", "took", "event 1"]
-        );
+        assert_eq!(*seen.lock().unwrap(), ["event 0", "left", "took", "event 1"]);
     }
 }

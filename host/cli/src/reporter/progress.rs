@@ -26,13 +26,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(wording: Wording) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self {
-            wording,
-            tally: Tally::default(),
-            bars,
-            whole: None,
-            working: HashMap::new(),
-        }
+        Self { wording, tally: Tally::default(), bars, whole: None, working: HashMap::new() }
     }
 
     fn style(template: &str) -> ProgressStyle {
@@ -40,9 +34,8 @@ impl Progress {
     }
 
     fn begin(&mut self, attempt: &Attempt, doing: &str) {
-        let bar = ProgressBar::new_spinner().with_style(Self::style(
-            "{spinner} {prefix:.bold} {wide_msg:.dim} {elapsed}",
-        ));
+        let bar =
+            ProgressBar::new_spinner().with_style(Self::style("{spinner} {prefix:.bold} {wide_msg:.dim} {elapsed}"));
         let bar = match &self.whole {
             Some(whole) => self.bars.insert_before(whole, bar),
             None => self.bars.add(bar),
@@ -50,54 +43,33 @@ impl Progress {
         bar.set_prefix(attempt.target.to_string());
         bar.set_message(format!("{}: {doing}", attempt.step));
         bar.enable_steady_tick(TICK);
-        if let Some(old) = self
-            .working
-            .insert((attempt.step.clone(), attempt.target.clone()), bar)
-        {
+        if let Some(old) = self.working.insert((attempt.step.clone(), attempt.target.clone()), bar) {
             old.finish_and_clear();
         }
     }
 
     fn bar(&self, attempt: &Attempt) -> Option<&ProgressBar> {
-        self.working
-            .get(&(attempt.step.clone(), attempt.target.clone()))
+        self.working.get(&(attempt.step.clone(), attempt.target.clone()))
     }
 
     fn update(&mut self, event: &Event) {
         match &event.what {
             EventKind::RunBegun { .. } => {
                 let (_, total) = self.tally.progress();
-                let whole = ProgressBar::new(total as u64).with_style(
-                    Self::style("[{bar:30}] {pos}/{len} operations, {elapsed}")
-                        .progress_chars("=> "),
-                );
+                let whole = ProgressBar::new(total as u64)
+                    .with_style(Self::style("[{bar:30}] {pos}/{len} operations, {elapsed}").progress_chars("=> "));
                 self.whole = Some(self.bars.add(whole));
             }
-            EventKind::StepBegun {
-                attempt,
-                component,
-                operation,
-                ..
-            } => {
+            EventKind::StepBegun { attempt, component, operation, .. } => {
                 self.begin(attempt, &format!("{operation} {component}"));
             }
-            EventKind::Progress {
-                attempt,
-                message,
-                done,
-                total,
-            } => {
+            EventKind::Progress { attempt, message, done, total } => {
                 if let Some(bar) = self.bar(attempt) {
                     let message = format!("{}: {message}{}", attempt.step, counted(*done, *total));
                     bar.set_message(printable(&message).into_owned());
                 }
             }
-            EventKind::EffectBegun {
-                call,
-                function,
-                items,
-                class,
-            } if class.is_write() => {
+            EventKind::EffectBegun { call, function, items, class } if class.is_write() => {
                 if let Some(bar) = self.bar(&call.of()) {
                     let what = items.first().map_or("", |item| item.subject.as_str());
                     let message = format!("{}: {function} {what}", call.step);
@@ -105,18 +77,12 @@ impl Progress {
                 }
             }
             EventKind::StepEnded { attempt, .. } => {
-                if let Some(bar) = self
-                    .working
-                    .remove(&(attempt.step.clone(), attempt.target.clone()))
-                {
+                if let Some(bar) = self.working.remove(&(attempt.step.clone(), attempt.target.clone())) {
                     bar.finish_and_clear();
                 }
                 self.count();
             }
-            EventKind::Decided {
-                what: Decision::Skipped { .. },
-                ..
-            } => self.count(),
+            EventKind::Decided { what: Decision::Skipped { .. }, .. } => self.count(),
             EventKind::EffectBegun { .. }
             | EventKind::EffectEnded { .. }
             | EventKind::Log { .. }
@@ -159,9 +125,7 @@ impl Reporter for Progress {
 
     fn end(&mut self, ending: &Ending) -> io::Result<()> {
         self.clear();
-        io::stderr()
-            .lock()
-            .write_all(ending.text(&self.tally, self.wording.paint()).as_bytes())
+        io::stderr().lock().write_all(ending.text(&self.tally, self.wording.paint()).as_bytes())
     }
 
     fn uses_terminal(&self) -> bool {

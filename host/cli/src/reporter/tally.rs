@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 use runner_types::{
-    Attempt, Decision, Event, EventKind, Finding, Operation, Report, StepOutcome, StepOutline,
-    Target, Timestamp,
+    Attempt, Decision, Event, EventKind, Finding, Operation, Report, StepOutcome, StepOutline, Target, Timestamp,
 };
 use serde::Serialize;
 
@@ -70,24 +69,13 @@ impl Tally {
         let first = self.span.map_or(event.time, |(first, _)| first);
         self.span = Some((first, event.time));
         match &event.what {
-            EventKind::RunBegun {
-                run,
-                workflow,
-                simulated,
-                steps,
-                ..
-            } => {
+            EventKind::RunBegun { run, workflow, simulated, steps, .. } => {
                 self.run.clone_from(run);
                 self.workflow.clone_from(workflow);
                 self.simulated = *simulated;
                 self.outline.clone_from(steps);
             }
-            EventKind::StepBegun {
-                attempt,
-                component,
-                operation,
-                hosts,
-            } => {
+            EventKind::StepBegun { attempt, component, operation, hosts } => {
                 let tried = Tried {
                     component: Some(component.clone()),
                     operation: Some(*operation),
@@ -99,29 +87,15 @@ impl Tally {
             EventKind::EffectEnded { call, failed, .. } => {
                 let tried = self.tried(&call.of(), event.time);
                 for item in failed {
-                    tried
-                        .failures
-                        .push(format!("{}: {}", item.place, item.subject));
+                    tried.failures.push(format!("{}: {}", item.place, item.subject));
                 }
                 let surplus = tried.failures.len().saturating_sub(FAILURES);
                 tried.failures.drain(..surplus);
             }
-            EventKind::Decided {
-                step: Some(step),
-                target,
-                what: Decision::Skipped { reason },
-            } => {
+            EventKind::Decided { step: Some(step), target, what: Decision::Skipped { reason } } => {
                 let target = target.clone().unwrap_or(Target::Hosts);
-                let attempt = Attempt {
-                    step: step.clone(),
-                    target,
-                    attempt: 1,
-                };
-                let outline = self
-                    .outline
-                    .iter()
-                    .find(|outline| outline.step == *step)
-                    .cloned();
+                let attempt = Attempt { step: step.clone(), target, attempt: 1 };
+                let outline = self.outline.iter().find(|outline| outline.step == *step).cloned();
                 let tried = self.tried(&attempt, event.time);
                 if let Some(outline) = outline {
                     tried.component = outline.component;
@@ -132,12 +106,7 @@ impl Tally {
                 tried.reason = Some(reason.clone());
                 tried.ended = Some(event.time);
             }
-            EventKind::StepEnded {
-                attempt,
-                outcome,
-                report,
-                findings,
-            } => {
+            EventKind::StepEnded { attempt, outcome, report, findings } => {
                 let tried = self.tried(attempt, event.time);
                 tried.outcome = Some(*outcome);
                 tried.report.clone_from(report);
@@ -154,9 +123,7 @@ impl Tally {
     }
 
     fn tried(&mut self, attempt: &Attempt, time: Timestamp) -> &mut Tried {
-        let entry = self
-            .attempts
-            .entry((attempt.step.clone(), attempt.target.clone()));
+        let entry = self.attempts.entry((attempt.step.clone(), attempt.target.clone()));
         if let indexmap::map::Entry::Vacant(vacant) = &entry {
             let places = self.places.entry(attempt.step.clone()).or_default();
             places.push(vacant.index());
@@ -166,9 +133,7 @@ impl Tally {
 
     /// Attempts that did not end well and were not made good by a later one.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &Tried> {
-        self.attempts
-            .values()
-            .filter(|tried| tried.outcome.is_some_and(|outcome| !outcome.is_success()))
+        self.attempts.values().filter(|tried| tried.outcome.is_some_and(|outcome| !outcome.is_success()))
     }
 
     /// Announced operations that have ended, and all of them. One within a rolling block counts once for each host.
@@ -201,10 +166,7 @@ impl Tally {
     fn has_ended(&self, step: &str, hosts: usize) -> bool {
         let mut targets = 0;
         let places = self.places.get(step).map_or(&[][..], Vec::as_slice);
-        for (_, tried) in places
-            .iter()
-            .filter_map(|place| self.attempts.get_index(*place))
-        {
+        for (_, tried) in places.iter().filter_map(|place| self.attempts.get_index(*place)) {
             if tried.outcome.is_none() {
                 return false;
             }
@@ -239,16 +201,9 @@ impl Tried {
     /// What it said when it ended, or the best that is known.
     pub(crate) fn why(&self) -> Vec<&str> {
         if self.findings.is_empty() {
-            self.failures
-                .last()
-                .map(String::as_str)
-                .into_iter()
-                .collect()
+            self.failures.last().map(String::as_str).into_iter().collect()
         } else {
-            self.findings
-                .iter()
-                .map(|finding| finding.message.as_str())
-                .collect()
+            self.findings.iter().map(|finding| finding.message.as_str()).collect()
         }
     }
 }
@@ -259,11 +214,7 @@ pub(crate) mod tests {
     use runner_types::{CallId, EffectClass, EffectItem, LogLevel, Place, Recap, RunOutcome};
 
     pub(crate) fn at(seconds: i64, what: EventKind) -> Event {
-        Event {
-            index: 0,
-            time: Timestamp::from_unix_millis(1_795_247_506_000 + seconds * 1_000),
-            what,
-        }
+        Event { index: 0, time: Timestamp::from_unix_millis(1_795_247_506_000 + seconds * 1_000), what }
     }
 
     pub(crate) fn attempt(number: u32) -> Attempt {
@@ -300,42 +251,19 @@ pub(crate) mod tests {
             summary: "kubelet 1.34.4".to_owned(),
             ..Report::default()
         });
-        at(
-            seconds,
-            EventKind::StepEnded {
-                attempt: attempt(number),
-                outcome,
-                report,
-                findings,
-            },
-        )
+        at(seconds, EventKind::StepEnded { attempt: attempt(number), outcome, report, findings })
     }
 
     pub(crate) fn ended(seconds: i64, outcome: RunOutcome) -> Event {
-        at(
-            seconds,
-            EventKind::RunEnded {
-                outcome,
-                recap: Recap::default(),
-                message: None,
-            },
-        )
+        at(seconds, EventKind::RunEnded { outcome, recap: Recap::default(), message: None })
     }
 
     pub(crate) fn call() -> CallId {
-        CallId {
-            step: attempt(1).step,
-            target: attempt(1).target,
-            attempt: 1,
-            index: 4,
-        }
+        CallId { step: attempt(1).step, target: attempt(1).target, attempt: 1, index: 4 }
     }
 
     pub(crate) fn item(subject: &str) -> EffectItem {
-        EffectItem {
-            place: Place::Host("node-1".to_owned()),
-            subject: subject.to_owned(),
-        }
+        EffectItem { place: Place::Host("node-1".to_owned()), subject: subject.to_owned() }
     }
 
     /// A run with one of everything that ends badly.
@@ -371,14 +299,7 @@ pub(crate) mod tests {
                 },
             ),
             begun(1, 1),
-            at(
-                2,
-                EventKind::Log {
-                    attempt: attempt(1),
-                    level: LogLevel::Info,
-                    message: "draining node-1".to_owned(),
-                },
-            ),
+            at(2, EventKind::Log { attempt: attempt(1), level: LogLevel::Info, message: "draining node-1".to_owned() }),
             at(
                 3,
                 EventKind::EffectBegun {
@@ -404,9 +325,7 @@ pub(crate) mod tests {
                 EventKind::Decided {
                     step: Some("metrics".to_owned()),
                     target: None,
-                    what: Decision::Skipped {
-                        reason: "nodes did not succeed".to_owned(),
-                    },
+                    what: Decision::Skipped { reason: "nodes did not succeed".to_owned() },
                 },
             ),
             ended(62, RunOutcome::Failed),
@@ -441,9 +360,7 @@ pub(crate) mod tests {
     #[test]
     fn a_step_over_hosts_has_ended_when_all_of_them_have() {
         let mut events = failed_run();
-        let EventKind::RunBegun { steps, .. } = &mut events[0].what else {
-            panic!("a run begins first")
-        };
+        let EventKind::RunBegun { steps, .. } = &mut events[0].what else { panic!("a run begins first") };
         steps[0].hosts.push("node-2".to_owned());
         assert_eq!(tally(&events[..2]).progress(), (0, 3));
         assert_eq!(tally(&events).progress(), (2, 3));
@@ -452,10 +369,7 @@ pub(crate) mod tests {
     #[test]
     fn without_findings_the_last_failed_effect_says_why() {
         let mut tried = Tried::of(&attempt(1), Timestamp::from_unix_millis(0));
-        tried.failures = vec![
-            "node-1: first".to_owned(),
-            "node-1: job timed out".to_owned(),
-        ];
+        tried.failures = vec!["node-1: first".to_owned(), "node-1: job timed out".to_owned()];
         assert_eq!(tried.why(), ["node-1: job timed out"]);
     }
 }

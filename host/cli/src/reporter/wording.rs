@@ -1,8 +1,8 @@
 //! Events in words: one line each, its kind first, so that a run's output can be searched.
 
 use runner_types::{
-    AnsweredBy, Attempt, Decision, EffectClass, EffectItem, Event, EventKind, Finding, LogLevel,
-    Report, StepOutcome, Target,
+    AnsweredBy, Attempt, Decision, EffectClass, EffectItem, Event, EventKind, Finding, LogLevel, Report, StepOutcome,
+    Target,
 };
 use serde_json::Value;
 
@@ -29,11 +29,7 @@ pub(crate) struct Wording {
 
 impl Wording {
     pub(crate) fn new(verbosity: u8, paint: Paint, questions_seen: bool) -> Self {
-        Self {
-            verbosity,
-            paint,
-            questions_seen,
-        }
+        Self { verbosity, paint, questions_seen }
     }
 
     pub(crate) fn paint(self) -> Paint {
@@ -43,81 +39,38 @@ impl Wording {
     /// An event as whole lines; none: not shown at this verbosity.
     pub(crate) fn event(self, event: &Event, tally: &Tally) -> Option<String> {
         let text = match &event.what {
-            EventKind::RunBegun {
-                run,
-                workflow,
-                resumed,
-                simulated,
-                ..
-            } => {
+            EventKind::RunBegun { run, workflow, resumed, simulated, .. } => {
                 let mut announced = Tally::default();
                 announced.take(event);
                 let (_, operations) = announced.progress();
                 return Some(self.begun(run, workflow, *resumed, *simulated, operations));
             }
-            EventKind::StepBegun {
-                attempt,
-                component,
-                operation,
-                hosts,
-            } => {
+            EventKind::StepBegun { attempt, component, operation, hosts } => {
                 let again = match attempt.attempt {
                     0 | 1 => String::new(),
                     number => format!(", attempt {number}"),
                 };
                 let on = on(&attempt.target, hosts);
-                self.line(
-                    "start",
-                    &of(attempt),
-                    &format!("{operation} {component}{on}{again}"),
-                )
+                self.line("start", &of(attempt), &format!("{operation} {component}{on}{again}"))
             }
-            EventKind::EffectBegun {
-                call,
-                function,
-                class,
-                items,
-            } => {
+            EventKind::EffectBegun { call, function, class, items } => {
                 if self.verbosity < effect_verbosity(*class) {
                     return None;
                 }
                 let kind = if class.is_write() { "write" } else { "read" };
                 let long = self.verbosity > 1;
-                self.line(
-                    kind,
-                    &of(&call.of()),
-                    &format!("{function}{}", listed(items, long)),
-                )
+                self.line(kind, &of(&call.of()), &format!("{function}{}", listed(items, long)))
             }
-            EventKind::EffectEnded {
-                call,
-                function,
-                failed,
-                changed,
-                replayed,
-            } => {
+            EventKind::EffectEnded { call, function, failed, changed, replayed } => {
                 return self.effect_ended(&of(&call.of()), function, failed, *changed, *replayed);
             }
-            EventKind::Progress {
-                attempt,
-                message,
-                done,
-                total,
-            } => {
+            EventKind::Progress { attempt, message, done, total } => {
                 if self.verbosity < 1 {
                     return None;
                 }
-                self.line(
-                    "progress",
-                    &of(attempt),
-                    &format!("{message}{}", counted(*done, *total)),
-                )
+                self.line("progress", &of(attempt), &format!("{message}{}", counted(*done, *total)))
             }
-            EventKind::Log {
-                attempt,
-                level,
-                message,
-            } => {
+            EventKind::Log { attempt, level, message } => {
                 let (kind, from) = match level {
                     LogLevel::Debug => ("debug", 1),
                     LogLevel::Info => ("info", 0),
@@ -129,10 +82,9 @@ impl Wording {
                 }
                 self.line(kind, &of(attempt), message)
             }
-            EventKind::Decided {
-                what: Decision::BackupSet { component, set },
-                ..
-            } => self.line("backup-set", component, set),
+            EventKind::Decided { what: Decision::BackupSet { component, set }, .. } => {
+                self.line("backup-set", component, set)
+            }
             EventKind::Decided { step, target, what } => {
                 let (kind, text) = self.decision(what)?;
                 self.line(kind, &place(step.as_deref(), target.as_ref()), &text)
@@ -143,16 +95,9 @@ impl Wording {
                 }
                 self.line("waiting", prompt, message)
             }
-            EventKind::StepEnded {
-                attempt,
-                outcome,
-                report,
-                findings,
-            } => {
-                let begun = tally
-                    .attempts
-                    .get(&(attempt.step.clone(), attempt.target.clone()))
-                    .map(|tried| tried.begun);
+            EventKind::StepEnded { attempt, outcome, report, findings } => {
+                let begun =
+                    tally.attempts.get(&(attempt.step.clone(), attempt.target.clone())).map(|tried| tried.begun);
                 let took = begun.map(|begun| duration(event.time.since(begun)));
                 return Some(self.step_ended(attempt, *outcome, report.as_ref(), findings, took));
             }
@@ -165,41 +110,25 @@ impl Wording {
     fn line(self, kind: &str, place: &str, text: &str) -> String {
         let kind_text = format!("{kind:<KIND$}");
         let kind_text = match kind {
-            "failed" | "unreachable" | "denied" | "refused" | "error" | "timed-out"
-            | "in-doubt" | "stopped" => self.paint.red(&kind_text),
+            "failed" | "unreachable" | "denied" | "refused" | "error" | "timed-out" | "in-doubt" | "stopped" => {
+                self.paint.red(&kind_text)
+            }
             "warning" | "changed" | "waiting" | "cancelled" => self.paint.yellow(&kind_text),
             "ok" => self.paint.green(&kind_text),
-            "effect" | "read" | "write" | "progress" | "debug" | "skipped" => {
-                self.paint.dim(&kind_text)
-            }
+            "effect" | "read" | "write" | "progress" | "debug" | "skipped" => self.paint.dim(&kind_text),
             _ => kind_text,
         };
         let text = indented(&printable(text), &" ".repeat(KIND + 3));
-        if place.is_empty() {
-            format!("{kind_text} {text}\n")
-        } else {
-            format!("{kind_text} {place}: {text}\n")
-        }
+        if place.is_empty() { format!("{kind_text} {text}\n") } else { format!("{kind_text} {place}: {text}\n") }
     }
 
-    fn begun(
-        self,
-        run: &str,
-        workflow: &str,
-        resumed: bool,
-        simulated: bool,
-        operations: usize,
-    ) -> String {
+    fn begun(self, run: &str, workflow: &str, resumed: bool, simulated: bool, operations: usize) -> String {
         let mut text = String::new();
         if simulated {
             text.push_str(&self.paint.bold(&self.paint.yellow(SIMULATED)));
         }
         let verb = if resumed { "resumed" } else { "run" };
-        text.push_str(&self.line(
-            verb,
-            "",
-            &format!("{run}: workflow {workflow}, {operations} operations"),
-        ));
+        text.push_str(&self.line(verb, "", &format!("{run}: workflow {workflow}, {operations} operations")));
         text
     }
 
@@ -222,15 +151,8 @@ impl Wording {
             };
             return Some(self.line("effect", of, &format!("{function} {how}")));
         }
-        let items: Vec<String> = failed
-            .iter()
-            .map(|item| format!("{}: {}", item.place, item.subject))
-            .collect();
-        Some(self.line(
-            "effect",
-            of,
-            &format!("{function} failed\n{}", items.join("\n")),
-        ))
+        let items: Vec<String> = failed.iter().map(|item| format!("{}: {}", item.place, item.subject)).collect();
+        Some(self.line("effect", of, &format!("{function} failed\n{}", items.join("\n"))))
     }
 
     fn step_ended(
@@ -274,10 +196,8 @@ impl Wording {
             let told = check.verdict.is_pass() || !findings.is_empty();
             if !told || self.verbosity > 0 {
                 let verdict = format!("{:?}", check.verdict).to_lowercase();
-                let line = format!(
-                    "{} on {}: expected {}, found {}",
-                    check.name, check.place, check.expected, check.observed
-                );
+                let line =
+                    format!("{} on {}: expected {}, found {}", check.name, check.place, check.expected, check.observed);
                 text.push_str(&self.line(&format!("  {verdict}"), "", &line));
             }
         }
@@ -296,19 +216,13 @@ impl Wording {
                 }
                 ("fixed", Value::Object(values.clone()).to_string())
             }
-            Decision::Gate {
-                name, held: true, ..
-            } => {
+            Decision::Gate { name, held: true, .. } => {
                 if self.verbosity < 1 {
                     return None;
                 }
                 ("gate", format!("{name} holds"))
             }
-            Decision::Gate {
-                name,
-                held: false,
-                message,
-            } => {
+            Decision::Gate { name, held: false, message } => {
                 let message = message.as_deref().unwrap_or("it does not hold");
                 ("refused", format!("{name}: {message}"))
             }
@@ -317,30 +231,18 @@ impl Wording {
                 ("batch", format!("number {}: {hosts}", number + 1))
             }
             Decision::Skipped { reason } => ("skipped", reason.clone()),
-            Decision::Threshold { failures, limit } => (
-                "stopped",
-                format!("{failures} hosts failed, {limit} are tolerated"),
-            ),
-            Decision::Retry { attempt, delay } => {
-                ("retry", format!("attempt {attempt} after {delay}"))
+            Decision::Threshold { failures, limit } => {
+                ("stopped", format!("{failures} hosts failed, {limit} are tolerated"))
             }
+            Decision::Retry { attempt, delay } => ("retry", format!("attempt {attempt} after {delay}")),
             Decision::TimedOut { after } => ("timed-out", format!("after {after}")),
-            Decision::Answered {
-                prompt, answer, by, ..
-            } => ("answer", answered(prompt, answer, by)),
+            Decision::Answered { prompt, answer, by, .. } => ("answer", answered(prompt, answer, by)),
             Decision::BackupSet { component, set } => ("backup-set", format!("{component}: {set}")),
             Decision::Cancelled { by } => {
-                let by = by
-                    .as_ref()
-                    .map_or_else(|| "a signal".to_owned(), ToString::to_string);
-                (
-                    "cancelled",
-                    format!("asked to stop by {by}; effects under way finish"),
-                )
+                let by = by.as_ref().map_or_else(|| "a signal".to_owned(), ToString::to_string);
+                ("cancelled", format!("asked to stop by {by}; effects under way finish"))
             }
-            Decision::Resumed { by, runner } => {
-                ("resumed", format!("by {by} with runner {runner}"))
-            }
+            Decision::Resumed { by, runner } => ("resumed", format!("by {by} with runner {runner}")),
             Decision::Unwinding { steps } => ("unwinding", steps.join(", ")),
         })
     }
@@ -353,14 +255,8 @@ pub(crate) fn answered(prompt: &str, answer: &Value, by: &AnsweredBy) -> String 
         AnsweredBy::Input { name } => {
             return format!("{prompt}: not asked, {}", given(name, answer));
         }
-        AnsweredBy::Operator {
-            who,
-            terminal: Some(terminal),
-        } => format!("{who} at {terminal}"),
-        AnsweredBy::Operator {
-            who,
-            terminal: None,
-        } => who.to_string(),
+        AnsweredBy::Operator { who, terminal: Some(terminal) } => format!("{who} at {terminal}"),
+        AnsweredBy::Operator { who, terminal: None } => who.to_string(),
     };
     let answer = match answer {
         Value::Bool(true) => "yes".to_owned(),
@@ -411,9 +307,7 @@ fn place(step: Option<&str>, target: Option<&Target>) -> String {
 fn on(target: &Target, hosts: &[String]) -> String {
     match target {
         Target::Host(_) => String::new(),
-        Target::Cluster(_) | Target::Hosts => {
-            few(hosts).map_or_else(String::new, |hosts| format!(" on {hosts}"))
-        }
+        Target::Cluster(_) | Target::Hosts => few(hosts).map_or_else(String::new, |hosts| format!(" on {hosts}")),
     }
 }
 
@@ -425,11 +319,7 @@ fn few(names: &[String]) -> Option<String> {
         count if count <= MOST => Some(names.join(", ")),
         count => {
             let shown: Vec<&str> = names.iter().take(MOST - 1).map(String::as_str).collect();
-            Some(format!(
-                "{} and {} more",
-                shown.join(", "),
-                count - shown.len()
-            ))
+            Some(format!("{} and {} more", shown.join(", "), count - shown.len()))
         }
     }
 }
@@ -449,11 +339,7 @@ fn listed(items: &[EffectItem], long: bool) -> String {
             text.push_str(&place);
             text.push_str(": ");
         }
-        text.push_str(&if long {
-            item.subject.clone()
-        } else {
-            short(&item.subject)
-        });
+        text.push_str(&if long { item.subject.clone() } else { short(&item.subject) });
         last = Some(place);
     }
     if items.len() > most {

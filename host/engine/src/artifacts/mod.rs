@@ -84,35 +84,21 @@ pub trait Store: Send + Sync {
 
     /// Stores bytes; answers their digest.
     async fn put_bytes(&self, bytes: Vec<u8>) -> Result<String, StoreError> {
-        self.put(Box::pin(io::Cursor::new(bytes)))
-            .await
-            .map(|stored| stored.digest)
+        self.put(Box::pin(io::Cursor::new(bytes))).await.map(|stored| stored.digest)
     }
 
     /// Reads data that fits into memory, and checks it.
     async fn read_bytes(&self, digest: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
         let size = self.size(digest).await?;
         if size > limit {
-            return Err(StoreError::TooLarge {
-                digest: digest.to_owned(),
-                limit,
-            });
+            return Err(StoreError::TooLarge { digest: digest.to_owned(), limit });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let mut data = self.open(digest).await?.take(limit);
-        data.read_to_end(&mut bytes)
-            .await
-            .map_err(|source| StoreError::Io {
-                store: String::new(),
-                source,
-            })?;
+        data.read_to_end(&mut bytes).await.map_err(|source| StoreError::Io { store: String::new(), source })?;
         let found = hex::encode(Sha256::digest(&bytes));
         if found != digest {
-            return Err(StoreError::Damaged {
-                store: String::new(),
-                digest: digest.to_owned(),
-                found,
-            });
+            return Err(StoreError::Damaged { store: String::new(), digest: digest.to_owned(), found });
         }
         Ok(bytes)
     }
@@ -124,13 +110,8 @@ pub trait Store: Send + Sync {
         let mut buffer = vec![0; CHUNK];
         let mut size = 0;
         loop {
-            let read = data
-                .read(&mut buffer)
-                .await
-                .map_err(|source| StoreError::Io {
-                    store: String::new(),
-                    source,
-                })?;
+            let read =
+                data.read(&mut buffer).await.map_err(|source| StoreError::Io { store: String::new(), source })?;
             if read == 0 {
                 break;
             }
@@ -139,11 +120,7 @@ pub trait Store: Send + Sync {
         }
         let found = hex::encode(hash.finalize());
         if found != digest {
-            return Err(StoreError::Damaged {
-                store: String::new(),
-                digest: digest.to_owned(),
-                found,
-            });
+            return Err(StoreError::Damaged { store: String::new(), digest: digest.to_owned(), found });
         }
         Ok(size)
     }
@@ -161,25 +138,17 @@ impl DirectoryStore {
     /// # Errors
     /// When the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let store = Self {
-            root: root.to_owned(),
-        };
+        let store = Self { root: root.to_owned() };
         directory(root).map_err(|source| store.failed(source))?;
         Ok(store)
     }
 
     fn failed(&self, source: io::Error) -> StoreError {
-        StoreError::Io {
-            store: self.root.display().to_string(),
-            source,
-        }
+        StoreError::Io { store: self.root.display().to_string(), source }
     }
 
     fn path(&self, digest: &str) -> Result<PathBuf, StoreError> {
-        let is_digest = digest.len() == 64
-            && digest
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         match digest.get(..2).filter(|_| is_digest) {
             Some(first) => Ok(self.root.join(first).join(digest)),
             None => Err(StoreError::NoDigest(digest.chars().take(80).collect())),
@@ -187,9 +156,7 @@ impl DirectoryStore {
     }
 
     async fn write(&self, mut data: Stream) -> io::Result<Stored> {
-        let temporary = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(&self.root)?;
+        let temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.root)?;
         let mut file = tokio::fs::File::from_std(temporary.reopen()?);
         let mut hash = Sha256::new();
         let mut buffer = vec![0; CHUNK];
@@ -209,10 +176,7 @@ impl DirectoryStore {
         let digest = hex::encode(hash.finalize());
         let folder = self.root.join(digest.get(..2).unwrap_or_default());
         let target = folder.join(&digest);
-        if tokio::fs::metadata(&target)
-            .await
-            .is_ok_and(|found| found.len() == size)
-        {
+        if tokio::fs::metadata(&target).await.is_ok_and(|found| found.len() == size) {
             return Ok(Stored { digest, size });
         }
         directory(&folder)?;
@@ -223,10 +187,7 @@ impl DirectoryStore {
 }
 
 fn directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[async_trait::async_trait]
@@ -238,9 +199,7 @@ impl Store for DirectoryStore {
     async fn open(&self, digest: &str) -> Result<Stream, StoreError> {
         let path = self.path(digest)?;
         let mut options = std::fs::OpenOptions::new();
-        options
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        options.read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         match tokio::fs::OpenOptions::from(options).open(path).await {
             Ok(file) => Ok(Box::pin(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing(digest)),
@@ -259,10 +218,7 @@ impl Store for DirectoryStore {
 
 impl DirectoryStore {
     fn missing(&self, digest: &str) -> StoreError {
-        StoreError::Missing {
-            store: self.root.display().to_string(),
-            digest: digest.to_owned(),
-        }
+        StoreError::Missing { store: self.root.display().to_string(), digest: digest.to_owned() }
     }
 }
 
@@ -277,17 +233,10 @@ mod tests {
         let data = vec![7_u8; 3 * CHUNK + 11];
         let digest = store.put_bytes(data.clone()).await.unwrap();
         assert_eq!(digest, hex::encode(Sha256::digest(&data)));
-        assert_eq!(
-            store.put_bytes(data.clone()).await.unwrap(),
-            digest,
-            "the same data has the same name"
-        );
+        assert_eq!(store.put_bytes(data.clone()).await.unwrap(), digest, "the same data has the same name");
         assert_eq!(store.read_bytes(&digest, 1 << 20).await.unwrap(), data);
         assert_eq!(store.verify(&digest).await.unwrap(), data.len() as u64);
-        assert!(matches!(
-            store.read_bytes(&digest, 10).await,
-            Err(StoreError::TooLarge { .. })
-        ));
+        assert!(matches!(store.read_bytes(&digest, 10).await, Err(StoreError::TooLarge { .. })));
     }
 
     #[tokio::test]
@@ -296,14 +245,8 @@ mod tests {
         let store = DirectoryStore::open(home.path()).unwrap();
         let digest = store.put_bytes(b"data".to_vec()).await.unwrap();
         std::fs::write(store.path(&digest).unwrap(), b"dat0").unwrap();
-        assert!(matches!(
-            store.verify(&digest).await,
-            Err(StoreError::Damaged { .. })
-        ));
-        assert!(matches!(
-            store.read_bytes(&digest, 100).await,
-            Err(StoreError::Damaged { .. })
-        ));
+        assert!(matches!(store.verify(&digest).await, Err(StoreError::Damaged { .. })));
+        assert!(matches!(store.read_bytes(&digest, 100).await, Err(StoreError::Damaged { .. })));
     }
 
     #[tokio::test]
@@ -311,15 +254,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(home.path()).unwrap();
         for name in ["", "../../etc/passwd", &"A".repeat(64), &"é".repeat(32)] {
-            assert!(
-                matches!(store.open(name).await, Err(StoreError::NoDigest(_))),
-                "{name}"
-            );
+            assert!(matches!(store.open(name).await, Err(StoreError::NoDigest(_))), "{name}");
         }
         let absent = "0".repeat(64);
-        assert!(matches!(
-            store.open(&absent).await,
-            Err(StoreError::Missing { .. })
-        ));
+        assert!(matches!(store.open(&absent).await, Err(StoreError::Missing { .. })));
     }
 }

@@ -33,10 +33,9 @@ pub struct ExpressionError {
 /// # Errors
 /// When it is no CEL.
 pub fn compile(text: &str) -> Result<Program, ExpressionError> {
-    ENVIRONMENT.compile(text).map_err(|errors| ExpressionError {
-        text: text.to_owned(),
-        reason: errors.to_string().replace('\n', " "),
-    })
+    ENVIRONMENT
+        .compile(text)
+        .map_err(|errors| ExpressionError { text: text.to_owned(), reason: errors.to_string().replace('\n', " ") })
 }
 
 /// A JSON value as CEL sees it. Whole numbers become `int` wherever they fit, so that they can be calculated with.
@@ -53,10 +52,8 @@ pub fn from_json(value: &Value) -> Cel {
         Value::String(text) => Cel::String(Arc::new(text.clone())),
         Value::Array(items) => Cel::List(Arc::new(items.iter().map(from_json).collect())),
         Value::Object(fields) => {
-            let map: HashMap<Key, Cel> = fields
-                .iter()
-                .map(|(name, value)| (Key::String(Arc::new(name.clone())), from_json(value)))
-                .collect();
+            let map: HashMap<Key, Cel> =
+                fields.iter().map(|(name, value)| (Key::String(Arc::new(name.clone())), from_json(value))).collect();
             Cel::Map(Map { map: Arc::new(map) })
         }
     }
@@ -72,17 +69,13 @@ pub fn to_json(value: &Cel) -> Result<Value, String> {
         Cel::Bool(value) => Value::Bool(*value),
         Cel::Int(value) => Value::from(*value),
         Cel::UInt(value) => Value::from(*value),
-        Cel::Float(value) => Number::from_f64(*value)
-            .map(Value::Number)
-            .ok_or_else(|| format!("{value} is no JSON number"))?,
+        Cel::Float(value) => {
+            Number::from_f64(*value).map(Value::Number).ok_or_else(|| format!("{value} is no JSON number"))?
+        }
         Cel::String(text) => Value::String(text.as_ref().clone()),
         Cel::List(items) => Value::Array(items.iter().map(to_json).collect::<Result<_, _>>()?),
         Cel::Map(map) => {
-            let mut fields: Vec<(String, &Cel)> = map
-                .map
-                .iter()
-                .map(|(key, value)| (key.to_string(), value))
-                .collect();
+            let mut fields: Vec<(String, &Cel)> = map.map.iter().map(|(key, value)| (key.to_string(), value)).collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             let mut object = JsonMap::new();
             for (key, value) in fields {
@@ -107,10 +100,7 @@ impl Condition {
     /// # Errors
     /// When it is no CEL.
     pub fn new(text: &str) -> Result<Self, ExpressionError> {
-        Ok(Self {
-            text: text.to_owned(),
-            program: compile(text)?,
-        })
+        Ok(Self { text: text.to_owned(), program: compile(text)? })
     }
 
     /// Whether it holds. `object` is null when there is none. A field that is missing makes it false: it may appear.
@@ -118,10 +108,7 @@ impl Condition {
     /// # Errors
     /// When it is not true or false, or names what does not exist.
     pub fn holds(&self, object: &Value, objects: &[Value]) -> Result<bool, ExpressionError> {
-        let error = |reason: String| ExpressionError {
-            text: self.text.clone(),
-            reason,
-        };
+        let error = |reason: String| ExpressionError { text: self.text.clone(), reason };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("object", from_json(object));
         let list = objects.iter().map(from_json).collect::<Vec<_>>();
@@ -143,10 +130,7 @@ mod tests {
     use serde_json::json;
 
     fn holds(condition: &str, object: &Value, objects: &[Value]) -> Result<bool, String> {
-        Condition::new(condition)
-            .map_err(|error| error.reason)?
-            .holds(object, objects)
-            .map_err(|error| error.reason)
+        Condition::new(condition).map_err(|error| error.reason)?.holds(object, objects).map_err(|error| error.reason)
     }
 
     #[test]
@@ -154,11 +138,7 @@ mod tests {
         let node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
         let ready = "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')";
         assert_eq!(holds(ready, &node, &[]), Ok(true));
-        assert_eq!(
-            holds("object.status.replicas == 3", &node, &[]),
-            Ok(false),
-            "a missing field may appear"
-        );
+        assert_eq!(holds("object.status.replicas == 3", &node, &[]), Ok(false), "a missing field may appear");
         assert_eq!(holds("object == null", &Value::Null, &[]), Ok(true));
         assert_eq!(holds("size(objects) == 1", &Value::Null, &[node]), Ok(true));
         assert!(holds("1 + 1", &Value::Null, &[]).is_err());
@@ -169,29 +149,21 @@ mod tests {
     #[test]
     fn numbers_can_be_compared_and_added() {
         let object = json!({"a": 2, "b": 3});
-        assert_eq!(
-            holds("object.a + 1 == object.b && object.b > 2", &object, &[]),
-            Ok(true)
-        );
+        assert_eq!(holds("object.a + 1 == object.b && object.b > 2", &object, &[]), Ok(true));
     }
 
     #[test]
     fn optional_fields_and_string_functions() {
         let object = json!({"a": {"b": "x,y"}});
         assert_eq!(
-            holds(
-                "object.?a.?c.orValue('z') == 'z' && object.a.b.split(',').join('-') == 'x-y'",
-                &object,
-                &[]
-            ),
+            holds("object.?a.?c.orValue('z') == 'z' && object.a.b.split(',').join('-') == 'x-y'", &object, &[]),
             Ok(true)
         );
     }
 
     #[test]
     fn json_comes_back_as_it_was_but_for_the_order_of_keys() {
-        let value =
-            json!({"b": [1, -2, 18446744073709551615u64, 1.5, null, true], "a": {"x": "y"}});
+        let value = json!({"b": [1, -2, 18446744073709551615u64, 1.5, null, true], "a": {"x": "y"}});
         assert_eq!(to_json(&from_json(&value)), Ok(value));
     }
 }

@@ -6,29 +6,14 @@ use crate::contract::{Failure, FailureKind, RetryAdvice};
 /// At most this much of what a process said goes into a failure.
 const TAIL: usize = 8 * 1024;
 
-fn failure(
-    kind: FailureKind,
-    retry: RetryAdvice,
-    subject: impl Into<String>,
-    message: impl Into<String>,
-) -> Failure {
-    Failure {
-        kind,
-        retry,
-        subject: subject.into(),
-        message: message.into(),
-    }
+fn failure(kind: FailureKind, retry: RetryAdvice, subject: impl Into<String>, message: impl Into<String>) -> Failure {
+    Failure { kind, retry, subject: subject.into(), message: message.into() }
 }
 
 /// The thing named does not exist.
 #[must_use]
 pub fn not_found(subject: impl Into<String>, message: impl Into<String>) -> Failure {
-    failure(
-        FailureKind::NotFound,
-        RetryAdvice::AfterChange,
-        subject,
-        message,
-    )
+    failure(FailureKind::NotFound, RetryAdvice::AfterChange, subject, message)
 }
 
 /// The request makes no sense.
@@ -40,12 +25,7 @@ pub fn invalid(subject: impl Into<String>, message: impl Into<String>) -> Failur
 /// The host or API does not answer.
 #[must_use]
 pub fn unreachable(subject: impl Into<String>, message: impl Into<String>) -> Failure {
-    failure(
-        FailureKind::Unreachable,
-        RetryAdvice::Later,
-        subject,
-        message,
-    )
+    failure(FailureKind::Unreachable, RetryAdvice::Later, subject, message)
 }
 
 /// The time given is over.
@@ -85,50 +65,22 @@ pub fn conflict(
     blockers: Vec<String>,
     found: Option<String>,
 ) -> Failure {
-    failure(
-        FailureKind::Conflict(Conflict { blockers, found }),
-        RetryAdvice::AfterChange,
-        subject,
-        message,
-    )
+    failure(FailureKind::Conflict(Conflict { blockers, found }), RetryAdvice::AfterChange, subject, message)
 }
 
 /// It ran to its end and did not succeed; of `tail` the end is kept.
 #[must_use]
-pub fn failed(
-    subject: impl Into<String>,
-    message: impl Into<String>,
-    code: Option<i32>,
-    tail: &str,
-) -> Failure {
+pub fn failed(subject: impl Into<String>, message: impl Into<String>, code: Option<i32>, tail: &str) -> Failure {
     let mut start = tail.len().saturating_sub(TAIL);
     while !tail.is_char_boundary(start) {
         start += 1;
     }
-    let exit = Exit {
-        code,
-        signal: None,
-        tail: tail.get(start..).unwrap_or_default().to_owned(),
-    };
-    failure(
-        FailureKind::Failed(exit),
-        RetryAdvice::AfterChange,
-        subject,
-        message,
-    )
+    let exit = Exit { code, signal: None, tail: tail.get(start..).unwrap_or_default().to_owned() };
+    failure(FailureKind::Failed(exit), RetryAdvice::AfterChange, subject, message)
 }
 
 /// A kind of failure that the contract does not name.
 #[must_use]
-pub fn other(
-    kind: impl Into<String>,
-    subject: impl Into<String>,
-    message: impl Into<String>,
-) -> Failure {
-    failure(
-        FailureKind::Other(kind.into()),
-        RetryAdvice::AfterChange,
-        subject,
-        message,
-    )
+pub fn other(kind: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Failure {
+    failure(FailureKind::Other(kind.into()), RetryAdvice::AfterChange, subject, message)
 }

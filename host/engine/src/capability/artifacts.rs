@@ -47,15 +47,7 @@ impl Capable for RestoreOrder {
         self.path.clone()
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        files::state(
-            backend,
-            place,
-            items
-                .iter()
-                .map(|i| (i.host.as_str(), i.path.as_str()))
-                .collect(),
-        )
-        .await
+        files::state(backend, place, items.iter().map(|i| (i.host.as_str(), i.path.as_str())).collect()).await
     }
 }
 

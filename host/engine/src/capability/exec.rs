@@ -12,17 +12,12 @@ impl Capable for Command {
         if self.argv.iter().any(|argument| argument.contains('\0')) {
             return Err("an argument cannot contain NUL".to_owned());
         }
-        Ok(Subject::Command {
-            argv: &self.argv,
-            class: Class::from(self.effect),
-        })
+        Ok(Subject::Command { argv: &self.argv, class: Class::from(self.effect) })
     }
     fn label(&self) -> String {
         self.argv.join(" ")
     }
     fn destroys(&self) -> bool {
-        self.options
-            .as_ref()
-            .is_some_and(|options| options.destructive)
+        self.options.as_ref().is_some_and(|options| options.destructive)
     }
 }

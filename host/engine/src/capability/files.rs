@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Capable, Subject, absolute, known};
 use crate::contract::files::{
-    AttributeOrder, CopyOrder, DirectoryOrder, FileKind, FileRef, FileStatus, ListingOrder,
-    ReadOrder, RemovalOrder, RenameOrder, WriteOrder,
+    AttributeOrder, CopyOrder, DirectoryOrder, FileKind, FileRef, FileStatus, ListingOrder, ReadOrder, RemovalOrder,
+    RenameOrder, WriteOrder,
 };
 use crate::contract::{Backend, FailureKind, Place};
 
@@ -14,42 +14,21 @@ fn path(path: &str) -> Result<Subject<'_>, String> {
 }
 
 /// Kind, attributes and, of regular files, the hash of what is at each path; "absent" where nothing is.
-pub(super) async fn state(
-    backend: &dyn Backend,
-    place: &Place,
-    at: Vec<(&str, &str)>,
-) -> Vec<Value> {
-    let refs: Vec<FileRef> = at
-        .iter()
-        .map(|(host, path)| FileRef {
-            host: (*host).to_owned(),
-            path: (*path).to_owned(),
-        })
-        .collect();
+pub(super) async fn state(backend: &dyn Backend, place: &Place, at: Vec<(&str, &str)>) -> Vec<Value> {
+    let refs: Vec<FileRef> =
+        at.iter().map(|(host, path)| FileRef { host: (*host).to_owned(), path: (*path).to_owned() }).collect();
     let Ok(found) = backend.files().stat(place, refs.clone()).await else {
         return vec![Value::Null; at.len()];
     };
     let regular: Vec<FileRef> = refs
         .iter()
         .zip(&found)
-        .filter(|(_, status)| {
-            matches!(
-                status,
-                Ok(FileStatus {
-                    kind: FileKind::Regular,
-                    ..
-                })
-            )
-        })
+        .filter(|(_, status)| matches!(status, Ok(FileStatus { kind: FileKind::Regular, .. })))
         .map(|(file, _)| file.clone())
         .collect();
     let mut hashes = match regular.is_empty() {
         true => Vec::new(),
-        false => backend
-            .files()
-            .hash(place, regular)
-            .await
-            .unwrap_or_default(),
+        false => backend.files().hash(place, regular).await.unwrap_or_default(),
     }
     .into_iter();
     found
@@ -85,15 +64,7 @@ macro_rules! at_path {
     )*};
 }
 
-at_path!(
-    FileRef,
-    ReadOrder,
-    WriteOrder,
-    AttributeOrder,
-    DirectoryOrder,
-    ListingOrder,
-    RemovalOrder
-);
+at_path!(FileRef, ReadOrder, WriteOrder, AttributeOrder, DirectoryOrder, ListingOrder, RemovalOrder);
 
 macro_rules! from_to {
     ($($item:ty),* $(,)?) => {$(

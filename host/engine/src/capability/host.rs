@@ -17,10 +17,9 @@ impl Capable for RebootOrder {
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
         let hosts = items.iter().map(|i| i.host.clone()).collect();
         match backend.host().facts(place, hosts).await {
-            Ok(facts) => facts
-                .into_iter()
-                .map(|facts| facts.map_or(Value::Null, |facts| Value::String(facts.boot)))
-                .collect(),
+            Ok(facts) => {
+                facts.into_iter().map(|facts| facts.map_or(Value::Null, |facts| Value::String(facts.boot))).collect()
+            }
             Err(_) => vec![Value::Null; items.len()],
         }
     }

@@ -13,11 +13,7 @@ fn url(url: &str) -> Result<&str, String> {
 
 impl Capable for Request {
     fn subject(&self) -> Result<Subject<'_>, String> {
-        Ok(Subject::Request {
-            method: "GET",
-            url: url(&self.url)?,
-            class: Class::Read,
-        })
+        Ok(Subject::Request { method: "GET", url: url(&self.url)?, class: Class::Read })
     }
     fn label(&self) -> String {
         format!("GET {}", self.url)
@@ -27,17 +23,10 @@ impl Capable for Request {
 impl Capable for Submission {
     fn subject(&self) -> Result<Subject<'_>, String> {
         if !matches!(self.method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE") {
-            return Err(format!(
-                "{:?} is no method of `send`: POST, PUT, PATCH or DELETE",
-                self.method
-            ));
+            return Err(format!("{:?} is no method of `send`: POST, PUT, PATCH or DELETE", self.method));
         }
         let url = url(&self.request.url)?;
-        Ok(Subject::Request {
-            method: &self.method,
-            url,
-            class: Class::from(self.effect),
-        })
+        Ok(Subject::Request { method: &self.method, url, class: Class::from(self.effect) })
     }
     fn label(&self) -> String {
         format!("{} {}", self.method, self.request.url)

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Capable, Subject, known};
 use crate::contract::kubernetes::{
-    ApplyOrder, CreateOrder, Eviction, ObjectKind, ObjectRef, PageOrder, PatchOrder, RemovalOrder,
-    Selection, Subject as WaitSubject, WaitOrder,
+    ApplyOrder, CreateOrder, Eviction, ObjectKind, ObjectRef, PageOrder, PatchOrder, RemovalOrder, Selection,
+    Subject as WaitSubject, WaitOrder,
 };
 use crate::contract::{Backend, FailureKind, Place};
 
@@ -26,12 +26,7 @@ pub(crate) fn granted_kind(kind: &ObjectKind) -> String {
 /// The reference in an object's own text.
 fn reference(cluster: &str, body: &str) -> Result<ObjectRef, String> {
     let object = json(body)?;
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let missing = |what: &str| format!("the object has no {what}");
     Ok(ObjectRef {
         cluster: cluster.to_owned(),
@@ -61,11 +56,7 @@ fn depth(value: &Value) -> usize {
 }
 
 fn object<'a>(kind: &ObjectKind, namespace: Option<&'a str>, name: Option<&'a str>) -> Subject<'a> {
-    Subject::Object {
-        kind: granted_kind(kind),
-        namespace: namespace.map(Cow::from),
-        name: name.map(Cow::from),
-    }
+    Subject::Object { kind: granted_kind(kind), namespace: namespace.map(Cow::from), name: name.map(Cow::from) }
 }
 
 fn named(at: &ObjectRef) -> Result<Subject<'_>, String> {
@@ -83,11 +74,7 @@ fn title(at: &ObjectRef) -> String {
 }
 
 /// `uid` and `resourceVersion` of each object; "absent" where there is none.
-async fn identities(
-    backend: &dyn Backend,
-    place: &Place,
-    objects: Vec<Option<ObjectRef>>,
-) -> Vec<Value> {
+async fn identities(backend: &dyn Backend, place: &Place, objects: Vec<Option<ObjectRef>>) -> Vec<Value> {
     let asked: Vec<ObjectRef> = objects.iter().flatten().cloned().collect();
     let Ok(found) = backend.kubernetes().get(place, asked).await else {
         return vec![Value::Null; objects.len()];
@@ -156,10 +143,7 @@ impl Capable for ApplyOrder {
         reference(&self.cluster, &self.body).map_or_else(|reason| reason, |at| title(&at))
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let objects = items
-            .iter()
-            .map(|i| reference(&i.cluster, &i.body).ok())
-            .collect();
+        let objects = items.iter().map(|i| reference(&i.cluster, &i.body).ok()).collect();
         identities(backend, place, objects).await
     }
 }
@@ -188,12 +172,7 @@ impl Capable for PatchOrder {
         title(&self.object)
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        identities(
-            backend,
-            place,
-            items.iter().map(|i| Some(i.object.clone())).collect(),
-        )
-        .await
+        identities(backend, place, items.iter().map(|i| Some(i.object.clone())).collect()).await
     }
 }
 
@@ -206,12 +185,7 @@ impl Capable for RemovalOrder {
         title(&self.object)
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        identities(
-            backend,
-            place,
-            items.iter().map(|i| Some(i.object.clone())).collect(),
-        )
-        .await
+        identities(backend, place, items.iter().map(|i| Some(i.object.clone())).collect()).await
     }
 }
 
@@ -229,9 +203,6 @@ impl Capable for Eviction {
     }
     /// The uid is in the item itself.
     async fn before(_backend: &dyn Backend, _place: &Place, items: &[Self]) -> Vec<Value> {
-        items
-            .iter()
-            .map(|item| Value::from(item.uid.as_str()))
-            .collect()
+        items.iter().map(|item| Value::from(item.uid.as_str())).collect()
     }
 }

@@ -98,17 +98,11 @@ pub fn place_name(place: &Place) -> &str {
 
 /// The JSON of what a read answered; null when it failed: a missing pre-image never stops a write.
 fn known<A: serde::Serialize, E>(answer: Result<A, E>) -> Value {
-    answer
-        .ok()
-        .and_then(|answer| serde_json::to_value(answer).ok())
-        .unwrap_or(Value::Null)
+    answer.ok().and_then(|answer| serde_json::to_value(answer).ok()).unwrap_or(Value::Null)
 }
 
 /// Pre-images from a read that answers item by item.
-fn known_all<A: serde::Serialize, E, D>(
-    answers: Result<Vec<Result<A, E>>, D>,
-    items: usize,
-) -> Vec<Value> {
+fn known_all<A: serde::Serialize, E, D>(answers: Result<Vec<Result<A, E>>, D>, items: usize) -> Vec<Value> {
     match answers {
         Ok(answers) => answers.into_iter().map(known).collect(),
         Err(_) => vec![Value::Null; items],
@@ -124,20 +118,14 @@ fn absolute(path: &str) -> Result<Cow<'_, str>, String> {
         return Err("a path cannot contain NUL".to_owned());
     }
     if path.split('/').any(|part| part == ".." || part == ".") {
-        return Err(format!(
-            "{path:?} contains `.` or `..`; write the path it means"
-        ));
+        return Err(format!("{path:?} contains `.` or `..`; write the path it means"));
     }
     Ok(path.into())
 }
 
 /// Refuses an empty name or one with characters that no such name has.
 fn plain<'a>(what: &str, name: &'a str) -> Result<&'a str, String> {
-    if name.is_empty()
-        || name.starts_with('-')
-        || name
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || c == '/')
+    if name.is_empty() || name.starts_with('-') || name.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/')
     {
         return Err(format!("{name:?} is not a name of {what}"));
     }

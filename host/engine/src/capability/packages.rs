@@ -3,15 +3,11 @@
 use serde_json::Value;
 
 use super::{Capable, Subject, known_all, plain};
-use crate::contract::packages::{
-    FetchOrder, HoldOrder, InstallOrder, PackageRef, RemovalOrder, RepositoryOrder,
-};
+use crate::contract::packages::{FetchOrder, HoldOrder, InstallOrder, PackageRef, RemovalOrder, RepositoryOrder};
 use crate::contract::{Backend, Place};
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Subject<'a>, String> {
-    let names: Vec<&str> = names
-        .map(|name| plain("a package", name))
-        .collect::<Result<_, _>>()?;
+    let names: Vec<&str> = names.map(|name| plain("a package", name)).collect::<Result<_, _>>()?;
     if names.is_empty() {
         return Err("an order without packages".to_owned());
     }
@@ -19,19 +15,12 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Subject<'a>, String
 }
 
 /// One list of package states for each order, read in one call.
-async fn status(
-    backend: &dyn Backend,
-    place: &Place,
-    orders: Vec<(&str, Vec<&str>)>,
-) -> Vec<Value> {
+async fn status(backend: &dyn Backend, place: &Place, orders: Vec<(&str, Vec<&str>)>) -> Vec<Value> {
     let counts: Vec<usize> = orders.iter().map(|(_, names)| names.len()).collect();
     let packages: Vec<PackageRef> = orders
         .into_iter()
         .flat_map(|(host, names)| {
-            names.into_iter().map(|name| PackageRef {
-                host: host.to_owned(),
-                name: name.to_owned(),
-            })
+            names.into_iter().map(|name| PackageRef { host: host.to_owned(), name: name.to_owned() })
         })
         .collect();
     let total = packages.len();
@@ -49,10 +38,7 @@ async fn status(
         Err(doubt) => Err(doubt),
     };
     let mut known = known_all(answers, total).into_iter();
-    counts
-        .into_iter()
-        .map(|count| Value::Array(known.by_ref().take(count).collect()))
-        .collect()
+    counts.into_iter().map(|count| Value::Array(known.by_ref().take(count).collect())).collect()
 }
 
 impl Capable for PackageRef {
@@ -70,19 +56,10 @@ impl Capable for InstallOrder {
         if let Some(package) = self.packages.iter().find(|p| p.version.is_empty()) {
             return Err(format!("package {} without a version", package.name));
         }
-        names(
-            self.packages
-                .iter()
-                .map(|p| p.name.as_str())
-                .chain(self.removals.iter().map(String::as_str)),
-        )
+        names(self.packages.iter().map(|p| p.name.as_str()).chain(self.removals.iter().map(String::as_str)))
     }
     fn label(&self) -> String {
-        let list: Vec<String> = self
-            .packages
-            .iter()
-            .map(|p| format!("{}={}", p.name, p.version))
-            .collect();
+        let list: Vec<String> = self.packages.iter().map(|p| format!("{}={}", p.name, p.version)).collect();
         list.join(" ")
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
@@ -90,14 +67,7 @@ impl Capable for InstallOrder {
             .iter()
             .map(|i| {
                 let removed = i.removals.iter().map(String::as_str);
-                (
-                    i.host.as_str(),
-                    i.packages
-                        .iter()
-                        .map(|p| p.name.as_str())
-                        .chain(removed)
-                        .collect(),
-                )
+                (i.host.as_str(), i.packages.iter().map(|p| p.name.as_str()).chain(removed).collect())
             })
             .collect();
         status(backend, place, orders).await
@@ -109,11 +79,7 @@ impl Capable for FetchOrder {
         names(self.packages.iter().map(|p| p.name.as_str()))
     }
     fn label(&self) -> String {
-        let list: Vec<String> = self
-            .packages
-            .iter()
-            .map(|p| format!("{}={}", p.name, p.version))
-            .collect();
+        let list: Vec<String> = self.packages.iter().map(|p| format!("{}={}", p.name, p.version)).collect();
         list.join(" ")
     }
 }
@@ -127,15 +93,7 @@ impl Capable for RemovalOrder {
         self.names.join(" ")
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let orders = items
-            .iter()
-            .map(|i| {
-                (
-                    i.host.as_str(),
-                    i.names.iter().map(String::as_str).collect(),
-                )
-            })
-            .collect();
+        let orders = items.iter().map(|i| (i.host.as_str(), i.names.iter().map(String::as_str).collect())).collect();
         status(backend, place, orders).await
     }
 }
@@ -149,15 +107,7 @@ impl Capable for HoldOrder {
         self.names.join(" ")
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let orders = items
-            .iter()
-            .map(|i| {
-                (
-                    i.host.as_str(),
-                    i.names.iter().map(String::as_str).collect(),
-                )
-            })
-            .collect();
+        let orders = items.iter().map(|i| (i.host.as_str(), i.names.iter().map(String::as_str).collect())).collect();
         status(backend, place, orders).await
     }
 }
@@ -174,23 +124,11 @@ impl Capable for RepositoryOrder {
         let Some(first) = items.first() else {
             return Vec::new();
         };
-        let found = backend
-            .packages()
-            .repositories(place, vec![first.host.clone()])
-            .await;
-        let repositories = found
-            .ok()
-            .and_then(|mut all| all.pop())
-            .and_then(Result::ok)
-            .unwrap_or_default();
+        let found = backend.packages().repositories(place, vec![first.host.clone()]).await;
+        let repositories = found.ok().and_then(|mut all| all.pop()).and_then(Result::ok).unwrap_or_default();
         items
             .iter()
-            .map(|item| {
-                repositories
-                    .iter()
-                    .find(|r| r.id == item.id)
-                    .map_or(Value::Null, |r| Value::Bool(r.enabled))
-            })
+            .map(|item| repositories.iter().find(|r| r.id == item.id).map_or(Value::Null, |r| Value::Bool(r.enabled)))
             .collect()
     }
 }

@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use super::{Capable, Subject, known_all, plain};
-use crate::contract::systemd::{
-    DropIn, DropInRef, JournalQuery, RestartOrder, UnitOrder, UnitQuery, UnitRef,
-};
+use crate::contract::systemd::{DropIn, DropInRef, JournalQuery, RestartOrder, UnitOrder, UnitQuery, UnitRef};
 use crate::contract::{Backend, Place, files, types};
 
 fn unit(name: &str) -> Result<Subject<'_>, String> {
@@ -14,13 +12,7 @@ fn unit(name: &str) -> Result<Subject<'_>, String> {
 
 async fn status(backend: &dyn Backend, place: &Place, host: &str, units: Vec<&str>) -> Vec<Value> {
     let count = units.len();
-    let units = units
-        .into_iter()
-        .map(|unit| UnitRef {
-            host: host.to_owned(),
-            unit: unit.to_owned(),
-        })
-        .collect();
+    let units = units.into_iter().map(|unit| UnitRef { host: host.to_owned(), unit: unit.to_owned() }).collect();
     known_all(backend.systemd().status(place, units).await, count)
 }
 
@@ -36,13 +28,7 @@ impl Capable for UnitRef {
         let Some(first) = items.first() else {
             return Vec::new();
         };
-        status(
-            backend,
-            place,
-            &first.host,
-            items.iter().map(|i| i.unit.as_str()).collect(),
-        )
-        .await
+        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
     }
 }
 
@@ -58,13 +44,7 @@ impl Capable for UnitOrder {
         let Some(first) = items.first() else {
             return Vec::new();
         };
-        status(
-            backend,
-            place,
-            &first.host,
-            items.iter().map(|i| i.unit.as_str()).collect(),
-        )
-        .await
+        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
     }
 }
 
@@ -80,13 +60,7 @@ impl Capable for RestartOrder {
         let Some(first) = items.first() else {
             return Vec::new();
         };
-        status(
-            backend,
-            place,
-            &first.host,
-            items.iter().map(|i| i.unit.as_str()).collect(),
-        )
-        .await
+        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
     }
 }
 
@@ -111,19 +85,9 @@ impl Capable for JournalQuery {
 
 /// Hash of a drop-in's file, by the place where systemd looks for those of the administrator
 /// (systemd.unit(5): `/etc/systemd/system/UNIT.d/NAME`).
-async fn drop_in_hashes(
-    backend: &dyn Backend,
-    place: &Place,
-    items: Vec<&DropInRef>,
-) -> Vec<Value> {
+async fn drop_in_hashes(backend: &dyn Backend, place: &Place, items: Vec<&DropInRef>) -> Vec<Value> {
     let count = items.len();
-    let files = items
-        .into_iter()
-        .map(|at| files::FileRef {
-            host: at.host.clone(),
-            path: drop_in_path(at),
-        })
-        .collect();
+    let files = items.into_iter().map(|at| files::FileRef { host: at.host.clone(), path: drop_in_path(at) }).collect();
     known_all(backend.files().hash(place, files).await, count)
 }
 
@@ -136,10 +100,7 @@ pub(crate) fn drop_in_path(at: &DropInRef) -> types::HostName {
 fn drop_in(at: &DropInRef) -> Result<Subject<'_>, String> {
     plain("a drop-in", &at.name)?;
     if !at.name.ends_with(".conf") {
-        return Err(format!(
-            "drop-in {:?} must end in .conf, or systemd ignores it",
-            at.name
-        ));
+        return Err(format!("drop-in {:?} must end in .conf, or systemd ignores it", at.name));
     }
     unit(&at.unit)
 }

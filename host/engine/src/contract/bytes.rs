@@ -18,9 +18,7 @@ enum Form<'a> {
 pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Form::Text(text.into()),
-        Err(_) => Form::Base64 {
-            base64: STANDARD.encode(bytes),
-        },
+        Err(_) => Form::Base64 { base64: STANDARD.encode(bytes) },
     }
     .serialize(serializer)
 }

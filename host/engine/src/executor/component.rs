@@ -83,12 +83,7 @@ pub trait Component: Send + Sync {
     ///
     /// # Errors
     /// When the run stops or the plugin breaks down.
-    async fn run(
-        &self,
-        attempt: Arc<Attempt>,
-        job: &Job,
-        invocation: &Invocation,
-    ) -> Result<Done, GuestError>;
+    async fn run(&self, attempt: Arc<Attempt>, job: &Job, invocation: &Invocation) -> Result<Done, GuestError>;
 }
 
 #[async_trait::async_trait]
@@ -101,21 +96,14 @@ impl Component for Plugin {
         &self.digest
     }
 
-    async fn run(
-        &self,
-        attempt: Arc<Attempt>,
-        job: &Job,
-        invocation: &Invocation,
-    ) -> Result<Done, GuestError> {
+    async fn run(&self, attempt: Arc<Attempt>, job: &Job, invocation: &Invocation) -> Result<Done, GuestError> {
         let mut instance = self.instance(attempt).await?;
         Ok(match job {
             Job::Backup => Done::Report(instance.backup(invocation).await?),
             Job::Update => Done::Report(instance.update(invocation).await?),
             Job::Backout => Done::Report(instance.backout(invocation).await?),
             Job::Enter => Done::Report(instance.enter(invocation).await?),
-            Job::Leave(entered) => {
-                Done::Report(instance.leave(invocation, entered.as_deref()).await?)
-            }
+            Job::Leave(entered) => Done::Report(instance.leave(invocation, entered.as_deref()).await?),
             Job::Verify(depth) => {
                 let depth = match depth {
                     Depth::Versions => ContractDepth::Versions,

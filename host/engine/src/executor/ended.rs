@@ -41,15 +41,8 @@ impl Ended {
     }
 
     pub(super) fn with(outcome: StepOutcome, code: &str, subject: &str, message: String) -> Self {
-        let finding = Finding {
-            code: code.to_owned(),
-            subject: subject.to_owned(),
-            message,
-        };
-        Self {
-            findings: vec![finding],
-            ..Self::nothing(outcome)
-        }
+        let finding = Finding { code: code.to_owned(), subject: subject.to_owned(), message };
+        Self { findings: vec![finding], ..Self::nothing(outcome) }
     }
 
     pub(super) fn failed(code: &str, subject: &str, message: String) -> Self {
@@ -64,10 +57,7 @@ impl Ended {
             Stop::Journal(_) => (StepOutcome::Failed, "journal"),
         };
         let message = stop.to_string();
-        Self {
-            stop: Some(stop),
-            ..Self::with(outcome, code, "", message)
-        }
+        Self { stop: Some(stop), ..Self::with(outcome, code, "", message) }
     }
 
     pub(super) fn problem(problem: Problem, hosts: &[String]) -> Self {
@@ -75,16 +65,9 @@ impl Ended {
             Problem::Refused(findings) => {
                 let findings = findings
                     .into_iter()
-                    .map(|finding| Finding {
-                        code: finding.code,
-                        subject: finding.subject,
-                        message: finding.message,
-                    })
+                    .map(|finding| Finding { code: finding.code, subject: finding.subject, message: finding.message })
                     .collect();
-                return Self {
-                    findings,
-                    ..Self::nothing(StepOutcome::Refused)
-                };
+                return Self { findings, ..Self::nothing(StepOutcome::Refused) };
             }
             Problem::Failed(failure) => failure,
         };
@@ -109,21 +92,14 @@ impl Ended {
         }
         let culprit = hosts.iter().find(|host| **host == failure.subject).cloned();
         let ended = Self::with(outcome, code, &failure.subject, message);
-        Self {
-            culprit,
-            failure: Some(failure.clone()),
-            ..ended
-        }
+        Self { culprit, failure: Some(failure.clone()), ..ended }
     }
 
     /// A verification that only tells: it ended well whatever it found.
     pub(super) fn looked(verification: Verification) -> Self {
         let ended = Self::verified(verification);
         match ended.report {
-            Some(_) => Self {
-                outcome: StepOutcome::Ok,
-                ..ended
-            },
+            Some(_) => Self { outcome: StepOutcome::Ok, ..ended },
             None => ended,
         }
     }
@@ -135,15 +111,9 @@ impl Ended {
             .filter(|check| check.verdict != Verdict::Pass)
             .map(|check| {
                 let place = place_name(&check.place);
-                let message = format!(
-                    "{} on {place}: expected {}, found {}",
-                    check.name, check.expected, check.observed
-                );
-                Finding {
-                    code: check.name.clone(),
-                    subject: place.to_owned(),
-                    message,
-                }
+                let message =
+                    format!("{} on {place}: expected {}, found {}", check.name, check.expected, check.observed);
+                Finding { code: check.name.clone(), subject: place.to_owned(), message }
             })
             .collect();
         let summary = match findings.len() {
@@ -153,46 +123,25 @@ impl Ended {
         let read = || -> Result<Report, serde_json::Error> {
             let checks = serde_json::from_value(serde_json::to_value(&verification.checks)?)?;
             let versions = serde_json::from_value(serde_json::to_value(&verification.versions)?)?;
-            Ok(Report {
-                summary,
-                checks,
-                versions,
-                ..Report::default()
-            })
+            Ok(Report { summary, checks, versions, ..Report::default() })
         };
         match read() {
             Err(error) => Self::failed("report", "", format!("its verification is wrong: {error}")),
             Ok(report) => {
-                let outcome = if findings.is_empty() {
-                    StepOutcome::Ok
-                } else {
-                    StepOutcome::Failed
-                };
-                Self {
-                    findings,
-                    report: Some(report),
-                    ..Self::nothing(outcome)
-                }
+                let outcome = if findings.is_empty() { StepOutcome::Ok } else { StepOutcome::Failed };
+                Self { findings, report: Some(report), ..Self::nothing(outcome) }
             }
         }
     }
 
     /// A report of an operation that ended well.
-    pub(super) fn reported(
-        report: types::Report,
-        stored: &[Artifact],
-        host_saw_change: bool,
-    ) -> Self {
+    pub(super) fn reported(report: types::Report, stored: &[Artifact], host_saw_change: bool) -> Self {
         let report = match report_of(report) {
             Ok(report) => report,
             Err(reason) => return Self::failed("report", "", reason),
         };
         let kept: HashSet<&Digest> = stored.iter().map(|artifact| &artifact.digest).collect();
-        if let Some(digest) = report
-            .artifacts
-            .iter()
-            .find(|digest| !kept.contains(digest))
-        {
+        if let Some(digest) = report.artifacts.iter().find(|digest| !kept.contains(digest)) {
             let message = format!("its report names the artifact {digest}, which it did not store");
             return Self::failed("report", digest.as_str(), message);
         }
@@ -207,16 +156,8 @@ impl Ended {
             .collect();
         // The plugin can only add to what the host saw change.
         let changed = report.changed || host_saw_change;
-        let outcome = if changed {
-            StepOutcome::Changed
-        } else {
-            StepOutcome::Ok
-        };
-        Self {
-            report: Some(Report { changed, ..report }),
-            artifacts,
-            ..Self::nothing(outcome)
-        }
+        let outcome = if changed { StepOutcome::Changed } else { StepOutcome::Ok };
+        Self { report: Some(Report { changed, ..report }), artifacts, ..Self::nothing(outcome) }
     }
 }
 
@@ -255,10 +196,7 @@ mod tests {
             changed: false,
             summary: String::new(),
             outputs: String::new(),
-            artifacts: artifacts
-                .iter()
-                .map(|artifact| artifact.digest.to_string())
-                .collect(),
+            artifacts: artifacts.iter().map(|artifact| artifact.digest.to_string()).collect(),
             versions: Vec::new(),
             warnings: Vec::new(),
         }
@@ -266,17 +204,9 @@ mod tests {
 
     #[test]
     fn equal_files_of_two_hosts_both_belong_to_the_set() {
-        let all = [
-            stored("a", &[1; 32]),
-            stored("b", &[1; 32]),
-            stored("c", &[2; 32]),
-        ];
+        let all = [stored("a", &[1; 32]), stored("b", &[1; 32]), stored("c", &[2; 32])];
         let ended = Ended::reported(report(&[&all[0], &all[1]]), &all, false);
-        let names: Vec<&str> = ended
-            .artifacts
-            .iter()
-            .map(|artifact| artifact.name.as_str())
-            .collect();
+        let names: Vec<&str> = ended.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
         assert_eq!(names, ["a/kubelet.conf", "b/kubelet.conf"]);
     }
 

@@ -21,8 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use runner_types::{
-    BackupSet, Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome,
-    Timestamp,
+    BackupSet, Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome, Timestamp,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -147,12 +146,7 @@ impl Executor {
         let mut scope = match self.scope(plan) {
             Ok(scope) => scope,
             Err(error) => {
-                return Ending::Step(self.fail(
-                    "",
-                    StepOutcome::Failed,
-                    "backup-set",
-                    error.to_string(),
-                ));
+                return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
             }
         };
         if let Some(end) = self.preconditions(plan, &mut scope).await {
@@ -165,23 +159,13 @@ impl Executor {
         match self.backups_value() {
             Ok(backups) => scope.set("backups", &backups),
             Err(error) => {
-                return Ending::Step(self.fail(
-                    "",
-                    StepOutcome::Failed,
-                    "backup-set",
-                    error.to_string(),
-                ));
+                return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
             }
         }
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = scope.clone();
         if let Some(confirm) = &plan.confirm {
-            let wanted = Wanted::Confirm {
-                destroys: String::new(),
-            };
-            match self
-                .asked(plan, "", "confirm", confirm, &scope, wanted)
-                .await
-            {
+            let wanted = Wanted::Confirm { destroys: String::new() };
+            match self.asked(plan, "", "confirm", confirm, &scope, wanted).await {
                 Ok(None | Some(Reply::Yes)) => {}
                 Ok(Some(Reply::No | Reply::Entered | Reply::Chosen(_))) => return Ending::Declined,
                 Err(end) => return Ending::Step(end),
@@ -200,11 +184,7 @@ impl Executor {
 
     /// The scope of a sub-workflow: its own inputs and vars, and what the run has found.
     fn scope_of(&self, plan: &Plan) -> Scope {
-        let found = self
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         plan.scope.over(&found)
     }
 
@@ -225,10 +205,9 @@ impl Executor {
 
     async fn conclude(&self, plan: &Plan, end: Ending) -> Result<RunSummary, JournalError> {
         let (outcome, mut message) = match &end {
-            Ending::Declined => (
-                RunOutcome::Declined,
-                Some("the operator answered no; nothing was changed".to_owned()),
-            ),
+            Ending::Declined => {
+                (RunOutcome::Declined, Some("the operator answered no; nothing was changed".to_owned()))
+            }
             Ending::Step(end) => outcome_of(end),
             Ending::Unwound(outcome) => (*outcome, None),
         };
@@ -249,25 +228,12 @@ impl Executor {
             )
         };
         if message.is_none() && outcome != RunOutcome::Succeeded {
-            message = failures
-                .first()
-                .and_then(|failure| failure.findings.first())
-                .map(|finding| finding.message.clone());
+            message =
+                failures.first().and_then(|failure| failure.findings.first()).map(|finding| finding.message.clone());
         }
-        let ended = RunEnded {
-            outcome,
-            recap: recap.clone(),
-            message: message.clone(),
-        };
-        self.gate
-            .journal
-            .append(Entry::RunEnded(ended), Durability::Flushed)
-            .await?;
-        self.gate.observer.observe(EventKind::RunEnded {
-            outcome,
-            recap: recap.clone(),
-            message: message.clone(),
-        });
+        let ended = RunEnded { outcome, recap: recap.clone(), message: message.clone() };
+        self.gate.journal.append(Entry::RunEnded(ended), Durability::Flushed).await?;
+        self.gate.observer.observe(EventKind::RunEnded { outcome, recap: recap.clone(), message: message.clone() });
         Ok(RunSummary {
             run: self.run.clone(),
             directory: self.gate.journal.directory().to_owned(),
@@ -300,10 +266,7 @@ fn outcome_of(end: &StepEnd) -> (RunOutcome, Option<String>) {
             Stop::Journal(_) => RunOutcome::Failed,
         };
         let message = match stop {
-            Stop::Unanswerable {
-                option: Some(option),
-                ..
-            } => format!("{stop}; {option} answers it in advance"),
+            Stop::Unanswerable { option: Some(option), .. } => format!("{stop}; {option} answers it in advance"),
             _ => stop.to_string(),
         };
         return (outcome, Some(message));

@@ -15,28 +15,18 @@ use crate::planner::Plan;
 
 impl Executor {
     /// Looks at every precondition. `scope` learns the versions found, as `components`.
-    pub(super) async fn preconditions(
-        self: &Arc<Self>,
-        plan: &Plan,
-        scope: &mut Scope,
-    ) -> Option<StepEnd> {
+    pub(super) async fn preconditions(self: &Arc<Self>, plan: &Plan, scope: &mut Scope) -> Option<StepEnd> {
         let mut bad: Option<StepEnd> = None;
         let mut components = Map::new();
         for condition in &plan.preconditions {
             let path = format!("preconditions/{}", condition.name);
-            match self
-                .precondition(plan, condition, &path, scope, &mut components)
-                .await
-            {
+            match self.precondition(plan, condition, &path, scope, &mut components).await {
                 Ok(()) => {}
                 Err(end) => {
                     let stop = end.stop.is_some();
                     bad = Some(match bad {
                         None => end,
-                        Some(earlier) => StepEnd {
-                            outcome: worse(earlier.outcome, end.outcome),
-                            ..end
-                        },
+                        Some(earlier) => StepEnd { outcome: worse(earlier.outcome, end.outcome), ..end },
                     });
                     if stop {
                         return bad;
@@ -57,9 +47,7 @@ impl Executor {
         components: &mut Map<String, Value>,
     ) -> Result<(), StepEnd> {
         scope.set("components", &Value::Object(components.clone()));
-        let wrong = |error: crate::expression::ExpressionError| {
-            self.wrong(path, "condition", error.to_string())
-        };
+        let wrong = |error: crate::expression::ExpressionError| self.wrong(path, "condition", error.to_string());
         if !scope.holds(condition.when.as_ref()).map_err(wrong)? {
             return Ok(());
         }
@@ -86,11 +74,7 @@ impl Executor {
             if let Some(stop) = ended.stop {
                 return Err(StepEnd::stopped(stop));
             }
-            let texts: Vec<String> = ended
-                .findings
-                .iter()
-                .map(|finding| finding.message.clone())
-                .collect();
+            let texts: Vec<String> = ended.findings.iter().map(|finding| finding.message.clone()).collect();
             match &ended.report {
                 Some(report) => {
                     components.insert(name.clone(), found(report, &texts));
@@ -109,27 +93,13 @@ impl Executor {
             Some(check) if worst.is_success() => scope.holds(Some(check)).map_err(wrong)?,
             _ => failed.is_empty() && worst.is_success(),
         };
-        let message = if held {
-            None
-        } else {
-            Some(self.message(condition, scope, &failed))
-        };
-        let what = Decision::Gate {
-            name: condition.name.clone(),
-            held,
-            message: message.clone(),
-        };
-        self.decide(Some(path), None, what)
-            .await
-            .map_err(StepEnd::stopped)?;
+        let message = if held { None } else { Some(self.message(condition, scope, &failed)) };
+        let what = Decision::Gate { name: condition.name.clone(), held, message: message.clone() };
+        self.decide(Some(path), None, what).await.map_err(StepEnd::stopped)?;
         let Some(message) = message else {
             return Ok(());
         };
-        let outcome = if worst.is_success() {
-            StepOutcome::Refused
-        } else {
-            worst
-        };
+        let outcome = if worst.is_success() { StepOutcome::Refused } else { worst };
         if decides || condition.message.is_some() || worst.is_success() {
             return Err(self.fail(path, outcome, &condition.name, message));
         }
@@ -137,11 +107,10 @@ impl Executor {
     }
 
     fn message(&self, condition: &Precondition, scope: &Scope, failed: &[String]) -> String {
-        let own = condition.message.as_ref().map(|message| {
-            scope
-                .render(message)
-                .unwrap_or_else(|error| format!("{} ({error})", condition.name))
-        });
+        let own = condition
+            .message
+            .as_ref()
+            .map(|message| scope.render(message).unwrap_or_else(|error| format!("{} ({error})", condition.name)));
         match (own, failed.is_empty()) {
             (Some(message), _) => message,
             (None, true) => format!("the precondition {:?} does not hold", condition.name),
@@ -195,10 +164,7 @@ fn found(report: &Report, failed: &[String]) -> Value {
             known.push(&version.version);
         }
         if let Place::Host(host) = &version.place {
-            hosts
-                .entry(host)
-                .or_default()
-                .insert(&version.part, &version.version);
+            hosts.entry(host).or_default().insert(&version.part, &version.version);
         }
     }
     json!({ "versions": versions, "hosts": hosts, "failed": failed })

@@ -64,13 +64,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Counts the end of a step over these hosts. What is unreachable counts for the host that did not answer.
-    pub(super) fn count(
-        &mut self,
-        step: &str,
-        hosts: &[String],
-        outcome: StepOutcome,
-        culprit: Option<&str>,
-    ) {
+    pub(super) fn count(&mut self, step: &str, hosts: &[String], outcome: StepOutcome, culprit: Option<&str>) {
         for host in hosts {
             let blamed = culprit.is_none_or(|culprit| culprit == host);
             let recap = self.recap.entry(host.clone()).or_default();
@@ -102,18 +96,8 @@ impl Record {
             if outcome == StepOutcome::Skipped {
                 continue;
             }
-            let out_of_service = self
-                .hosts
-                .get(host)
-                .is_some_and(|state| state.out_of_service);
-            self.hosts.insert(
-                host.clone(),
-                HostState {
-                    step: step.to_owned(),
-                    outcome,
-                    out_of_service,
-                },
-            );
+            let out_of_service = self.hosts.get(host).is_some_and(|state| state.out_of_service);
+            self.hosts.insert(host.clone(), HostState { step: step.to_owned(), outcome, out_of_service });
         }
     }
 
@@ -125,11 +109,7 @@ impl Record {
 
     /// Counts per host, in inventory order.
     pub(super) fn recap<'a>(&self, order: impl Iterator<Item = &'a String>) -> Recap {
-        Recap(
-            order
-                .filter_map(|host| Some((host.clone(), *self.recap.get(host)?)))
-                .collect(),
-        )
+        Recap(order.filter_map(|host| Some((host.clone(), *self.recap.get(host)?))).collect())
     }
 }
 
@@ -144,22 +124,7 @@ mod tests {
         record.count("s", &hosts, StepOutcome::Changed, None);
         record.count("s", &hosts, StepOutcome::Unreachable, Some("b"));
         let recap = record.recap(hosts.iter());
-        assert_eq!(
-            recap.0["a"],
-            HostRecap {
-                ok: 1,
-                changed: 1,
-                ..HostRecap::default()
-            }
-        );
-        assert_eq!(
-            recap.0["b"],
-            HostRecap {
-                ok: 1,
-                changed: 1,
-                unreachable: 1,
-                ..HostRecap::default()
-            }
-        );
+        assert_eq!(recap.0["a"], HostRecap { ok: 1, changed: 1, ..HostRecap::default() });
+        assert_eq!(recap.0["b"], HostRecap { ok: 1, changed: 1, unreachable: 1, ..HostRecap::default() });
     }
 }

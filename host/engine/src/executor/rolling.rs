@@ -33,9 +33,7 @@ impl Executor {
         };
         if windows.values().all(|window| window.steps.is_empty()) {
             let hosts: Vec<String> = windows.into_keys().collect();
-            return self
-                .skip(path, &hosts, "nothing is to be done on any host".to_owned())
-                .await;
+            return self.skip(path, &hosts, "nothing is to be done on any host".to_owned()).await;
         }
         if let Some(end) = self.gates(path, rolling, scope, 0).await {
             return end;
@@ -43,18 +41,12 @@ impl Executor {
         let mut end = StepEnd::of(StepOutcome::Skipped);
         let mut failures = 0;
         for (number, hosts) in rolling.batches.iter().enumerate() {
-            let batch: Vec<&Window> = hosts
-                .iter()
-                .filter_map(|host| windows.get(host))
-                .filter(|window| !window.steps.is_empty())
-                .collect();
+            let batch: Vec<&Window> =
+                hosts.iter().filter_map(|host| windows.get(host)).filter(|window| !window.steps.is_empty()).collect();
             if batch.is_empty() {
                 continue;
             }
-            let what = Decision::Batch {
-                number: u32::try_from(number).unwrap_or(u32::MAX),
-                hosts: hosts.clone(),
-            };
+            let what = Decision::Batch { number: u32::try_from(number).unwrap_or(u32::MAX), hosts: hosts.clone() };
             if let Err(stop) = self.decide(Some(path), None, what).await {
                 return StepEnd::stopped(stop);
             }
@@ -118,31 +110,21 @@ impl Executor {
                 .resolve_all(&rolling.vars)
                 .map_err(|error| self.wrong(path, "vars", format!("{name}: {error}")))?;
             if !values.is_empty() {
-                let mut vars = scope
-                    .evaluate("vars")
-                    .ok()
-                    .and_then(|vars| vars.as_object().cloned())
-                    .unwrap_or_default();
+                let mut vars =
+                    scope.evaluate("vars").ok().and_then(|vars| vars.as_object().cloned()).unwrap_or_default();
                 vars.extend(values);
                 scope.set("vars", &Value::Object(vars));
             }
             let mut steps = Vec::new();
             for (index, step) in rolling.steps.iter().enumerate() {
-                let wanted = scope.holds(step.when.as_ref()).map_err(|error| {
-                    self.wrong(&step.path, "condition", format!("{name}: {error}"))
-                })?;
+                let wanted = scope
+                    .holds(step.when.as_ref())
+                    .map_err(|error| self.wrong(&step.path, "condition", format!("{name}: {error}")))?;
                 if wanted {
                     steps.push(index);
                 }
             }
-            windows.insert(
-                name.clone(),
-                Window {
-                    host: name.clone(),
-                    scope,
-                    steps,
-                },
-            );
+            windows.insert(name.clone(), Window { host: name.clone(), scope, steps });
         }
         Ok(windows)
     }
@@ -162,12 +144,7 @@ impl Executor {
         }
         let nodes: Vec<(String, String)> = hosts
             .iter()
-            .filter_map(|name| {
-                Some((
-                    (*name).clone(),
-                    self.world.inventory.host(name)?.node.clone()?,
-                ))
-            })
+            .filter_map(|name| Some(((*name).clone(), self.world.inventory.host(name)?.node.clone()?)))
             .collect();
         let place = Place::Cluster(cluster.clone());
         let Some(backend) = self.gate.platform.backend(&place) else {
@@ -175,25 +152,15 @@ impl Executor {
         };
         let asked = nodes.iter().map(|(_, node)| ObjectRef {
             cluster: cluster.clone(),
-            kind: ObjectKind {
-                api_version: "v1".to_owned(),
-                name: "Node".to_owned(),
-            },
+            kind: ObjectKind { api_version: "v1".to_owned(), name: "Node".to_owned() },
             namespace: None,
             name: node.clone(),
         });
-        let answers = backend
-            .kubernetes()
-            .get(&place, asked.collect())
-            .await
-            .map_err(StepEnd::stopped)?;
+        let answers = backend.kubernetes().get(&place, asked.collect()).await.map_err(StepEnd::stopped)?;
         let mut found = BTreeMap::new();
         for ((host, node), answer) in nodes.into_iter().zip(answers) {
             let object = answer.map_err(|failure| {
-                let message = format!(
-                    "the address of node {node} is not known: {}",
-                    failure.message
-                );
+                let message = format!("the address of node {node} is not known: {}", failure.message);
                 self.fail(path, StepOutcome::Failed, "node-address", message)
             })?;
             let body: Value = serde_json::from_str(&object.body).unwrap_or_default();
@@ -207,32 +174,16 @@ impl Executor {
                 found.insert(host, internal.to_owned());
             }
         }
-        let values: Map<String, Value> = found
-            .iter()
-            .map(|(host, address)| (host.clone(), json!({ "internal_ip": address })))
-            .collect();
-        self.decide(Some(path), None, Decision::Fixed { values })
-            .await
-            .map_err(StepEnd::stopped)?;
+        let values: Map<String, Value> =
+            found.iter().map(|(host, address)| (host.clone(), json!({ "internal_ip": address }))).collect();
+        self.decide(Some(path), None, Decision::Fixed { values }).await.map_err(StepEnd::stopped)?;
         Ok(found)
     }
 
-    async fn batch(
-        self: &Arc<Self>,
-        plan: &Plan,
-        path: &str,
-        rolling: &PlannedRolling,
-        batch: &[&Window],
-    ) -> BatchEnd {
-        let windows = batch
-            .iter()
-            .map(|window| self.window(plan, path, rolling, window));
+    async fn batch(self: &Arc<Self>, plan: &Plan, path: &str, rolling: &PlannedRolling, batch: &[&Window]) -> BatchEnd {
+        let windows = batch.iter().map(|window| self.window(plan, path, rolling, window));
         let mut running: FuturesUnordered<_> = windows.collect();
-        let mut end = BatchEnd {
-            outcome: StepOutcome::Skipped,
-            failures: 0,
-            stop: None,
-        };
+        let mut end = BatchEnd { outcome: StepOutcome::Skipped, failures: 0, stop: None };
         while let Some(one) = running.next().await {
             end.outcome = worse(end.outcome, one.outcome);
             if !one.outcome.is_success() {
@@ -244,36 +195,14 @@ impl Executor {
     }
 
     /// One host: pause, out of service, its steps, back into service, pause. After a failure it stays as it is.
-    async fn window(
-        self: &Arc<Self>,
-        plan: &Plan,
-        path: &str,
-        rolling: &PlannedRolling,
-        window: &Window,
-    ) -> StepEnd {
+    async fn window(self: &Arc<Self>, plan: &Plan, path: &str, rolling: &PlannedRolling, window: &Window) -> StepEnd {
         let path = format!("{path}/{}", window.host);
-        if let Some(end) = self
-            .pause(
-                plan,
-                &path,
-                "pause-before",
-                rolling.pause.before.as_ref(),
-                window,
-            )
-            .await
-        {
+        if let Some(end) = self.pause(plan, &path, "pause-before", rolling.pause.before.as_ref(), window).await {
             return end;
         }
         let mut entered = Vec::new();
         for part in &rolling.maintenance {
-            let unit = match self.window_unit(
-                rolling,
-                &path,
-                window,
-                &part.component,
-                &part.with,
-                Job::Enter,
-            ) {
+            let unit = match self.window_unit(rolling, &path, window, &part.component, &part.with, Job::Enter) {
                 Ok(unit) => unit,
                 Err(end) => return end,
             };
@@ -283,9 +212,7 @@ impl Executor {
             if !ended.outcome.is_success() {
                 return StepEnd::of_unit(ended);
             }
-            let outputs = ended
-                .report
-                .map(|report| Value::Object(report.outputs).to_string());
+            let outputs = ended.report.map(|report| Value::Object(report.outputs).to_string());
             entered.push((part, outputs));
         }
         let mut end = StepEnd::of(StepOutcome::Ok);
@@ -296,18 +223,8 @@ impl Executor {
             let PlannedAction::Component(component) = &step.action else {
                 continue;
             };
-            let component = PlannedComponent {
-                hosts: vec![window.host.clone()],
-                ..component.clone()
-            };
-            let one = self
-                .component(
-                    plan,
-                    &format!("{path}/{}", step.name),
-                    &component,
-                    &window.scope,
-                )
-                .await;
+            let component = PlannedComponent { hosts: vec![window.host.clone()], ..component.clone() };
+            let one = self.component(plan, &format!("{path}/{}", step.name), &component, &window.scope).await;
             end.outcome = worse(end.outcome, one.outcome);
             if one.stop.is_some() || !one.outcome.is_success() {
                 end.stop = one.stop;
@@ -316,11 +233,10 @@ impl Executor {
         }
         for (part, outputs) in entered.into_iter().rev() {
             let job = Job::Leave(outputs);
-            let unit =
-                match self.window_unit(rolling, &path, window, &part.component, &part.with, job) {
-                    Ok(unit) => unit,
-                    Err(end) => return end,
-                };
+            let unit = match self.window_unit(rolling, &path, window, &part.component, &part.with, job) {
+                Ok(unit) => unit,
+                Err(end) => return end,
+            };
             let ended = self.unit(&unit).await;
             if !ended.outcome.is_success() {
                 return StepEnd::of_unit(ended);
@@ -328,16 +244,7 @@ impl Executor {
             end.outcome = worse(end.outcome, ended.outcome);
         }
         self.record().out_of_service(&window.host, false);
-        if let Some(end) = self
-            .pause(
-                plan,
-                &path,
-                "pause-after",
-                rolling.pause.after.as_ref(),
-                window,
-            )
-            .await
-        {
+        if let Some(end) = self.pause(plan, &path, "pause-after", rolling.pause.after.as_ref(), window).await {
             return end;
         }
         end
@@ -354,10 +261,8 @@ impl Executor {
     ) -> Result<Unit, StepEnd> {
         let mode = job.mode().unwrap_or_default();
         let path = format!("{path}/{component}-{mode}");
-        let with = window
-            .scope
-            .resolve_all(with)
-            .map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
+        let with =
+            window.scope.resolve_all(with).map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
         let parameters = self.parameters_of(component, Operation::Maintenance, &with, &path)?;
         Ok(Unit {
             step: path,
@@ -384,10 +289,7 @@ impl Executor {
         window: &Window,
     ) -> Option<StepEnd> {
         let prompt = prompt?;
-        match self
-            .asked(plan, path, key, prompt, &window.scope, Wanted::Pause)
-            .await
-        {
+        match self.asked(plan, path, key, prompt, &window.scope, Wanted::Pause).await {
             Ok(None | Some(Reply::Entered | Reply::Yes)) => None,
             Ok(Some(Reply::No | Reply::Chosen(_))) => Some(StepEnd::stopped(Stop::Cancelled)),
             Err(end) => Some(end),
@@ -404,8 +306,7 @@ impl Executor {
         scope: &Scope,
         wanted: Wanted,
     ) -> Result<Option<Reply>, StepEnd> {
-        let wrong =
-            |error: crate::expression::ExpressionError| self.wrong(path, key, error.to_string());
+        let wrong = |error: crate::expression::ExpressionError| self.wrong(path, key, error.to_string());
         if !scope.holds(prompt.when.as_ref()).map_err(wrong)? {
             return Ok(None);
         }
@@ -415,35 +316,16 @@ impl Executor {
                 prompt: key.to_owned(),
                 message,
                 answer: skip.equals.clone(),
-                by: runner_types::AnsweredBy::Input {
-                    name: skip.input.clone(),
-                },
+                by: runner_types::AnsweredBy::Input { name: skip.input.clone() },
             };
-            self.decide(Some(path).filter(|path| !path.is_empty()), None, what)
-                .await
-                .map_err(StepEnd::stopped)?;
+            self.decide(Some(path).filter(|path| !path.is_empty()), None, what).await.map_err(StepEnd::stopped)?;
             return Ok(None);
         }
-        let heading = prompt
-            .heading
-            .as_ref()
-            .map(|heading| scope.render(heading))
-            .transpose()
-            .map_err(wrong)?;
-        let asked = Asked {
-            component: None,
-            key: key.to_owned(),
-            heading,
-            message,
-            why: String::new(),
-            wanted,
-        };
+        let heading = prompt.heading.as_ref().map(|heading| scope.render(heading)).transpose().map_err(wrong)?;
+        let asked = Asked { component: None, key: key.to_owned(), heading, message, why: String::new(), wanted };
         // One question at a time: hosts of a batch would talk over each other.
         let _turn = self.terminal.lock().await;
-        ask(&self.gate, None, asked)
-            .await
-            .map(Some)
-            .map_err(StepEnd::stopped)
+        ask(&self.gate, None, asked).await.map(Some).map_err(StepEnd::stopped)
     }
 
     async fn soak(&self, rolling: &PlannedRolling) -> Option<Stop> {
@@ -489,18 +371,13 @@ impl Executor {
         scope: &Scope,
     ) -> Result<Unit, StepEnd> {
         let path = format!("{path}/{}", gate.component);
-        let with = scope
-            .resolve_all(&gate.with)
-            .map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
+        let with = scope.resolve_all(&gate.with).map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
         Ok(Unit {
             parameters: self.parameters_of(&gate.component, Operation::Verify, &with, &path)?,
             step: path,
             component: gate.component.clone(),
             job: Job::Verify(gate.depth),
-            target: rolling
-                .cluster
-                .clone()
-                .map_or(Target::Hosts, Target::Cluster),
+            target: rolling.cluster.clone().map_or(Target::Hosts, Target::Cluster),
             hosts: self.hosts_of_component(&gate.component),
             cluster: rolling.cluster.clone(),
             backup: None,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use runner_types::{
-    BackupPart, BackupSet, ComponentVersion, Decision, FormatVersion, Operation, Place,
-    StepOutcome, Timestamp,
+    BackupPart, BackupSet, ComponentVersion, Decision, FormatVersion, Operation, Place, StepOutcome, Timestamp,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,12 +18,7 @@ use crate::planner::{Plan, PlannedAction, PlannedComponent, PlannedStep};
 
 impl Executor {
     /// Writes the set of a backup step, complete or not. Its manifest comes last, when all data is in the store.
-    pub(super) async fn keep_backup(
-        &self,
-        path: &str,
-        step: &PlannedComponent,
-        done: Vec<(Unit, Ended)>,
-    ) -> StepEnd {
+    pub(super) async fn keep_backup(&self, path: &str, step: &PlannedComponent, done: Vec<(Unit, Ended)>) -> StepEnd {
         let mut end = StepEnd::of(StepOutcome::Ok);
         let mut parts = Vec::with_capacity(done.len());
         let mut outputs = Map::new();
@@ -34,10 +28,7 @@ impl Executor {
             let Some(report) = ended.report.filter(|_| ended.outcome.is_success()) else {
                 continue;
             };
-            outputs.insert(
-                unit.target.to_string(),
-                Value::Object(report.outputs.clone()),
-            );
+            outputs.insert(unit.target.to_string(), Value::Object(report.outputs.clone()));
             parts.push(BackupPart {
                 target: unit.target,
                 hosts: unit.hosts,
@@ -49,10 +40,7 @@ impl Executor {
         if parts.is_empty() {
             return end;
         }
-        let versions: Vec<ComponentVersion> = parts
-            .iter()
-            .flat_map(|part| part.versions.iter().cloned())
-            .collect();
+        let versions: Vec<ComponentVersion> = parts.iter().flat_map(|part| part.versions.iter().cloned()).collect();
         let set = BackupSet {
             format: FormatVersion::CURRENT,
             id: format!("{}-{}", self.run, path.replace('/', ".")),
@@ -64,9 +52,7 @@ impl Executor {
             plugin: self
                 .components
                 .get(&step.component)
-                .map_or_else(runner_types::Digest::zero, |component| {
-                    component.digest().clone()
-                }),
+                .map_or_else(runner_types::Digest::zero, |component| component.digest().clone()),
             release: release_of(&self.releases, &step.component, &versions),
             complete: end.outcome.is_success() && end.stop.is_none(),
             parts,
@@ -75,10 +61,7 @@ impl Executor {
         if let Err(error) = self.backups.save(&set) {
             return self.fail(path, StepOutcome::Failed, "backup-set", error.to_string());
         }
-        let what = Decision::BackupSet {
-            component: step.component.clone(),
-            set: set.id.clone(),
-        };
+        let what = Decision::BackupSet { component: step.component.clone(), set: set.id.clone() };
         if let Err(stop) = self.decide(Some(path), None, what).await {
             return StepEnd::stopped(stop);
         }
@@ -88,12 +71,7 @@ impl Executor {
     }
 
     /// The set that an update of the component is bound to; chosen and verified once a run.
-    pub(super) async fn bound_set(
-        &self,
-        plan: &Plan,
-        path: &str,
-        component: &str,
-    ) -> Result<Arc<BackupSet>, StepEnd> {
+    pub(super) async fn bound_set(&self, plan: &Plan, path: &str, component: &str) -> Result<Arc<BackupSet>, StepEnd> {
         let mut known = self.sets.lock().await;
         if let Some(set) = known.get(component) {
             return Ok(Arc::clone(set));
@@ -110,19 +88,12 @@ impl Executor {
     }
 
     /// The set that a backout of the component goes to; verified once a run.
-    pub(super) async fn backout_set(
-        &self,
-        path: &str,
-        component: &str,
-    ) -> Result<Arc<BackupSet>, StepEnd> {
+    pub(super) async fn backout_set(&self, path: &str, component: &str) -> Result<Arc<BackupSet>, StepEnd> {
         let mut known = self.sets.lock().await;
         if let Some(set) = known.get(component) {
             return Ok(Arc::clone(set));
         }
-        let found = self
-            .backups
-            .for_backout(&*self.store, &self.platform, component)
-            .await;
+        let found = self.backups.for_backout(&*self.store, &self.platform, component).await;
         self.take(&mut known, path, component, found).await
     }
 
@@ -135,25 +106,16 @@ impl Executor {
     ) -> Result<Arc<BackupSet>, StepEnd> {
         let set = Arc::new(found.map_err(|error| {
             let (outcome, message) = match &error {
-                BackupError::NotWhole { source, .. } => {
-                    (StepOutcome::Refused, format!("{error}: {source}"))
-                }
+                BackupError::NotWhole { source, .. } => (StepOutcome::Refused, format!("{error}: {source}")),
                 BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } => {
                     (StepOutcome::Refused, error.to_string())
                 }
-                BackupError::Io { .. } | BackupError::Damaged { .. } => {
-                    (StepOutcome::Failed, error.to_string())
-                }
+                BackupError::Io { .. } | BackupError::Damaged { .. } => (StepOutcome::Failed, error.to_string()),
             };
             self.fail(path, outcome, "backup-set", message)
         })?);
-        let what = Decision::BackupSet {
-            component: component.to_owned(),
-            set: set.id.clone(),
-        };
-        self.decide(Some(path), None, what)
-            .await
-            .map_err(StepEnd::stopped)?;
+        let what = Decision::BackupSet { component: component.to_owned(), set: set.id.clone() };
+        self.decide(Some(path), None, what).await.map_err(StepEnd::stopped)?;
         known.insert(component.to_owned(), Arc::clone(&set));
         Ok(set)
     }
@@ -162,9 +124,7 @@ impl Executor {
     /// when the backout takes it.
     pub(super) fn set_of(&self, component: &str) -> Option<Arc<BackupSet>> {
         let sets = self.backups.list(&self.platform).ok()?;
-        sets.into_iter()
-            .find(|set| set.component == component && set.bound_to.is_some())
-            .map(Arc::new)
+        sets.into_iter().find(|set| set.component == component && set.bound_to.is_some()).map(Arc::new)
     }
 
     /// Chooses and verifies, before anything is changed, the sets that the plan's updates and backouts rest on.
@@ -192,20 +152,12 @@ impl Executor {
     pub(super) async fn release_sets(&self, plan: &Plan) -> Result<(), BackupError> {
         let mut components: BTreeMap<String, bool> = BTreeMap::new();
         backouts(&plan.steps, &mut |component, top| {
-            let done = self
-                .record()
-                .steps
-                .get(top)
-                .is_some_and(|outcome| outcome.is_success());
+            let done = self.record().steps.get(top).is_some_and(|outcome| outcome.is_success());
             let all = components.entry(component.to_owned()).or_insert(true);
             *all = *all && done;
         });
         let known = self.sets.lock().await;
-        for component in components
-            .into_iter()
-            .filter(|(_, done)| *done)
-            .map(|(component, _)| component)
-        {
+        for component in components.into_iter().filter(|(_, done)| *done).map(|(component, _)| component) {
             if let Some(set) = known.get(&component) {
                 self.backups.release(set)?;
             }
@@ -216,15 +168,8 @@ impl Executor {
     /// `backups`, as expressions see it: for each component the set that a backout would use.
     pub(super) fn backups_value(&self) -> Result<Value, BackupError> {
         let mut values = Map::new();
-        for set in self
-            .backups
-            .list(&self.platform)?
-            .iter()
-            .filter(|set| set.bound_to.is_some())
-        {
-            values
-                .entry(set.component.clone())
-                .or_insert_with(|| set_value(set));
+        for set in self.backups.list(&self.platform)?.iter().filter(|set| set.bound_to.is_some()) {
+            values.entry(set.component.clone()).or_insert_with(|| set_value(set));
         }
         Ok(Value::Object(values))
     }
@@ -236,10 +181,7 @@ fn set_value(set: &BackupSet) -> Value {
     for found in set.versions() {
         versions.insert(found.part.clone(), Value::from(found.version.as_str()));
         if let Place::Host(host) = &found.place {
-            hosts
-                .entry(host)
-                .or_default()
-                .insert(found.part.clone(), Value::from(found.version.as_str()));
+            hosts.entry(host).or_default().insert(found.part.clone(), Value::from(found.version.as_str()));
         }
     }
     json!({
@@ -262,25 +204,15 @@ pub(super) fn backs_out(plan: &Plan, component: &str) -> bool {
 
 /// Components with a backup step, and every update or backout with its path.
 fn wants(plan: &Plan, backed_up: &mut Vec<String>, wanted: &mut Vec<(String, Operation, String)>) {
-    each_component(
-        &plan.steps,
-        &mut |component, path| match component.operation {
-            Operation::Backup => backed_up.push(component.component.clone()),
-            Operation::Update | Operation::Backout => {
-                if !wanted
-                    .iter()
-                    .any(|(known, _, _)| *known == component.component)
-                {
-                    wanted.push((
-                        component.component.clone(),
-                        component.operation,
-                        path.to_owned(),
-                    ));
-                }
+    each_component(&plan.steps, &mut |component, path| match component.operation {
+        Operation::Backup => backed_up.push(component.component.clone()),
+        Operation::Update | Operation::Backout => {
+            if !wanted.iter().any(|(known, _, _)| *known == component.component) {
+                wanted.push((component.component.clone(), component.operation, path.to_owned()));
             }
-            Operation::Verify | Operation::Maintenance => {}
-        },
-    );
+        }
+        Operation::Verify | Operation::Maintenance => {}
+    });
 }
 
 fn each_component(steps: &[PlannedStep], see: &mut dyn FnMut(&PlannedComponent, &str)) {
@@ -301,13 +233,11 @@ fn backouts(steps: &[PlannedStep], see: &mut dyn FnMut(&str, &str)) {
                 see(&component.component, &step.path);
             }
             PlannedAction::Component(_) => {}
-            PlannedAction::Rolling(rolling) => {
-                each_component(&rolling.steps, &mut |component, _| {
-                    if component.operation == Operation::Backout {
-                        see(&component.component, &step.path);
-                    }
-                })
-            }
+            PlannedAction::Rolling(rolling) => each_component(&rolling.steps, &mut |component, _| {
+                if component.operation == Operation::Backout {
+                    see(&component.component, &step.path);
+                }
+            }),
             PlannedAction::Workflow(plan) => backouts(&plan.steps, see),
         }
     }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use runner_types::{
-    Decision, Finding, OnFailure, Operation, Scope as TargetScope, StepOutcome, Target,
-};
+use runner_types::{Decision, Finding, OnFailure, Operation, Scope as TargetScope, StepOutcome, Target};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -36,31 +34,16 @@ pub(super) struct StepEnd {
 
 impl StepEnd {
     pub(super) fn of(outcome: StepOutcome) -> Self {
-        Self {
-            outcome,
-            outputs: Value::Null,
-            stop: None,
-            unwind: false,
-        }
+        Self { outcome, outputs: Value::Null, stop: None, unwind: false }
     }
 
     pub(super) fn stopped(stop: Stop) -> Self {
-        Self {
-            stop: Some(stop),
-            ..Self::of(StepOutcome::Cancelled)
-        }
+        Self { stop: Some(stop), ..Self::of(StepOutcome::Cancelled) }
     }
 
     pub(super) fn of_unit(ended: Ended) -> Self {
-        let outputs = ended
-            .report
-            .map_or(Value::Null, |report| Value::Object(report.outputs));
-        Self {
-            outcome: ended.outcome,
-            outputs,
-            stop: ended.stop,
-            unwind: false,
-        }
+        let outputs = ended.report.map_or(Value::Null, |report| Value::Object(report.outputs));
+        Self { outcome: ended.outcome, outputs, stop: ended.stop, unwind: false }
     }
 
     fn value(&self) -> Value {
@@ -108,8 +91,7 @@ impl Executor {
                         Readiness::Never => {}
                         Readiness::Now => {
                             let scope = scope.with("steps", &Value::Object(list.seen.clone()));
-                            running
-                                .push(async move { (step, self.step(plan, step, &scope).await) });
+                            running.push(async move { (step, self.step(plan, step, &scope).await) });
                         }
                     }
                 }
@@ -131,37 +113,20 @@ impl Executor {
         match scope.holds(step.when.as_ref()) {
             Ok(true) => {}
             Ok(false) => {
-                let condition = step
-                    .when
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                return self
-                    .skip(
-                        &step.path,
-                        hosts_of(step),
-                        format!("`{condition}` is false"),
-                    )
-                    .await;
+                let condition = step.when.as_ref().map(ToString::to_string).unwrap_or_default();
+                return self.skip(&step.path, hosts_of(step), format!("`{condition}` is false")).await;
             }
             Err(error) => return self.wrong(&step.path, "condition", error.to_string()),
         }
         match &step.action {
-            PlannedAction::Component(component) => {
-                self.component(plan, &step.path, component, scope).await
-            }
+            PlannedAction::Component(component) => self.component(plan, &step.path, component, scope).await,
             PlannedAction::Rolling(rolling) => self.rolling(plan, &step.path, rolling, scope).await,
-            PlannedAction::Workflow(inner) => {
-                self.list(inner, &inner.steps, &self.scope_of(inner)).await
-            }
+            PlannedAction::Workflow(inner) => self.list(inner, &inner.steps, &self.scope_of(inner)).await,
         }
     }
 
     pub(super) async fn skip(&self, path: &str, hosts: &[String], reason: String) -> StepEnd {
-        if let Err(stop) = self
-            .decide(Some(path), None, Decision::Skipped { reason })
-            .await
-        {
+        if let Err(stop) = self.decide(Some(path), None, Decision::Skipped { reason }).await {
             return StepEnd::stopped(stop);
         }
         self.record().count(path, hosts, StepOutcome::Skipped, None);
@@ -174,18 +139,8 @@ impl Executor {
     }
 
     /// A step that failed before or beside its plugin.
-    pub(super) fn fail(
-        &self,
-        path: &str,
-        outcome: StepOutcome,
-        code: &str,
-        message: String,
-    ) -> StepEnd {
-        let finding = Finding {
-            code: code.to_owned(),
-            subject: path.to_owned(),
-            message,
-        };
+    pub(super) fn fail(&self, path: &str, outcome: StepOutcome, code: &str, message: String) -> StepEnd {
+        let finding = Finding { code: code.to_owned(), subject: path.to_owned(), message };
         self.record().failures.push(StepFailure {
             step: path.to_owned(),
             target: None,
@@ -227,9 +182,7 @@ impl Executor {
         step: &PlannedComponent,
         scope: &Scope,
     ) -> Result<Unit, StepEnd> {
-        let with = scope
-            .resolve_all(&step.with)
-            .map_err(|error| self.wrong(path, "parameters", error.to_string()))?;
+        let with = scope.resolve_all(&step.with).map_err(|error| self.wrong(path, "parameters", error.to_string()))?;
         let parameters = self.parameters_of(&step.component, step.operation, &with, path)?;
         let backup = match step.operation {
             Operation::Update => Some(self.bound_set(plan, path, &step.component).await?),
@@ -265,36 +218,18 @@ impl Executor {
         path: &str,
     ) -> Result<Value, StepEnd> {
         let Some(found) = self.components.get(component) else {
-            return Err(self.wrong(
-                path,
-                "no-plugin",
-                format!("there is no plugin for {component}"),
-            ));
+            return Err(self.wrong(path, "no-plugin", format!("there is no plugin for {component}")));
         };
-        parameters(
-            found.manifest(),
-            operation,
-            self.world.components.get(component),
-            with,
-        )
-        .map_err(|error| self.wrong(path, "parameters", error.to_string()))
+        parameters(found.manifest(), operation, self.world.components.get(component), with)
+            .map_err(|error| self.wrong(path, "parameters", error.to_string()))
     }
 
     /// The same unit for each host, so many at a time, each its own instance. No host waits for another's failure.
-    async fn each_host(
-        self: &Arc<Self>,
-        path: &str,
-        step: &PlannedComponent,
-        unit: Unit,
-    ) -> StepEnd {
+    async fn each_host(self: &Arc<Self>, path: &str, step: &PlannedComponent, unit: Unit) -> StepEnd {
         let room = Arc::new(Semaphore::new(step.forks.unwrap_or(FORKS).max(1) as usize));
         let mut tasks = JoinSet::new();
         for (number, host) in unit.hosts.iter().enumerate() {
-            let unit = Unit {
-                target: Target::Host(host.clone()),
-                hosts: vec![host.clone()],
-                ..unit.clone()
-            };
+            let unit = Unit { target: Target::Host(host.clone()), hosts: vec![host.clone()], ..unit.clone() };
             let (executor, room) = (Arc::clone(self), Arc::clone(&room));
             tasks.spawn(async move {
                 // The semaphore is never closed.
@@ -359,36 +294,21 @@ struct List {
 
 impl Default for List {
     fn default() -> Self {
-        Self {
-            end: StepEnd::of(StepOutcome::Ok),
-            done: BTreeMap::new(),
-            seen: Map::new(),
-            halted: false,
-        }
+        Self { end: StepEnd::of(StepOutcome::Ok), done: BTreeMap::new(), seen: Map::new(), halted: false }
     }
 }
 
 impl List {
     fn may_begin(&self, step: &PlannedStep) -> Readiness {
-        if self.halted
-            || step
-                .needs
-                .iter()
-                .any(|need| self.done.get(need) == Some(&false))
-        {
+        if self.halted || step.needs.iter().any(|need| self.done.get(need) == Some(&false)) {
             return Readiness::Never;
         }
-        if step.needs.iter().all(|need| self.done.contains_key(need)) {
-            Readiness::Now
-        } else {
-            Readiness::Wait
-        }
+        if step.needs.iter().all(|need| self.done.contains_key(need)) { Readiness::Now } else { Readiness::Wait }
     }
 
     fn ended(&mut self, step: &PlannedStep, end: StepEnd) {
         self.seen.insert(step.name.clone(), end.value());
-        self.done
-            .insert(step.name.clone(), end.outcome.is_success());
+        self.done.insert(step.name.clone(), end.outcome.is_success());
         self.end.outcome = worse(self.end.outcome, end.outcome);
         if let Some(stop) = end.stop {
             self.halted = true;
@@ -437,44 +357,20 @@ mod tests {
     #[test]
     fn a_failure_keeps_back_what_needs_it() {
         let mut list = List::default();
-        list.ended(
-            &step("a", &[], OnFailure::Continue),
-            StepEnd::of(StepOutcome::Failed),
-        );
-        assert!(matches!(
-            list.may_begin(&step("b", &["a"], OnFailure::Stop)),
-            Readiness::Never
-        ));
-        assert!(matches!(
-            list.may_begin(&step("c", &[], OnFailure::Stop)),
-            Readiness::Now
-        ));
-        assert!(matches!(
-            list.may_begin(&step("d", &["c"], OnFailure::Stop)),
-            Readiness::Wait
-        ));
-        list.ended(
-            &step("c", &[], OnFailure::Stop),
-            StepEnd::of(StepOutcome::Unreachable),
-        );
-        assert!(matches!(
-            list.may_begin(&step("e", &[], OnFailure::Stop)),
-            Readiness::Never
-        ));
+        list.ended(&step("a", &[], OnFailure::Continue), StepEnd::of(StepOutcome::Failed));
+        assert!(matches!(list.may_begin(&step("b", &["a"], OnFailure::Stop)), Readiness::Never));
+        assert!(matches!(list.may_begin(&step("c", &[], OnFailure::Stop)), Readiness::Now));
+        assert!(matches!(list.may_begin(&step("d", &["c"], OnFailure::Stop)), Readiness::Wait));
+        list.ended(&step("c", &[], OnFailure::Stop), StepEnd::of(StepOutcome::Unreachable));
+        assert!(matches!(list.may_begin(&step("e", &[], OnFailure::Stop)), Readiness::Never));
         assert_eq!(list.end.outcome, StepOutcome::Failed);
     }
 
     #[test]
     fn a_skipped_step_lets_others_begin() {
         let mut list = List::default();
-        list.ended(
-            &step("a", &[], OnFailure::Stop),
-            StepEnd::of(StepOutcome::Skipped),
-        );
-        assert!(matches!(
-            list.may_begin(&step("b", &["a"], OnFailure::Stop)),
-            Readiness::Now
-        ));
+        list.ended(&step("a", &[], OnFailure::Stop), StepEnd::of(StepOutcome::Skipped));
+        assert!(matches!(list.may_begin(&step("b", &["a"], OnFailure::Stop)), Readiness::Now));
         assert!(list.end.outcome.is_success());
     }
 }

@@ -12,9 +12,7 @@ use super::*;
 use crate::artifacts::DirectoryStore;
 use crate::backups::Backups;
 use crate::contract::operations::{Check, Verdict, Verification};
-use crate::contract::types::{
-    ComponentVersion, Finding as ContractFinding, Invocation, Problem, Report,
-};
+use crate::contract::types::{ComponentVersion, Finding as ContractFinding, Invocation, Problem, Report};
 use crate::contract::{Failure, FailureKind, Place, RetryAdvice};
 use crate::expression::Scope;
 use crate::gate::Attempt;
@@ -55,30 +53,15 @@ impl Component for Scripted {
         &self.digest
     }
 
-    async fn run(
-        &self,
-        _attempt: Arc<Attempt>,
-        job: &Job,
-        invocation: &Invocation,
-    ) -> Result<Done, GuestError> {
-        let hosts: Vec<&str> = invocation
-            .target
-            .hosts
-            .iter()
-            .map(|host| host.name.as_str())
-            .collect();
+    async fn run(&self, _attempt: Arc<Attempt>, job: &Job, invocation: &Invocation) -> Result<Done, GuestError> {
+        let hosts: Vec<&str> = invocation.target.hosts.iter().map(|host| host.name.as_str()).collect();
         let name = format!(
             "{}{} {}",
             job.operation(),
-            job.mode()
-                .map(|mode| format!("-{mode}"))
-                .unwrap_or_default(),
+            job.mode().map(|mode| format!("-{mode}")).unwrap_or_default(),
             hosts.join(",")
         );
-        self.calls
-            .lock()
-            .unwrap()
-            .push(format!("{} {name}", self.manifest.name));
+        self.calls.lock().unwrap().push(format!("{} {name}", self.manifest.name));
         let act = self.acts.get(&name).copied().unwrap_or(Act::Change);
         let failed = |kind: FailureKind, subject: &str| {
             let failure = Failure {
@@ -117,21 +100,14 @@ impl Component for Scripted {
                 observed: "no".to_owned(),
                 verdict,
             };
-            return Ok(Done::Verification(Ok(Verification {
-                checks: vec![check],
-                versions: Vec::new(),
-            })));
+            return Ok(Done::Verification(Ok(Verification { checks: vec![check], versions: Vec::new() })));
         }
         Ok(Done::Report(Ok(Report {
             changed: act != Act::Nothing,
             summary: String::new(),
             outputs: json!({"did": job.operation()}).to_string(),
             artifacts: Vec::new(),
-            versions: vec![ComponentVersion {
-                part: "p".to_owned(),
-                version: "1".to_owned(),
-                place: Place::Runner,
-            }],
+            versions: vec![ComponentVersion { part: "p".to_owned(), version: "1".to_owned(), place: Place::Runner }],
             warnings: Vec::new(),
         })))
     }
@@ -164,35 +140,17 @@ impl Outcome {
             Entry::Decision(decision) => Some(decision.what),
             _ => None,
         };
-        self.bench
-            .lines()
-            .into_iter()
-            .filter_map(decision)
-            .collect()
+        self.bench.lines().into_iter().filter_map(decision).collect()
     }
 }
 
 async fn run(workflow: Value, acts: &[(&str, Act)]) -> Outcome {
-    run_with(
-        workflow,
-        acts,
-        Console {
-            present: true,
-            yes: true,
-        },
-        false,
-    )
-    .await
+    run_with(workflow, acts, Console { present: true, yes: true }, false).await
 }
 
 /// Runs a workflow over the hosts a, b and c with the scripted components `p`, `q` and `h`, whose verify
 /// works host by host.
-async fn run_with(
-    workflow: Value,
-    acts: &[(&str, Act)],
-    console: Console,
-    cancel: bool,
-) -> Outcome {
+async fn run_with(workflow: Value, acts: &[(&str, Act)], console: Console, cancel: bool) -> Outcome {
     let bench = Bench::new(json!([]), console);
     let text = workflow.to_string();
     let loaded = runner_types::load(&text, "w.json").unwrap_or_else(|error| panic!("{error}"));
@@ -201,19 +159,14 @@ async fn run_with(
         inventory: inventory().resolve(),
         clusters: Vec::new(),
         components: IndexMap::new(),
-        plugins: names
-            .iter()
-            .map(|name| ((*name).to_owned(), (manifest(name), Digest::zero())))
-            .collect(),
+        plugins: names.iter().map(|name| ((*name).to_owned(), (manifest(name), Digest::zero()))).collect(),
         workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
         scope: Scope::default(),
     };
     let plan = plan(&world, "w.json", &IndexMap::new()).unwrap_or_else(|error| panic!("{error}"));
     let calls = Calls::default();
     let component = |name: &str| -> Arc<dyn Component> {
-        let mine = acts
-            .iter()
-            .filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
+        let mine = acts.iter().filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
         Arc::new(Scripted {
             manifest: manifest(name),
             digest: Digest::zero(),
@@ -224,17 +177,11 @@ async fn run_with(
     let home = tempfile::tempdir().unwrap();
     let parts = Parts {
         world: Arc::new(world),
-        components: names
-            .iter()
-            .map(|name| ((*name).to_owned(), component(name)))
-            .collect(),
+        components: names.iter().map(|name| ((*name).to_owned(), component(name))).collect(),
         gate: Arc::clone(&bench.gate),
         backups: Backups::open(&home.path().join("sets")).unwrap(),
         store: Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap()),
-        releases: serde_json::from_value(
-            json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}}}}),
-        )
-        .unwrap(),
+        releases: serde_json::from_value(json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}}}})).unwrap(),
         platform: "p".to_owned(),
         run: "r".to_owned(),
         stamp: Timestamp::from(std::time::SystemTime::now()),
@@ -244,18 +191,12 @@ async fn run_with(
     }
     let summary = execute(parts, &plan).await.unwrap();
     let calls = calls.lock().unwrap().clone();
-    Outcome {
-        summary,
-        calls,
-        bench,
-    }
+    Outcome { summary, calls, bench }
 }
 
 fn verify(name: &str, extra: Value) -> Value {
     let mut step = json!({"name": name, "component": "p", "operation": "verify"});
-    step.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().cloned().unwrap());
+    step.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
     step
 }
 
@@ -272,15 +213,8 @@ async fn steps_follow_each_other_and_see_what_came_before() {
     ]);
     let done = run(workflow(steps), &[]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
-    assert_eq!(
-        done.calls,
-        ["p verify-health a,b,c", "q verify-health a,b,c"]
-    );
-    assert!(
-        done.decisions()
-            .iter()
-            .any(|what| matches!(what, Decision::Skipped { .. }))
-    );
+    assert_eq!(done.calls, ["p verify-health a,b,c", "q verify-health a,b,c"]);
+    assert!(done.decisions().iter().any(|what| matches!(what, Decision::Skipped { .. })));
     assert_eq!(done.summary.recap.0["a"].ok, 2);
 }
 
@@ -291,76 +225,35 @@ async fn a_failure_stops_the_run_or_only_what_needs_it() {
         verify("two", json!({"needs": ["one"]})),
         {"name": "three", "component": "q", "operation": "verify", "needs": []},
     ]);
-    let done = run(
-        workflow(steps),
-        &[("p verify-health a,b,c", Act::Unhealthy)],
-    )
-    .await;
+    let done = run(workflow(steps), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Failed);
-    assert_eq!(
-        done.calls,
-        ["p verify-health a,b,c", "q verify-health a,b,c"]
-    );
+    assert_eq!(done.calls, ["p verify-health a,b,c", "q verify-health a,b,c"]);
 
     let steps = json!([verify("one", json!({})), verify("two", json!({}))]);
-    let done = run(
-        workflow(steps),
-        &[("p verify-health a,b,c", Act::Unhealthy)],
-    )
-    .await;
+    let done = run(workflow(steps), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
     assert_eq!(done.calls.len(), 1);
-    assert!(
-        done.summary
-            .message
-            .unwrap()
-            .contains("expected yes, found no")
-    );
+    assert!(done.summary.message.unwrap().contains("expected yes, found no"));
 }
 
 #[tokio::test]
 async fn what_may_pass_is_tried_again() {
     let retry = json!({"retry": {"attempts": 3, "delay": "1ms"}});
-    let host = |act| {
-        run_steps(
-            json!([maintenance_free("one", retry.clone())]),
-            vec![("p backout a", act)],
-        )
-    };
+    let host = |act| run_steps(json!([maintenance_free("one", retry.clone())]), vec![("p backout a", act)]);
     let once = host(Act::FailOnce).await;
-    assert_eq!(
-        once.summary.outcome,
-        RunOutcome::Refused,
-        "there is nothing to back out"
-    );
+    assert_eq!(once.summary.outcome, RunOutcome::Refused, "there is nothing to back out");
     let steps = json!([verify("one", retry.clone())]);
-    let done = run(
-        workflow(steps.clone()),
-        &[("p verify-health a,b,c", Act::FailOnce)],
-    )
-    .await;
+    let done = run(workflow(steps.clone()), &[("p verify-health a,b,c", Act::FailOnce)]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
     assert_eq!(done.calls.len(), 2);
-    let done = run(
-        workflow(steps.clone()),
-        &[("p verify-health a,b,c", Act::Fail)],
-    )
-    .await;
-    assert_eq!(
-        (done.summary.outcome, done.calls.len()),
-        (RunOutcome::Failed, 3)
-    );
+    let done = run(workflow(steps.clone()), &[("p verify-health a,b,c", Act::Fail)]).await;
+    assert_eq!((done.summary.outcome, done.calls.len()), (RunOutcome::Failed, 3));
     let done = run(workflow(steps), &[("p verify-health a,b,c", Act::Refuse)]).await;
-    assert_eq!(
-        (done.summary.outcome, done.calls.len()),
-        (RunOutcome::Refused, 1)
-    );
+    assert_eq!((done.summary.outcome, done.calls.len()), (RunOutcome::Refused, 1));
 }
 
 fn maintenance_free(name: &str, extra: Value) -> Value {
     let mut step = json!({"name": name, "component": "p", "operation": "backout", "targets": "a"});
-    step.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().cloned().unwrap());
+    step.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
     step
 }
 
@@ -377,16 +270,9 @@ async fn a_guest_that_breaks_down_or_hangs_fails_its_step_and_the_rest_goes_on()
     for act in [Act::Trap, Act::Hang] {
         let done = run(workflow(steps.clone()), &[("p verify-health a,b,c", act)]).await;
         assert_eq!(done.summary.outcome, RunOutcome::Failed);
-        assert!(
-            done.calls.contains(&"q verify-health a,b,c".to_owned()),
-            "{:?}",
-            done.calls
-        );
+        assert!(done.calls.contains(&"q verify-health a,b,c".to_owned()), "{:?}", done.calls);
         let message = &done.summary.failures[0].findings[0].message;
-        assert!(
-            message.contains("broke down") || message.contains("longer than 20ms"),
-            "{message}"
-        );
+        assert!(message.contains("broke down") || message.contains("longer than 20ms"), "{message}");
     }
 }
 
@@ -395,20 +281,13 @@ fn rolling(extra: Value) -> Value {
         "over": "all",
         "steps": [{"name": "check", "component": "h", "operation": "verify"}]
     });
-    block
-        .as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().cloned().unwrap());
+    block.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
     workflow(json!([{"name": "nodes", "rolling": block}]))
 }
 
 #[tokio::test]
 async fn a_window_is_maintenance_steps_and_back_in_reverse() {
-    let done = run(
-        rolling(json!({"maintenance": ["p", "q"], "over": "a"})),
-        &[],
-    )
-    .await;
+    let done = run(rolling(json!({"maintenance": ["p", "q"], "over": "a"})), &[]).await;
     let expected = [
         "p maintenance-enter a",
         "q maintenance-enter a",
@@ -416,12 +295,7 @@ async fn a_window_is_maintenance_steps_and_back_in_reverse() {
         "q maintenance-leave a",
         "p maintenance-leave a",
     ];
-    assert_eq!(
-        done.summary.outcome,
-        RunOutcome::Succeeded,
-        "{:?}",
-        done.summary
-    );
+    assert_eq!(done.summary.outcome, RunOutcome::Succeeded, "{:?}", done.summary);
     assert_eq!(done.calls, expected);
     assert!(!done.summary.hosts["a"].out_of_service);
 }
@@ -431,20 +305,10 @@ async fn a_host_that_failed_stays_out_of_service_and_stops_the_block() {
     let block = json!({"maintenance": ["p"], "over": "all", "health": [{"component": "p"}]});
     let done = run(rolling(block), &[("h verify-health a", Act::Fail)]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Failed);
-    assert_eq!(
-        done.calls,
-        [
-            "p verify-health a,b,c",
-            "p maintenance-enter a",
-            "h verify-health a"
-        ]
-    );
+    assert_eq!(done.calls, ["p verify-health a,b,c", "p maintenance-enter a", "h verify-health a"]);
     assert!(done.summary.hosts["a"].out_of_service);
     assert!(!done.summary.hosts["b"].out_of_service);
-    assert!(done.decisions().contains(&Decision::Threshold {
-        failures: 1,
-        limit: 0
-    }));
+    assert!(done.decisions().contains(&Decision::Threshold { failures: 1, limit: 0 }));
 }
 
 #[tokio::test]
@@ -453,11 +317,7 @@ async fn tolerated_failures_do_not_stop_the_block_but_canaries_do() {
     let done = run(rolling(json!({"max-failures": 1})), &acts).await;
     assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
     assert_eq!(done.calls.len(), 3);
-    let done = run(
-        rolling(json!({"max-failures": 1, "canaries": 1, "batch": 2})),
-        &acts,
-    )
-    .await;
+    let done = run(rolling(json!({"max-failures": 1, "canaries": 1, "batch": 2})), &acts).await;
     assert_eq!(done.summary.outcome, RunOutcome::Failed);
     assert_eq!(done.calls.len(), 1, "{:?}", done.calls);
 }
@@ -481,10 +341,7 @@ async fn batches_are_kept_in_inventory_order() {
             _ => None,
         })
         .collect();
-    assert_eq!(
-        batches,
-        [vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]]
-    );
+    assert_eq!(batches, [vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]]);
 }
 
 #[tokio::test]
@@ -495,14 +352,7 @@ async fn a_host_for_which_nothing_is_to_be_done_is_left_alone() {
         "steps": [{"name": "check", "component": "h", "operation": "verify", "when": "host.name == 'b'"}]
     });
     let done = run(rolling(block), &[]).await;
-    assert_eq!(
-        done.calls,
-        [
-            "p maintenance-enter b",
-            "h verify-health b",
-            "p maintenance-leave b"
-        ]
-    );
+    assert_eq!(done.calls, ["p maintenance-enter b", "h verify-health b", "p maintenance-leave b"]);
     let asked: Vec<String> = done
         .decisions()
         .into_iter()
@@ -526,36 +376,14 @@ fn confirmed() -> Value {
 
 #[tokio::test]
 async fn no_stops_with_nothing_begun() {
-    let done = run_with(
-        confirmed(),
-        &[],
-        Console {
-            present: true,
-            yes: false,
-        },
-        false,
-    )
-    .await;
+    let done = run_with(confirmed(), &[], Console { present: true, yes: false }, false).await;
     assert_eq!(done.summary.outcome, RunOutcome::Declined);
-    assert_eq!(
-        done.calls,
-        ["p verify-health a,b,c"],
-        "only the precondition was looked at"
-    );
+    assert_eq!(done.calls, ["p verify-health a,b,c"], "only the precondition was looked at");
 }
 
 #[tokio::test]
 async fn nobody_at_the_terminal_stops_too() {
-    let done = run_with(
-        confirmed(),
-        &[],
-        Console {
-            present: false,
-            yes: true,
-        },
-        false,
-    )
-    .await;
+    let done = run_with(confirmed(), &[], Console { present: false, yes: true }, false).await;
     assert_eq!(done.summary.outcome, RunOutcome::Unanswerable);
     assert_eq!(done.calls.len(), 1);
 }
@@ -565,12 +393,7 @@ async fn a_precondition_that_does_not_hold_refuses_before_the_question() {
     let done = run(confirmed(), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Refused);
     assert_eq!(done.calls.len(), 1);
-    assert!(
-        !done
-            .decisions()
-            .iter()
-            .any(|what| matches!(what, Decision::Answered { .. }))
-    );
+    assert!(!done.decisions().iter().any(|what| matches!(what, Decision::Answered { .. })));
 }
 
 #[tokio::test]
@@ -594,46 +417,22 @@ fn with_backup(on_failure: &str) -> Value {
 async fn what_a_failed_run_changed_is_backed_out_last_first() {
     let acts = [("q verify-health a,b,c", Act::Unhealthy)];
     let done = run(with_backup("back-out"), &acts).await;
-    assert_eq!(
-        done.summary.outcome,
-        RunOutcome::BackedOut,
-        "{:?}",
-        done.summary.failures
-    );
-    assert_eq!(
-        done.calls[done.calls.len() - 2..],
-        ["p backout b", "p backout a"]
-    );
+    assert_eq!(done.summary.outcome, RunOutcome::BackedOut, "{:?}", done.summary.failures);
+    assert_eq!(done.calls[done.calls.len() - 2..], ["p backout b", "p backout a"]);
 }
 
 #[tokio::test]
 async fn a_backout_that_fails_makes_the_run_stuck() {
-    let acts = [
-        ("q verify-health a,b,c", Act::Unhealthy),
-        ("p backout b", Act::Fail),
-    ];
+    let acts = [("q verify-health a,b,c", Act::Unhealthy), ("p backout b", Act::Fail)];
     let done = run(with_backup("back-out"), &acts).await;
     assert_eq!(done.summary.outcome, RunOutcome::Stuck);
-    assert_eq!(
-        done.calls.last().unwrap(),
-        "p backout b",
-        "nothing is touched after that"
-    );
+    assert_eq!(done.calls.last().unwrap(), "p backout b", "nothing is touched after that");
 }
 
 #[tokio::test]
 async fn a_cancelled_run_begins_nothing_and_says_so() {
     let steps = json!([verify("one", json!({}))]);
-    let done = run_with(
-        workflow(steps),
-        &[],
-        Console {
-            present: true,
-            yes: true,
-        },
-        true,
-    )
-    .await;
+    let done = run_with(workflow(steps), &[], Console { present: true, yes: true }, true).await;
     assert_eq!(done.summary.outcome, RunOutcome::Cancelled);
     assert!(done.calls.is_empty());
 }
@@ -643,24 +442,13 @@ async fn only_the_silent_host_is_unreachable() {
     let block = json!({"batch": 3, "max-failures": 3});
     let done = run(rolling(block), &[("h verify-health b", Act::Unreachable)]).await;
     let recap = &done.summary.recap.0;
-    assert_eq!(
-        (
-            recap["a"].unreachable,
-            recap["b"].unreachable,
-            recap["c"].unreachable
-        ),
-        (0, 1, 0)
-    );
+    assert_eq!((recap["a"].unreachable, recap["b"].unreachable, recap["c"].unreachable), (0, 1, 0));
     assert_eq!((recap["a"].ok, recap["c"].ok), (1, 1));
 }
 
 #[tokio::test]
 async fn every_attempt_that_began_has_its_end() {
-    let done = run(
-        rolling(json!({"maintenance": ["p"]})),
-        &[("h verify-health b", Act::Trap)],
-    )
-    .await;
+    let done = run(rolling(json!({"maintenance": ["p"]})), &[("h verify-health b", Act::Trap)]).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let (mut begun, mut ended) = (0, 0);
     for line in done.bench.lines() {
@@ -672,8 +460,5 @@ async fn every_attempt_that_began_has_its_end() {
     }
     assert!(begun > 3);
     assert_eq!(begun, ended);
-    assert!(matches!(
-        done.bench.lines().last().unwrap().entry,
-        Entry::RunEnded(_)
-    ));
+    assert!(matches!(done.bench.lines().last().unwrap().entry, Entry::RunEnded(_)));
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use runner_types::{
-    BackupSet, Decision, DecisionEntry, Entry, EventKind, Place as TypesPlace, Retry, StepBegun,
-    StepEnded, StepOutcome, Target, TimeSpan,
+    BackupSet, Decision, DecisionEntry, Entry, EventKind, Place as TypesPlace, Retry, StepBegun, StepEnded,
+    StepOutcome, Target, TimeSpan,
 };
 use serde_json::Value;
 
@@ -39,28 +39,14 @@ impl Executor {
         let mut number = 1;
         let ended = loop {
             let ended = self.attempt(unit, number).await;
-            let delay = unit
-                .retry
-                .as_ref()
-                .and_then(|retry| retry.delay_after(number));
-            let Some(delay) =
-                delay.filter(|_| ended.stop.is_none() && ended.outcome.retries_by_itself())
-            else {
+            let delay = unit.retry.as_ref().and_then(|retry| retry.delay_after(number));
+            let Some(delay) = delay.filter(|_| ended.stop.is_none() && ended.outcome.retries_by_itself()) else {
                 break ended;
             };
             number += 1;
-            let what = Decision::Retry {
-                attempt: number,
-                delay,
-            };
-            if let Err(stop) = self
-                .decide(Some(&unit.step), Some(&unit.target), what)
-                .await
-            {
-                break Ended {
-                    stop: Some(stop),
-                    ..ended
-                };
+            let what = Decision::Retry { attempt: number, delay };
+            if let Err(stop) = self.decide(Some(&unit.step), Some(&unit.target), what).await {
+                break Ended { stop: Some(stop), ..ended };
             }
             tokio::select! {
                 () = tokio::time::sleep(delay.get()) => {}
@@ -73,12 +59,7 @@ impl Executor {
 
     fn note(&self, unit: &Unit, ended: &Ended) {
         let mut record = self.record();
-        record.count(
-            &unit.step,
-            &unit.hosts,
-            ended.outcome,
-            ended.culprit.as_deref(),
-        );
+        record.count(&unit.step, &unit.hosts, ended.outcome, ended.culprit.as_deref());
         // A failed update may have changed something, too.
         if unit.job == Job::Update && ended.outcome != StepOutcome::Ok {
             record.changed.push(super::unwind::Changed {
@@ -112,11 +93,7 @@ impl Executor {
 
     async fn attempt(self: &Arc<Self>, unit: &Unit, number: u32) -> Ended {
         let Some(component) = self.components.get(&unit.component).cloned() else {
-            return Ended::failed(
-                "no-plugin",
-                &unit.component,
-                "the plugin is not loaded".to_owned(),
-            );
+            return Ended::failed("no-plugin", &unit.component, "the plugin is not loaded".to_owned());
         };
         let manifest = component.manifest();
         let operation = unit.job.operation();
@@ -126,11 +103,7 @@ impl Executor {
             .iter()
             .filter_map(|request| request.to_grant(&manifest.name, &unit.parameters).ok())
             .collect();
-        let id = runner_types::Attempt {
-            step: unit.step.clone(),
-            target: unit.target.clone(),
-            attempt: number,
-        };
+        let id = runner_types::Attempt { step: unit.step.clone(), target: unit.target.clone(), attempt: number };
         let spec = AttemptSpec {
             id: id.clone(),
             plugin: manifest.name.clone(),
@@ -139,10 +112,7 @@ impl Executor {
             hosts: unit.hosts.clone(),
             cluster: unit.cluster.clone(),
             requests,
-            prompts: manifest
-                .prompts_of(operation, &unit.parameters)
-                .cloned()
-                .collect(),
+            prompts: manifest.prompts_of(operation, &unit.parameters).cloned().collect(),
         };
         let begun = StepBegun {
             attempt: id.clone(),
@@ -154,12 +124,7 @@ impl Executor {
             hosts: unit.hosts.clone(),
             backup: unit.backup.as_ref().map(|set| set.id.clone()),
         };
-        if let Err(error) = self
-            .gate
-            .journal
-            .append(Entry::StepBegun(begun), Durability::Lazy)
-            .await
-        {
+        if let Err(error) = self.gate.journal.append(Entry::StepBegun(begun), Durability::Lazy).await {
             return Ended::stopped(error.into());
         }
         self.gate.observer.observe(EventKind::StepBegun {
@@ -180,20 +145,14 @@ impl Executor {
         };
         let ended = match done {
             Err(GuestError::Stopped(stop)) => Ended::stopped(stop),
-            Err(GuestError::Trapped(reason)) => Ended::failed(
-                "plugin-broke-down",
-                &unit.component,
-                format!("the plugin broke down: {reason}"),
-            ),
-            Ok(Done::Report(Err(problem)) | Done::Verification(Err(problem))) => {
-                Ended::problem(problem, &unit.hosts)
+            Err(GuestError::Trapped(reason)) => {
+                Ended::failed("plugin-broke-down", &unit.component, format!("the plugin broke down: {reason}"))
             }
+            Ok(Done::Report(Err(problem)) | Done::Verification(Err(problem))) => Ended::problem(problem, &unit.hosts),
             // A backup's own temporary files are no change of the platform.
-            Ok(Done::Report(Ok(report))) => Ended::reported(
-                report,
-                &attempt.stored(),
-                attempt.has_changed() && unit.job != Job::Backup,
-            ),
+            Ok(Done::Report(Ok(report))) => {
+                Ended::reported(report, &attempt.stored(), attempt.has_changed() && unit.job != Job::Backup)
+            }
             Ok(Done::Verification(Ok(verification))) if unit.informs => Ended::looked(verification),
             Ok(Done::Verification(Ok(verification))) => Ended::verified(verification),
         };
@@ -201,18 +160,11 @@ impl Executor {
     }
 
     async fn timed_out(&self, unit: &Unit, id: runner_types::Attempt, limit: TimeSpan) -> Ended {
-        if let Err(stop) = self
-            .decide(
-                Some(&unit.step),
-                Some(&unit.target),
-                Decision::TimedOut { after: limit },
-            )
-            .await
+        if let Err(stop) = self.decide(Some(&unit.step), Some(&unit.target), Decision::TimedOut { after: limit }).await
         {
             return Ended::stopped(stop);
         }
-        let message =
-            format!("it took longer than {limit}; effects that had begun went on to their end");
+        let message = format!("it took longer than {limit}; effects that had begun went on to their end");
         let ended = Ended::with(StepOutcome::TimedOut, "timed-out", &unit.component, message);
         self.close(id, ended).await
     }
@@ -225,17 +177,9 @@ impl Executor {
                 outcome: ended.outcome,
                 report: ended.report.clone(),
                 findings: ended.findings.clone(),
-                failure: ended
-                    .failure
-                    .as_ref()
-                    .and_then(|failure| serde_json::to_value(failure).ok()),
+                failure: ended.failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok()),
             };
-            if let Err(error) = self
-                .gate
-                .journal
-                .append(Entry::StepEnded(entry), Durability::Lazy)
-                .await
-            {
+            if let Err(error) = self.gate.journal.append(Entry::StepEnded(entry), Durability::Lazy).await {
                 return Ended::stopped(error.into());
             }
         }
@@ -249,32 +193,19 @@ impl Executor {
     }
 
     /// Journals a decision of the executor.
-    pub(super) async fn decide(
-        &self,
-        step: Option<&str>,
-        target: Option<&Target>,
-        what: Decision,
-    ) -> Result<(), Stop> {
-        let decision = DecisionEntry {
-            step: step.map(str::to_owned),
-            target: target.cloned(),
-            what,
-        };
+    pub(super) async fn decide(&self, step: Option<&str>, target: Option<&Target>, what: Decision) -> Result<(), Stop> {
+        let decision = DecisionEntry { step: step.map(str::to_owned), target: target.cloned(), what };
         Ok(self.gate.decide(decision, Durability::Lazy).await?)
     }
 
     fn invocation(&self, unit: &Unit, attempt: u32) -> Invocation {
-        let hosts = unit
-            .hosts
-            .iter()
-            .filter_map(|name| self.world.inventory.host(name))
-            .map(|host| types::HostInfo {
-                name: host.name.clone(),
-                address: host.address.clone(),
-                node: host.node.clone(),
-                groups: host.groups.clone(),
-                variables: Value::Object(host.published()).to_string(),
-            });
+        let hosts = unit.hosts.iter().filter_map(|name| self.world.inventory.host(name)).map(|host| types::HostInfo {
+            name: host.name.clone(),
+            address: host.address.clone(),
+            node: host.node.clone(),
+            groups: host.groups.clone(),
+            variables: Value::Object(host.published()).to_string(),
+        });
         Invocation {
             run: self.run.clone(),
             step: unit.step.clone(),
@@ -332,10 +263,7 @@ fn part_of(set: &BackupSet, target: &Target) -> types::BackupSet {
                 labels: artifact
                     .labels
                     .iter()
-                    .map(|label| types::Label {
-                        name: label.name.clone(),
-                        value: label.value.clone(),
-                    })
+                    .map(|label| types::Label { name: label.name.clone(), value: label.value.clone() })
                     .collect(),
             })
             .collect(),

@@ -27,15 +27,8 @@ impl Executor {
     pub(super) async fn unwind(self: &Arc<Self>, plan: &Plan) -> RunOutcome {
         let mut changed = std::mem::take(&mut self.record().changed);
         changed.reverse();
-        let steps = changed
-            .iter()
-            .map(|update| format!("{} @ {}", update.step, update.target))
-            .collect();
-        if self
-            .decide(None, None, Decision::Unwinding { steps })
-            .await
-            .is_err()
-        {
+        let steps = changed.iter().map(|update| format!("{} @ {}", update.step, update.target)).collect();
+        if self.decide(None, None, Decision::Unwinding { steps }).await.is_err() {
             return RunOutcome::Stuck;
         }
         for update in &changed {
@@ -55,17 +48,14 @@ impl Executor {
         let mut entered = Vec::new();
         for part in window.into_iter().flat_map(|block| &block.maintenance) {
             let with: Map<String, Value> = part.with.clone().into_iter().collect();
-            let Ok(unit) = self.unwinding_unit(&path, update, &part.component, Job::Enter, &with)
-            else {
+            let Ok(unit) = self.unwinding_unit(&path, update, &part.component, Job::Enter, &with) else {
                 return false;
             };
             let ended = self.unit(&unit).await;
             if !ended.outcome.is_success() {
                 return false;
             }
-            let outputs = ended
-                .report
-                .map(|report| Value::Object(report.outputs).to_string());
+            let outputs = ended.report.map(|report| Value::Object(report.outputs).to_string());
             entered.push((part.component.clone(), with, outputs));
         }
         let Ok(mut unit) = self.backout_unit(&path, update).await else {
@@ -76,9 +66,7 @@ impl Executor {
             return false;
         }
         for (component, with, outputs) in entered.into_iter().rev() {
-            let Ok(unit) =
-                self.unwinding_unit(&path, update, &component, Job::Leave(outputs), &with)
-            else {
+            let Ok(unit) = self.unwinding_unit(&path, update, &component, Job::Leave(outputs), &with) else {
                 return false;
             };
             if !self.unit(&unit).await.outcome.is_success() {
@@ -119,10 +107,7 @@ impl Executor {
     ) -> Result<Unit, StepEnd> {
         let parameters = self.parameters_of(component, job.operation(), with, path)?;
         Ok(Unit {
-            step: format!(
-                "{path}/{component}-{}",
-                job.mode().unwrap_or(job.operation().as_str())
-            ),
+            step: format!("{path}/{component}-{}", job.mode().unwrap_or(job.operation().as_str())),
             component: component.to_owned(),
             job,
             target: update.target.clone(),
@@ -139,14 +124,8 @@ impl Executor {
 
 /// The rolling block that a step belongs to.
 fn block_of<'a>(plan: &'a Plan, step: &str) -> Option<&'a PlannedRolling> {
-    plan.all()
-        .flat_map(|plan| &plan.steps)
-        .find_map(|planned| match &planned.action {
-            PlannedAction::Rolling(rolling) if step.starts_with(&format!("{}/", planned.path)) => {
-                Some(&**rolling)
-            }
-            PlannedAction::Rolling(_)
-            | PlannedAction::Component(_)
-            | PlannedAction::Workflow(_) => None,
-        })
+    plan.all().flat_map(|plan| &plan.steps).find_map(|planned| match &planned.action {
+        PlannedAction::Rolling(rolling) if step.starts_with(&format!("{}/", planned.path)) => Some(&**rolling),
+        PlannedAction::Rolling(_) | PlannedAction::Component(_) | PlannedAction::Workflow(_) => None,
+    })
 }

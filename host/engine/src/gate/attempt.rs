@@ -62,10 +62,8 @@ impl Attempt {
     /// An attempt that has made no call yet.
     #[must_use]
     pub fn new(gate: Arc<Gate>, spec: AttemptSpec) -> Arc<Self> {
-        let seed = Sha256::new()
-            .chain_update(gate.seed.to_le_bytes())
-            .chain_update(spec.id.to_string().as_bytes())
-            .finalize();
+        let seed =
+            Sha256::new().chain_update(gate.seed.to_le_bytes()).chain_update(spec.id.to_string().as_bytes()).finalize();
         Arc::new(Self {
             gate,
             spec,
@@ -95,10 +93,7 @@ impl Attempt {
     /// Artifacts that this attempt put into the store.
     #[must_use]
     pub fn stored(&self) -> Vec<runner_types::Artifact> {
-        self.stored
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last journalled time, in milliseconds since 1970.
@@ -111,10 +106,7 @@ impl Attempt {
     #[must_use]
     pub fn random(&self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.random
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill_bytes(&mut bytes);
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         bytes
     }
 
@@ -123,11 +115,7 @@ impl Attempt {
     /// # Errors
     /// When the run was asked to stop.
     pub fn check_stop(&self) -> Result<(), Stop> {
-        if self.gate.is_cancelled() {
-            Err(Stop::Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.gate.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 
     /// Writes a line for people. What is beyond the quota is dropped; the last line says so.
@@ -137,32 +125,17 @@ impl Attempt {
             return;
         }
         let (level, message) = if number == MAX_LINES {
-            (
-                LogLevel::Warn,
-                format!("{MAX_LINES} lines logged; further ones are dropped"),
-            )
+            (LogLevel::Warn, format!("{MAX_LINES} lines logged; further ones are dropped"))
         } else {
             (log_level(level), printable(message))
         };
         let fields: Vec<runner_types::Label> = fields
             .iter()
             .take(32)
-            .map(|label| runner_types::Label {
-                name: printable(&label.name),
-                value: printable(&label.value),
-            })
+            .map(|label| runner_types::Label { name: printable(&label.name), value: printable(&label.value) })
             .collect();
-        let line = LogLine {
-            attempt: self.spec.id.clone(),
-            level,
-            message,
-            fields,
-        };
-        let event = EventKind::Log {
-            attempt: line.attempt.clone(),
-            level: line.level,
-            message: line.message.clone(),
-        };
+        let line = LogLine { attempt: self.spec.id.clone(), level, message, fields };
+        let event = EventKind::Log { attempt: line.attempt.clone(), level: line.level, message: line.message.clone() };
         // A line that cannot be journalled stops the run at its next call, which fails for the same reason.
         if self.gate.journal.append_lazily(Entry::Log(line)).is_ok() {
             self.gate.observer.observe(event);
@@ -173,12 +146,7 @@ impl Attempt {
     pub(super) fn show(&self, message: &str, done: Option<u32>, total: Option<u32>) {
         if self.shown.fetch_add(1, Ordering::Relaxed) < MAX_PROGRESS {
             let attempt = self.spec.id.clone();
-            self.gate.observer.observe(EventKind::Progress {
-                attempt,
-                message: printable(message),
-                done,
-                total,
-            });
+            self.gate.observer.observe(EventKind::Progress { attempt, message: printable(message), done, total });
         }
     }
 
@@ -208,20 +176,9 @@ impl Attempt {
             attempt: self.spec.id.attempt,
             index,
         };
-        let class = items
-            .iter()
-            .map(F::class)
-            .map(effect_class)
-            .max()
-            .unwrap_or(runner_types::EffectClass::Read);
+        let class = items.iter().map(F::class).map(effect_class).max().unwrap_or(runner_types::EffectClass::Read);
         let verdicts = self.judge_all::<F>(&items, class.is_write()).await;
-        let call = Call::<F> {
-            attempt: Arc::clone(self),
-            call,
-            class,
-            items,
-            verdicts,
-        };
+        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts };
         if class.is_write() {
             // In a task of its own: when the instance is dropped, the effect still goes to its End.
             let effect = self.gate.effects.spawn(call.make());
@@ -235,15 +192,10 @@ impl Attempt {
     }
 
     /// A verdict for each item; one refused item of a write keeps back all of them.
-    async fn judge_all<F: Function>(
-        &self,
-        items: &[F::Item],
-        write: bool,
-    ) -> Vec<Result<(), Failure>> {
+    async fn judge_all<F: Function>(&self, items: &[F::Item], write: bool) -> Vec<Result<(), Failure>> {
         let mut verdicts: Vec<_> = items.iter().map(|item| self.authorise::<F>(item)).collect();
         for (place, indices) in by_place::<F>(items, &verdicts) {
-            self.judge_links::<F>(items, &place, &indices, &mut verdicts)
-                .await;
+            self.judge_links::<F>(items, &place, &indices, &mut verdicts).await;
         }
         if write && verdicts.iter().any(Result::is_err) {
             for (verdict, item) in verdicts.iter_mut().zip(items) {
@@ -297,9 +249,7 @@ impl Attempt {
 
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attempt")
-            .field("spec", &self.spec)
-            .finish_non_exhaustive()
+        f.debug_struct("Attempt").field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
@@ -330,8 +280,6 @@ fn printable(text: &str) -> String {
 }
 
 fn unix_millis() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

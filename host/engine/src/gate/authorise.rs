@@ -40,9 +40,7 @@ impl Attempt {
     /// Judges an item. A denial is an ordinary answer and says what would allow it.
     pub(super) fn authorise<F: Function>(&self, item: &F::Item) -> Result<(), Failure> {
         let place = F::place(item);
-        let subject = item
-            .subject()
-            .map_err(|reason| invalid(item.label(), reason))?;
+        let subject = item.subject().map_err(|reason| invalid(item.label(), reason))?;
         if self.gate.platform.backend(&place).is_none() {
             let what = match place {
                 Place::Host(_) => "host",
@@ -50,10 +48,7 @@ impl Attempt {
                 Place::Runner => "place",
             };
             let name = place_name(&place);
-            return Err(invalid(
-                name.to_owned(),
-                format!("the inventory has no {what} {name:?}"),
-            ));
+            return Err(invalid(name.to_owned(), format!("the inventory has no {what} {name:?}")));
         }
         match &subject {
             Subject::Free => return Ok(()),
@@ -69,33 +64,18 @@ impl Attempt {
         }
         let class = F::class(item);
         if self.spec.reads_only && class.is_write() {
-            let denial = Denial {
-                capability: F::NAME.to_owned(),
-                grant: String::new(),
-                requested: false,
-            };
-            let message = format!(
-                "{} writes, and `{}` may only look",
-                F::NAME,
-                self.spec.operation
-            );
+            let denial = Denial { capability: F::NAME.to_owned(), grant: String::new(), requested: false };
+            let message = format!("{} writes, and `{}` may only look", F::NAME, self.spec.operation);
             return Err(failure(FailureKind::Denied(denial), item.label(), message));
         }
         self.judge(&self.usage::<F>(&place, class, &subject), &item.label())
     }
 
     /// Judges the same item by where its paths really are, once symbolic links are followed.
-    pub(super) fn authorise_paths<F: Function>(
-        &self,
-        item: &F::Item,
-        real: &[String],
-    ) -> Result<(), Failure> {
+    pub(super) fn authorise_paths<F: Function>(&self, item: &F::Item, real: &[String]) -> Result<(), Failure> {
         let place = F::place(item);
         let paths = Subject::Paths(real.iter().map(|path| Cow::from(path.as_str())).collect());
-        self.judge(
-            &self.usage::<F>(&place, F::class(item), &paths),
-            &item.label(),
-        )
+        self.judge(&self.usage::<F>(&place, F::class(item), &paths), &item.label())
     }
 
     fn authorise_prompt(&self, key: &str) -> Result<(), Failure> {
@@ -103,43 +83,21 @@ impl Attempt {
         if listed {
             return Ok(());
         }
-        let known: Vec<&str> = self
-            .spec
-            .prompts
-            .iter()
-            .map(|prompt| prompt.key.as_str())
-            .collect();
+        let known: Vec<&str> = self.spec.prompts.iter().map(|prompt| prompt.key.as_str()).collect();
         let message = format!(
             "the manifest of {} lists no prompt {key:?} for `{}` with these parameters (it lists: {})",
             self.spec.plugin,
             self.spec.operation,
-            if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            }
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
         );
         Err(invalid(key.to_owned(), message))
     }
 
-    fn usage<'a, F: Function>(
-        &'a self,
-        place: &Place,
-        class: Class,
-        subject: &'a Subject<'_>,
-    ) -> Use<'a> {
+    fn usage<'a, F: Function>(&'a self, place: &Place, class: Class, subject: &'a Subject<'_>) -> Use<'a> {
         let (own, groups) = match place {
             Place::Host(name) => {
-                let groups = self
-                    .gate
-                    .platform
-                    .hosts
-                    .get(name)
-                    .map(|host| host.groups.as_slice());
-                (
-                    self.spec.hosts.iter().any(|host| host == name),
-                    groups.unwrap_or_default(),
-                )
+                let groups = self.gate.platform.hosts.get(name).map(|host| host.groups.as_slice());
+                (self.spec.hosts.iter().any(|host| host == name), groups.unwrap_or_default())
             }
             Place::Cluster(name) => (self.spec.cluster.as_ref() == Some(name), [].as_slice()),
             Place::Runner => (true, [].as_slice()),
@@ -162,50 +120,24 @@ impl Attempt {
     }
 
     fn judge(&self, usage: &Use<'_>, label: &str) -> Result<(), Failure> {
-        let Some(request) = self
-            .spec
-            .requests
-            .iter()
-            .find(|request| request.allows(usage))
-        else {
-            let denial = Denial {
-                capability: usage.capability.to_owned(),
-                grant: String::new(),
-                requested: false,
-            };
+        let Some(request) = self.spec.requests.iter().find(|request| request.allows(usage)) else {
+            let denial = Denial { capability: usage.capability.to_owned(), grant: String::new(), requested: false };
             let message = format!(
                 "{} of {label} on {} is not requested by the manifest of {}; a grant alone would not help",
                 usage.capability, usage.place, self.spec.plugin
             );
-            return Err(failure(
-                FailureKind::Denied(denial),
-                label.to_owned(),
-                message,
-            ));
+            return Err(failure(FailureKind::Denied(denial), label.to_owned(), message));
         };
-        if self
-            .gate
-            .policy
-            .covering(&self.spec.plugin, usage)
-            .is_some()
-        {
+        if self.gate.policy.covering(&self.spec.plugin, usage).is_some() {
             return Ok(());
         }
         let line = self.line(request);
-        let denial = Denial {
-            capability: usage.capability.to_owned(),
-            grant: line.clone(),
-            requested: true,
-        };
+        let denial = Denial { capability: usage.capability.to_owned(), grant: line.clone(), requested: true };
         let message = format!(
             "{} of {label} on {} is not granted; this line in the policy would allow it: {line}",
             usage.capability, usage.place
         );
-        Err(failure(
-            FailureKind::Denied(denial),
-            label.to_owned(),
-            message,
-        ))
+        Err(failure(FailureKind::Denied(denial), label.to_owned(), message))
     }
 
     fn line(&self, request: &Grant) -> String {
@@ -218,47 +150,23 @@ fn subjects<'a>(subject: &'a Subject<'_>) -> (Vec<(Field, String)>, &'a [String]
     match subject {
         Subject::Place | Subject::Prompt(_) | Subject::Free => (Vec::new(), &[]),
         Subject::Unit(unit) => (one(Field::Units, unit), &[]),
-        Subject::Packages(names) => (
-            names
-                .iter()
-                .map(|name| (Field::Packages, (*name).to_owned()))
-                .collect(),
-            &[],
-        ),
-        Subject::Paths(paths) => (
-            paths
-                .iter()
-                .map(|path| (Field::Paths, path.clone().into_owned()))
-                .collect(),
-            &[],
-        ),
+        Subject::Packages(names) => (names.iter().map(|name| (Field::Packages, (*name).to_owned())).collect(), &[]),
+        Subject::Paths(paths) => (paths.iter().map(|path| (Field::Paths, path.clone().into_owned())).collect(), &[]),
         Subject::Command { argv, .. } => (Vec::new(), argv),
-        Subject::Request { method, url, .. } => (
-            vec![
-                (Field::Methods, (*method).to_owned()),
-                (Field::Urls, (*url).to_owned()),
-            ],
-            &[],
-        ),
+        Subject::Request { method, url, .. } => {
+            (vec![(Field::Methods, (*method).to_owned()), (Field::Urls, (*url).to_owned())], &[])
+        }
         Subject::Secret(name) => (one(Field::Secrets, name), &[]),
-        Subject::Object {
-            kind,
-            namespace,
-            name,
-        } => {
+        Subject::Object { kind, namespace, name } => {
             let mut subjects = vec![(Field::Kinds, kind.clone())];
             match namespace {
-                Some(namespace) => {
-                    subjects.push((Field::Namespaces, namespace.clone().into_owned()))
-                }
+                Some(namespace) => subjects.push((Field::Namespaces, namespace.clone().into_owned())),
                 None if name.is_none() && !CLUSTER_SCOPED.contains(&kind.as_str()) => {
                     subjects.push((Field::Namespaces, "*".to_owned()));
                 }
                 None => {}
             }
-            let name = name
-                .as_ref()
-                .map_or_else(|| "*".to_owned(), |name| name.clone().into_owned());
+            let name = name.as_ref().map_or_else(|| "*".to_owned(), |name| name.clone().into_owned());
             subjects.push((Field::Names, name));
             (subjects, &[])
         }
@@ -285,10 +193,5 @@ pub(super) fn failure(kind: FailureKind, subject: String, message: String) -> Fa
         FailureKind::Denied(_) => RetryAdvice::AfterChange,
         _ => RetryAdvice::No,
     };
-    Failure {
-        kind,
-        retry,
-        subject,
-        message,
-    }
+    Failure { kind, retry, subject, message }
 }

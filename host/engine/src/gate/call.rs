@@ -51,26 +51,18 @@ impl<F: Function> Call<F> {
             items: gate.payload(asked).await?,
             before,
         };
-        let durability = if self.class.is_write() && !places.is_empty() {
-            Durability::Flushed
-        } else {
-            Durability::Lazy
-        };
+        let durability =
+            if self.class.is_write() && !places.is_empty() { Durability::Flushed } else { Durability::Lazy };
         gate.journal.append(Entry::Start(start), durability).await?;
         gate.observer.observe(EventKind::EffectBegun {
             call: self.call.clone(),
             function: F::NAME.to_owned(),
             class: self.class,
-            items: self
-                .items
-                .iter()
-                .map(|item| effect_item::<F>(item, item.label()))
-                .collect(),
+            items: self.items.iter().map(|item| effect_item::<F>(item, item.label())).collect(),
         });
 
         let count = self.items.len();
-        let mut answers: Vec<Option<Result<F::Answer, Failure>>> =
-            (0..count).map(|_| None).collect();
+        let mut answers: Vec<Option<Result<F::Answer, Failure>>> = (0..count).map(|_| None).collect();
         let mut refused = Vec::new();
         for (index, verdict) in std::mem::take(&mut self.verdicts).into_iter().enumerate() {
             if let Err(failure) = verdict {
@@ -81,17 +73,12 @@ impl<F: Function> Call<F> {
             self.end(&mut answers, refused).await?;
         }
         let mut stop = None;
-        let performing = places
-            .into_iter()
-            .map(|(place, indices)| self.perform(place, indices));
+        let performing = places.into_iter().map(|(place, indices)| self.perform(place, indices));
         // Places do not wait for each other; each has its End when it is done.
         let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
         while let Some((indices, performed)) = futures::StreamExt::next(&mut performing).await {
             match performed {
-                Ok(done) => {
-                    self.end(&mut answers, indices.into_iter().zip(done).collect())
-                        .await?
-                }
+                Ok(done) => self.end(&mut answers, indices.into_iter().zip(done).collect()).await?,
                 Err(reason) => stop = Some(reason),
             }
         }
@@ -101,27 +88,15 @@ impl<F: Function> Call<F> {
         }
         self.attempt.note_time();
         self.report(&answers);
-        let missing = || {
-            Err(failure(
-                FailureKind::Unsupported,
-                F::NAME.to_owned(),
-                "no answer".to_owned(),
-            ))
-        };
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(missing))
-            .collect())
+        let missing = || Err(failure(FailureKind::Unsupported, F::NAME.to_owned(), "no answer".to_owned()));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
     /// State before a write, place by place.
     async fn before(&self, places: &[(Place, Vec<usize>)]) -> Vec<Value> {
         let mut before = vec![Value::Null; self.items.len()];
         let reading = places.iter().map(|(place, indices)| async move {
-            let items: Vec<F::Item> = indices
-                .iter()
-                .filter_map(|index| self.items.get(*index).cloned())
-                .collect();
+            let items: Vec<F::Item> = indices.iter().filter_map(|index| self.items.get(*index).cloned()).collect();
             match self.backend(place) {
                 Some(backend) => F::Item::before(&*backend, place, &items).await,
                 None => Vec::new(),
@@ -134,11 +109,7 @@ impl<F: Function> Call<F> {
                 }
             }
         }
-        if before.iter().all(Value::is_null) {
-            Vec::new()
-        } else {
-            before
-        }
+        if before.iter().all(Value::is_null) { Vec::new() } else { before }
     }
 
     async fn perform(
@@ -146,10 +117,7 @@ impl<F: Function> Call<F> {
         place: Place,
         indices: Vec<usize>,
     ) -> (Vec<usize>, Result<Vec<Result<F::Answer, Failure>>, Stop>) {
-        let items: Vec<F::Item> = indices
-            .iter()
-            .filter_map(|index| self.items.get(*index).cloned())
-            .collect();
+        let items: Vec<F::Item> = indices.iter().filter_map(|index| self.items.get(*index).cloned()).collect();
         let wanted = items.len();
         let performed = match self.backend(&place) {
             Some(backend) => F::perform(&*backend, &place, items).await,
@@ -157,15 +125,8 @@ impl<F: Function> Call<F> {
         };
         let performed = performed.map(|mut answers| {
             let missing = || {
-                let message = format!(
-                    "{} answered fewer items than it was asked",
-                    place_name(&place)
-                );
-                Err(failure(
-                    FailureKind::Other("backend".to_owned()),
-                    F::NAME.to_owned(),
-                    message,
-                ))
+                let message = format!("{} answered fewer items than it was asked", place_name(&place));
+                Err(failure(FailureKind::Other("backend".to_owned()), F::NAME.to_owned(), message))
             };
             answers.resize_with(wanted, missing);
             answers
@@ -176,9 +137,7 @@ impl<F: Function> Call<F> {
     fn backend(&self, place: &Place) -> Option<Arc<dyn Backend>> {
         match place {
             Place::Runner => Some(Arc::new(Runner(Arc::clone(&self.attempt)))),
-            Place::Host(_) | Place::Cluster(_) => {
-                self.attempt.gate.platform.backend(place).cloned()
-            }
+            Place::Host(_) | Place::Cluster(_) => self.attempt.gate.platform.backend(place).cloned(),
         }
     }
 
@@ -195,43 +154,27 @@ impl<F: Function> Call<F> {
             let mut changed = false;
             let outcome = match &answer {
                 Ok((_, value)) => {
-                    changed = self.class.is_write()
-                        && has_changed(value, self.items.get(index).map(F::class));
+                    changed = self.class.is_write() && has_changed(value, self.items.get(index).map(F::class));
                     ItemOutcome::Ok(gate.payload(value.clone()).await?)
                 }
-                Err(failure) => ItemOutcome::Failed(
-                    serde_json::to_value(failure).map_err(|error| unwritable(&error))?,
-                ),
+                Err(failure) => ItemOutcome::Failed(serde_json::to_value(failure).map_err(|error| unwritable(&error))?),
             };
             if F::STORES
                 && let Ok((_, value)) = &answer
                 && let Ok(artifact) = serde_json::from_value(value.clone())
             {
-                self.attempt
-                    .stored
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(artifact);
+                self.attempt.stored.lock().unwrap_or_else(PoisonError::into_inner).push(artifact);
             }
             if changed {
                 self.attempt.changed.store(true, Ordering::Relaxed);
             }
-            items.push(ItemEnd {
-                item: u32::try_from(index).unwrap_or(u32::MAX),
-                outcome,
-                changed,
-            });
+            items.push(ItemEnd { item: u32::try_from(index).unwrap_or(u32::MAX), outcome, changed });
             if let Some(slot) = answers.get_mut(index) {
                 *slot = Some(answer.map(|(answer, _)| answer));
             }
         }
-        let end = End {
-            call: self.call.clone(),
-            items,
-        };
-        gate.journal
-            .append(Entry::End(end), Durability::Lazy)
-            .await?;
+        let end = End { call: self.call.clone(), items };
+        gate.journal.append(Entry::End(end), Durability::Lazy).await?;
         Ok(())
     }
 
@@ -256,10 +199,7 @@ impl<F: Function> Call<F> {
 }
 
 /// Items that may be performed, by place, in order.
-pub(super) fn by_place<F: Function>(
-    items: &[F::Item],
-    verdicts: &[Result<(), Failure>],
-) -> Vec<(Place, Vec<usize>)> {
+pub(super) fn by_place<F: Function>(items: &[F::Item], verdicts: &[Result<(), Failure>]) -> Vec<(Place, Vec<usize>)> {
     let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
     for (index, (item, verdict)) in items.iter().zip(verdicts).enumerate() {
         if verdict.is_err() {
@@ -282,12 +222,7 @@ pub(super) fn too_much(index: u32, items: usize) -> Option<Failure> {
     } else {
         return None;
     };
-    Some(Failure {
-        kind: FailureKind::TooLarge,
-        retry: RetryAdvice::No,
-        subject: "call".to_owned(),
-        message,
-    })
+    Some(Failure { kind: FailureKind::TooLarge, retry: RetryAdvice::No, subject: "call".to_owned(), message })
 }
 
 fn too_large(asked: &Value) -> Option<Failure> {
@@ -308,10 +243,7 @@ fn fits<F: Function>(answer: F::Answer) -> Result<(F::Answer, Value), Failure> {
         message: format!("the answer cannot be written down: {error}"),
     })?;
     if super::weight(&value, MAX_BYTES) > MAX_BYTES {
-        let message = format!(
-            "the answer is more than {} MiB; ask for less, or page",
-            MAX_BYTES >> 20
-        );
+        let message = format!("the answer is more than {} MiB; ask for less, or page", MAX_BYTES >> 20);
         return Err(failure(FailureKind::TooLarge, F::NAME.to_owned(), message));
     }
     Ok((answer, value))

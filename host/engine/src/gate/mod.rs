@@ -93,17 +93,7 @@ impl Gate {
         seed: u64,
     ) -> Self {
         let (cancelled, _) = watch::channel(false);
-        Self {
-            journal,
-            platform,
-            policy,
-            store,
-            observer,
-            operator,
-            seed,
-            cancelled,
-            effects: TaskTracker::new(),
-        }
+        Self { journal, platform, policy, store, observer, operator, seed, cancelled, effects: TaskTracker::new() }
     }
 
     /// Asks every attempt to stop at its next call. Effects under way go on to their end.
@@ -137,19 +127,13 @@ impl Gate {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub(crate) async fn decide(
-        &self,
-        decision: DecisionEntry,
-        durability: Durability,
-    ) -> Result<(), JournalError> {
+    pub(crate) async fn decide(&self, decision: DecisionEntry, durability: Durability) -> Result<(), JournalError> {
         let event = EventKind::Decided {
             step: decision.step.clone(),
             target: decision.target.clone(),
             what: decision.what.clone(),
         };
-        self.journal
-            .append(Entry::Decision(decision), durability)
-            .await?;
+        self.journal.append(Entry::Decision(decision), durability).await?;
         self.observer.observe(event);
         Ok(())
     }
@@ -160,20 +144,11 @@ impl Gate {
         if weight(&value, INLINE) <= INLINE {
             return Ok(Payload::Inline(value));
         }
-        let failed = |reason: String| JournalError::Append {
-            path: "the store".to_owned(),
-            reason,
-        };
+        let failed = |reason: String| JournalError::Append { path: "the store".to_owned(), reason };
         let text = serde_json::to_vec(&value).map_err(|error| failed(error.to_string()))?;
         let size = text.len() as u64;
-        let digest = self
-            .store
-            .put_bytes(text)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let digest: Digest = digest
-            .parse()
-            .map_err(|error: runner_types::DigestError| failed(error.to_string()))?;
+        let digest = self.store.put_bytes(text).await.map_err(|error| failed(error.to_string()))?;
+        let digest: Digest = digest.parse().map_err(|error: runner_types::DigestError| failed(error.to_string()))?;
         Ok(Payload::Stored { digest, size })
     }
 }
@@ -200,8 +175,6 @@ fn weight(value: &Value, limit: usize) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(text) => text.len() + 2,
         Value::Array(items) => sum(&mut items.iter().map(|item| weight(item, limit) + 1)),
-        Value::Object(fields) => sum(&mut fields
-            .iter()
-            .map(|(key, value)| key.len() + 4 + weight(value, limit))),
+        Value::Object(fields) => sum(&mut fields.iter().map(|(key, value)| key.len() + 4 + weight(value, limit))),
     }
 }

@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::{Attempt, Stop};
 use crate::contract::{
-    Backend, FailureKind, Function, Performed, Place, artifacts, clock, http, log, operator,
-    progress, random, secrets,
+    Backend, FailureKind, Function, Performed, Place, artifacts, clock, http, log, operator, progress, random, secrets,
 };
 use crate::journal::Durability;
 
@@ -146,10 +145,7 @@ impl random::Capability for Runner {
     async fn bytes(&self, _place: &Place, items: Vec<random::BytesQuestion>) -> Performed<Vec<u8>> {
         /// What one question may ask for.
         const MOST: u32 = 1_024;
-        Ok(items
-            .iter()
-            .map(|item| Ok(self.0.random(item.count.min(MOST) as usize)))
-            .collect())
+        Ok(items.iter().map(|item| Ok(self.0.random(item.count.min(MOST) as usize))).collect())
     }
 }
 
@@ -191,11 +187,7 @@ impl secrets::Capability for Runner {
             }
             let near = runner_types::did_you_mean(&item.name, known);
             let message = format!("the inventory has no secret {:?}{near}", item.name);
-            Err(super::authorise::failure(
-                FailureKind::NotFound,
-                item.name,
-                message,
-            ))
+            Err(super::authorise::failure(FailureKind::NotFound, item.name, message))
         };
         Ok(items.into_iter().map(open).collect())
     }
@@ -225,10 +217,7 @@ pub(crate) async fn ask(
     attempt: Option<&runner_types::Attempt>,
     asked: Asked,
 ) -> Result<Reply, Stop> {
-    gate.observer.observe(EventKind::Waiting {
-        prompt: asked.key.clone(),
-        message: asked.message.clone(),
-    });
+    gate.observer.observe(EventKind::Waiting { prompt: asked.key.clone(), message: asked.message.clone() });
     let (prompt, message) = (asked.key.clone(), asked.message.clone());
     let answer = tokio::select! {
         answer = gate.operator.ask(asked) => {
@@ -242,12 +231,7 @@ pub(crate) async fn ask(
         Reply::Entered => Value::from("enter"),
         Reply::Chosen(index) => Value::from(index),
     };
-    let what = Decision::Answered {
-        prompt,
-        message,
-        answer: value,
-        by: answer.by,
-    };
+    let what = Decision::Answered { prompt, message, answer: value, by: answer.by };
     let decision = DecisionEntry {
         step: attempt.map(|attempt| attempt.step.clone()),
         target: attempt.map(|attempt| attempt.target.clone()),
@@ -262,14 +246,7 @@ impl operator::Capability for Runner {
     async fn confirm(&self, _place: &Place, items: Vec<operator::Confirmation>) -> Performed<bool> {
         let mut answers = Vec::with_capacity(items.len());
         for item in &items {
-            let reply = self
-                .ask(
-                    &item.question,
-                    Wanted::Confirm {
-                        destroys: item.destroys.clone(),
-                    },
-                )
-                .await?;
+            let reply = self.ask(&item.question, Wanted::Confirm { destroys: item.destroys.clone() }).await?;
             answers.push(Ok(reply == Reply::Yes));
         }
         Ok(answers)
@@ -287,20 +264,14 @@ impl operator::Capability for Runner {
     async fn choose(&self, _place: &Place, items: Vec<operator::Choice>) -> Performed<u32> {
         let mut answers = Vec::with_capacity(items.len());
         for item in &items {
-            let wanted = Wanted::Choose {
-                options: item.options.clone(),
-                default: item.default.map(|index| index as usize),
-            };
+            let wanted =
+                Wanted::Choose { options: item.options.clone(), default: item.default.map(|index| index as usize) };
             answers.push(match self.ask(&item.question, wanted).await? {
-                Reply::Chosen(index) if index < item.options.len() => {
-                    Ok(u32::try_from(index).unwrap_or_default())
-                }
-                Reply::Chosen(_) | Reply::Yes | Reply::No | Reply::Entered => {
-                    Err(super::authorise::invalid(
-                        operator::Choose::NAME.to_owned(),
-                        "the answer is none of the options".to_owned(),
-                    ))
-                }
+                Reply::Chosen(index) if index < item.options.len() => Ok(u32::try_from(index).unwrap_or_default()),
+                Reply::Chosen(_) | Reply::Yes | Reply::No | Reply::Entered => Err(super::authorise::invalid(
+                    operator::Choose::NAME.to_owned(),
+                    "the answer is none of the options".to_owned(),
+                )),
             });
         }
         Ok(answers)

@@ -9,17 +9,10 @@ use super::*;
 use crate::contract::{FailureKind, clock, log, operator, systemd};
 use crate::testing::{Bench, Console};
 
-const PRESENT: Console = Console {
-    present: true,
-    yes: true,
-};
+const PRESENT: Console = Console { present: true, yes: true };
 
 fn order(host: &str, unit: &str) -> systemd::UnitOrder {
-    systemd::UnitOrder {
-        host: host.to_owned(),
-        unit: unit.to_owned(),
-        time_out: 1_000,
-    }
+    systemd::UnitOrder { host: host.to_owned(), unit: unit.to_owned(), time_out: 1_000 }
 }
 
 fn grants() -> Value {
@@ -43,36 +36,17 @@ async fn written(bench: &Bench) -> Vec<runner_types::Line> {
 async fn a_write_is_started_on_disk_performed_and_ended() {
     let bench = bench();
     let attempt = bench.attempt(grants());
-    let answers = attempt
-        .call::<systemd::Start>(vec![order("a", "x.service")])
-        .await
-        .unwrap();
+    let answers = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap();
     assert!(answers[0].as_ref().unwrap().changed);
     assert!(attempt.has_changed());
     assert_eq!(bench.script.performed(), ["start a/x.service"]);
-    assert_eq!(
-        bench.events.0.lock().unwrap().len(),
-        2,
-        "it is shown when it begins and when it ends"
-    );
+    assert_eq!(bench.events.0.lock().unwrap().len(), 2, "it is shown when it begins and when it ends");
     let lines = written(&bench).await;
-    let [start, end] = lines.as_slice() else {
-        panic!("{lines:?}")
-    };
-    let Entry::Start(start) = &start.entry else {
-        panic!("{start:?}")
-    };
-    assert_eq!(
-        (start.function.as_str(), start.call.index),
-        ("systemd.start", 0)
-    );
-    assert_eq!(
-        start.before[0]["active-state"], "inactive",
-        "the state before is kept"
-    );
-    let Entry::End(end) = &end.entry else {
-        panic!("{end:?}")
-    };
+    let [start, end] = lines.as_slice() else { panic!("{lines:?}") };
+    let Entry::Start(start) = &start.entry else { panic!("{start:?}") };
+    assert_eq!((start.function.as_str(), start.call.index), ("systemd.start", 0));
+    assert_eq!(start.before[0]["active-state"], "inactive", "the state before is kept");
+    let Entry::End(end) = &end.entry else { panic!("{end:?}") };
     assert!(end.items[0].changed && end.items[0].outcome.is_ok());
 }
 
@@ -81,11 +55,7 @@ async fn the_start_of_a_write_is_in_the_file_before_it_is_performed() {
     let bench = bench();
     *bench.script.takes.lock().unwrap() = Duration::from_secs(30);
     let attempt = bench.attempt(grants());
-    let call = tokio::spawn(async move {
-        attempt
-            .call::<systemd::Start>(vec![order("a", "x.service")])
-            .await
-    });
+    let call = tokio::spawn(async move { attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await });
     tokio::time::timeout(Duration::from_secs(5), async {
         while bench.lines().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -103,90 +73,46 @@ async fn dropping_the_instance_does_not_cut_a_write() {
     *bench.script.takes.lock().unwrap() = Duration::from_millis(100);
     let attempt = bench.attempt(grants());
     let call = attempt.call::<systemd::Start>(vec![order("a", "x.service")]);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(50), call)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
     bench.gate.settled().await;
     assert_eq!(bench.script.performed(), ["start a/x.service"]);
-    assert!(
-        written(&bench)
-            .await
-            .iter()
-            .any(|line| matches!(line.entry, Entry::End(_))),
-        "its end is journalled"
-    );
+    assert!(written(&bench).await.iter().any(|line| matches!(line.entry, Entry::End(_))), "its end is journalled");
 }
 
 #[tokio::test]
 async fn a_denied_item_keeps_back_the_whole_write() {
     let bench = bench();
-    let attempt =
-        bench.attempt(json!([{"plugin": "p", "allow": "systemd.start", "units": ["*.service"]}]));
+    let attempt = bench.attempt(json!([{"plugin": "p", "allow": "systemd.start", "units": ["*.service"]}]));
     let orders = vec![order("a", "x.service"), order("a", "other.service")];
     let answers = attempt.call::<systemd::Start>(orders).await.unwrap();
-    assert_eq!(
-        answers[0].as_ref().unwrap_err().kind,
-        FailureKind::NotAttempted
-    );
-    let FailureKind::Denied(denial) = &answers[1].as_ref().unwrap_err().kind else {
-        panic!("{answers:?}")
-    };
-    assert_eq!(
-        denial.grant,
-        r#"{"plugin":"p","allow":"systemd.start","units":["*.service"]}"#
-    );
+    assert_eq!(answers[0].as_ref().unwrap_err().kind, FailureKind::NotAttempted);
+    let FailureKind::Denied(denial) = &answers[1].as_ref().unwrap_err().kind else { panic!("{answers:?}") };
+    assert_eq!(denial.grant, r#"{"plugin":"p","allow":"systemd.start","units":["*.service"]}"#);
     assert!(denial.requested);
     assert!(bench.script.performed().is_empty());
     let lines = written(&bench).await;
-    let Entry::End(end) = &lines[1].entry else {
-        panic!("{lines:?}")
-    };
-    assert!(
-        end.items
-            .iter()
-            .all(|item| matches!(item.outcome, ItemOutcome::Failed(_))),
-        "a denial is journalled"
-    );
+    let Entry::End(end) = &lines[1].entry else { panic!("{lines:?}") };
+    assert!(end.items.iter().all(|item| matches!(item.outcome, ItemOutcome::Failed(_))), "a denial is journalled");
 }
 
 #[tokio::test]
 async fn what_the_manifest_does_not_request_no_grant_allows() {
     let bench = bench();
     let attempt = bench.attempt(json!([]));
-    let answers = attempt
-        .call::<systemd::Start>(vec![order("a", "x.service")])
-        .await
-        .unwrap();
+    let answers = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap();
     let failure = answers[0].as_ref().unwrap_err();
-    let FailureKind::Denied(denial) = &failure.kind else {
-        panic!("{failure:?}")
-    };
+    let FailureKind::Denied(denial) = &failure.kind else { panic!("{failure:?}") };
     assert!(!denial.requested && denial.grant.is_empty());
-    assert!(
-        failure.message.contains("a grant alone would not help"),
-        "{}",
-        failure.message
-    );
+    assert!(failure.message.contains("a grant alone would not help"), "{}", failure.message);
 }
 
 #[tokio::test]
 async fn another_host_is_beyond_the_target() {
     let bench = bench();
     let attempt = bench.attempt(grants());
-    let answers = attempt
-        .call::<systemd::Start>(vec![order("b", "x.service")])
-        .await
-        .unwrap();
-    assert!(matches!(
-        answers[0].as_ref().unwrap_err().kind,
-        FailureKind::Denied(_)
-    ));
-    let unknown = attempt
-        .call::<systemd::Start>(vec![order("nowhere", "x.service")])
-        .await
-        .unwrap();
+    let answers = attempt.call::<systemd::Start>(vec![order("b", "x.service")]).await.unwrap();
+    assert!(matches!(answers[0].as_ref().unwrap_err().kind, FailureKind::Denied(_)));
+    let unknown = attempt.call::<systemd::Start>(vec![order("nowhere", "x.service")]).await.unwrap();
     assert_eq!(unknown[0].as_ref().unwrap_err().kind, FailureKind::Invalid);
     assert!(bench.script.performed().is_empty());
 }
@@ -195,33 +121,18 @@ async fn another_host_is_beyond_the_target() {
 async fn reads_stand_alone() {
     let bench = bench();
     let attempt = bench.attempt(grants());
-    let unit = |host: &str| systemd::UnitRef {
-        host: host.to_owned(),
-        unit: "x.service".to_owned(),
-    };
-    let answers = attempt
-        .call::<systemd::Status>(vec![unit("a"), unit("b")])
-        .await
-        .unwrap();
+    let unit = |host: &str| systemd::UnitRef { host: host.to_owned(), unit: "x.service".to_owned() };
+    let answers = attempt.call::<systemd::Status>(vec![unit("a"), unit("b")]).await.unwrap();
     assert!(answers[0].is_ok());
-    assert!(matches!(
-        answers[1].as_ref().unwrap_err().kind,
-        FailureKind::Denied(_)
-    ));
+    assert!(matches!(answers[1].as_ref().unwrap_err().kind, FailureKind::Denied(_)));
 }
 
 #[tokio::test]
 async fn verify_may_only_look() {
     let bench = bench();
     let attempt = bench.attempt_as(grants(), Operation::Verify, Vec::new());
-    let answers = attempt
-        .call::<systemd::Start>(vec![order("a", "x.service")])
-        .await
-        .unwrap();
-    assert!(matches!(
-        answers[0].as_ref().unwrap_err().kind,
-        FailureKind::Denied(_)
-    ));
+    let answers = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap();
+    assert!(matches!(answers[0].as_ref().unwrap_err().kind, FailureKind::Denied(_)));
     assert!(bench.script.performed().is_empty());
 }
 
@@ -229,50 +140,24 @@ async fn verify_may_only_look() {
 async fn writes_to_one_host_stop_at_the_first_failure_and_other_hosts_go_on() {
     let wide = json!([{"plugin": "p", "allow": "systemd.start", "units": ["*"], "hosts": ["ab"]}]);
     let bench = Bench::new(wide.clone(), PRESENT);
-    bench
-        .script
-        .failing
-        .lock()
-        .unwrap()
-        .push("bad.service".to_owned());
+    bench.script.failing.lock().unwrap().push("bad.service".to_owned());
     let attempt = bench.attempt(wide);
-    let orders = vec![
-        order("a", "bad.service"),
-        order("a", "later.service"),
-        order("b", "fine.service"),
-    ];
+    let orders = vec![order("a", "bad.service"), order("a", "later.service"), order("b", "fine.service")];
     let answers = attempt.call::<systemd::Start>(orders).await.unwrap();
-    assert!(matches!(
-        answers[0].as_ref().unwrap_err().kind,
-        FailureKind::Failed(_)
-    ));
-    assert_eq!(
-        answers[1].as_ref().unwrap_err().kind,
-        FailureKind::NotAttempted
-    );
+    assert!(matches!(answers[0].as_ref().unwrap_err().kind, FailureKind::Failed(_)));
+    assert_eq!(answers[1].as_ref().unwrap_err().kind, FailureKind::NotAttempted);
     assert!(answers[2].is_ok());
 }
 
 #[tokio::test]
 async fn a_write_of_unknown_outcome_is_a_stop_without_an_answer() {
     let bench = bench();
-    bench
-        .script
-        .doubtful
-        .lock()
-        .unwrap()
-        .push("x.service".to_owned());
+    bench.script.doubtful.lock().unwrap().push("x.service".to_owned());
     let attempt = bench.attempt(grants());
-    let stop = attempt
-        .call::<systemd::Start>(vec![order("a", "x.service")])
-        .await
-        .unwrap_err();
+    let stop = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap_err();
     assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");
     let lines = written(&bench).await;
-    assert!(
-        matches!(lines.as_slice(), [start] if matches!(start.entry, Entry::Start(_))),
-        "{lines:?}"
-    );
+    assert!(matches!(lines.as_slice(), [start] if matches!(start.entry, Entry::Start(_))), "{lines:?}");
 }
 
 #[tokio::test]
@@ -280,10 +165,7 @@ async fn a_cancelled_run_begins_no_further_call() {
     let bench = bench();
     let attempt = bench.attempt(grants());
     bench.gate.cancel();
-    let stop = attempt
-        .call::<systemd::Start>(vec![order("a", "x.service")])
-        .await
-        .unwrap_err();
+    let stop = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap_err();
     assert!(matches!(stop, Stop::Cancelled));
     assert!(written(&bench).await.is_empty());
 }
@@ -302,32 +184,20 @@ async fn a_sleep_ends_when_the_run_is_cancelled() {
 }
 
 fn question(key: &str) -> operator::Question {
-    operator::Question {
-        key: key.to_owned(),
-        message: "Stop?".to_owned(),
-        why: String::new(),
-        fact: false,
-    }
+    operator::Question { key: key.to_owned(), message: "Stop?".to_owned(), why: String::new(), fact: false }
 }
 
 fn prompts() -> Vec<runner_types::PromptSpec> {
-    serde_json::from_value(json!([{"key": "stop", "operations": ["update"], "message": "m"}]))
-        .unwrap()
+    serde_json::from_value(json!([{"key": "stop", "operations": ["update"], "message": "m"}])).unwrap()
 }
 
 #[tokio::test]
 async fn a_prompt_must_stand_in_the_manifest() {
     let bench = bench();
     let attempt = bench.attempt_as(json!([]), Operation::Update, prompts());
-    let listed = attempt
-        .call::<operator::Pause>(vec![question("stop")])
-        .await
-        .unwrap();
+    let listed = attempt.call::<operator::Pause>(vec![question("stop")]).await.unwrap();
     assert_eq!(listed[0], Ok(()));
-    let other = attempt
-        .call::<operator::Pause>(vec![question("other")])
-        .await
-        .unwrap();
+    let other = attempt.call::<operator::Pause>(vec![question("other")]).await.unwrap();
     assert_eq!(other[0].as_ref().unwrap_err().kind, FailureKind::Invalid);
     let answered = written(&bench).await.into_iter().any(|line| {
         matches!(line.entry, Entry::Decision(decision) if matches!(decision.what, runner_types::Decision::Answered { .. }))
@@ -337,18 +207,9 @@ async fn a_prompt_must_stand_in_the_manifest() {
 
 #[tokio::test]
 async fn a_prompt_that_nobody_can_answer_stops_the_run() {
-    let bench = Bench::new(
-        grants(),
-        Console {
-            present: false,
-            yes: false,
-        },
-    );
+    let bench = Bench::new(grants(), Console { present: false, yes: false });
     let attempt = bench.attempt_as(json!([]), Operation::Update, prompts());
-    let stop = attempt
-        .call::<operator::Pause>(vec![question("stop")])
-        .await
-        .unwrap_err();
+    let stop = attempt.call::<operator::Pause>(vec![question("stop")]).await.unwrap_err();
     assert!(matches!(stop, Stop::Unanswerable { .. }));
 }
 
@@ -376,13 +237,9 @@ async fn log_lines_are_bounded_and_cannot_move_the_cursor() {
     }
     let lines = written(&bench).await;
     assert_eq!(lines.len(), 10_001);
-    let Entry::Log(first) = &lines[0].entry else {
-        panic!("{:?}", lines[0])
-    };
+    let Entry::Log(first) = &lines[0].entry else { panic!("{:?}", lines[0]) };
     assert_eq!(first.message, "one\\u{1b}[2J\\ntwo");
-    let Entry::Log(last) = &lines[10_000].entry else {
-        panic!("{:?}", lines[10_000])
-    };
+    let Entry::Log(last) = &lines[10_000].entry else { panic!("{:?}", lines[10_000]) };
     assert!(last.message.contains("dropped"), "{}", last.message);
 }
 
@@ -391,12 +248,7 @@ async fn a_link_is_judged_by_where_it_leads() {
     use crate::contract::files;
     let policy = json!([{"plugin": "p", "allow": "files.read", "paths": ["/etc/app/**"]}]);
     let bench = Bench::new(policy.clone(), PRESENT);
-    bench
-        .script
-        .links
-        .lock()
-        .unwrap()
-        .insert("/etc/app/link".to_owned(), "/etc/shadow".to_owned());
+    bench.script.links.lock().unwrap().insert("/etc/app/link".to_owned(), "/etc/shadow".to_owned());
     let attempt = bench.attempt(policy);
     let read = |path: &str| files::ReadOrder {
         host: "a".to_owned(),
@@ -406,26 +258,9 @@ async fn a_link_is_judged_by_where_it_leads() {
         sensitive: false,
     };
     let paths = ["/etc/app/link", "/etc/shadow", "/etc/app/../shadow"];
-    let answers = attempt
-        .call::<files::Read>(paths.iter().map(|path| read(path)).collect())
-        .await
-        .unwrap();
-    assert!(
-        matches!(
-            answers[0].as_ref().unwrap_err().kind,
-            FailureKind::Denied(_)
-        ),
-        "{:?}",
-        answers[0]
-    );
-    assert!(
-        matches!(
-            answers[1].as_ref().unwrap_err().kind,
-            FailureKind::Denied(_)
-        ),
-        "{:?}",
-        answers[1]
-    );
+    let answers = attempt.call::<files::Read>(paths.iter().map(|path| read(path)).collect()).await.unwrap();
+    assert!(matches!(answers[0].as_ref().unwrap_err().kind, FailureKind::Denied(_)), "{:?}", answers[0]);
+    assert!(matches!(answers[1].as_ref().unwrap_err().kind, FailureKind::Denied(_)), "{:?}", answers[1]);
     assert_eq!(answers[2].as_ref().unwrap_err().kind, FailureKind::Invalid);
 }
 
@@ -443,23 +278,9 @@ async fn a_secret_is_a_handle_and_must_be_granted_and_known() {
     let policy = json!([{"plugin": "p", "allow": "secrets.open", "secrets": ["d*"]}]);
     let bench = Bench::new(policy.clone(), PRESENT);
     let attempt = bench.attempt(policy);
-    let named = |name: &str| secrets::SecretRef {
-        name: name.to_owned(),
-    };
-    let answers = attempt
-        .call::<secrets::Open>(vec![named("db"), named("dbx"), named("root")])
-        .await
-        .unwrap();
+    let named = |name: &str| secrets::SecretRef { name: name.to_owned() };
+    let answers = attempt.call::<secrets::Open>(vec![named("db"), named("dbx"), named("root")]).await.unwrap();
     assert_eq!(answers[0].as_deref(), Ok("secret:db"));
-    assert!(
-        answers[1]
-            .as_ref()
-            .unwrap_err()
-            .message
-            .contains("did you mean \"db\"")
-    );
-    assert!(matches!(
-        answers[2].as_ref().unwrap_err().kind,
-        FailureKind::Denied(_)
-    ));
+    assert!(answers[1].as_ref().unwrap_err().message.contains("did you mean \"db\""));
+    assert!(matches!(answers[2].as_ref().unwrap_err().kind, FailureKind::Denied(_)));
 }

@@ -63,30 +63,17 @@ pub struct Journal {
 /// When it cannot be read, or is not one that this runner reads.
 pub fn header(directory: &Path) -> Result<(RunHeader, Digest), Damage> {
     let path = directory.join(HEADER);
-    let unreadable = |source| Damage::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
-    let damaged = |reason: String| Damage::Header {
-        path: path.display().to_string(),
-        reason,
-    };
+    let unreadable = |source| Damage::Unreadable { path: path.display().to_string(), source };
+    let damaged = |reason: String| Damage::Header { path: path.display().to_string(), reason };
     let mut text = Vec::new();
-    File::open(&path)
-        .map_err(unreadable)?
-        .take(MAX_HEADER)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
+    File::open(&path).map_err(unreadable)?.take(MAX_HEADER).read_to_end(&mut text).map_err(unreadable)?;
     #[derive(serde::Deserialize)]
     struct Versioned {
         format: runner_types::FormatVersion,
     }
     // The version first: a newer format may have fields that this runner does not know.
     let versioned: Versioned = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-    versioned
-        .format
-        .check()
-        .map_err(|e| damaged(e.to_string()))?;
+    versioned.format.check().map_err(|e| damaged(e.to_string()))?;
     let header = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
     Ok((header, Digest::from_bytes(&Sha256::digest(&text).into())))
 }
@@ -98,10 +85,7 @@ pub fn header(directory: &Path) -> Result<(RunHeader, Digest), Damage> {
 pub fn read(directory: &Path) -> Result<Journal, Damage> {
     let (header, mut prev) = header(directory)?;
     let path: PathBuf = directory.join(ENTRIES);
-    let unreadable = |source| Damage::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
+    let unreadable = |source| Damage::Unreadable { path: path.display().to_string(), source };
     let mut reader = BufReader::new(File::open(&path).map_err(unreadable)?);
     let mut lines: Vec<Line> = Vec::new();
     let mut suspect: Option<(u64, String)> = None;
@@ -110,11 +94,7 @@ pub fn read(directory: &Path) -> Result<Journal, Damage> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        let read = reader
-            .by_ref()
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut bytes)
-            .map_err(unreadable)?;
+        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(unreadable)?;
         if read == 0 {
             break;
         }
@@ -134,29 +114,18 @@ pub fn read(directory: &Path) -> Result<Journal, Damage> {
             // A power cut leaves rubbish or nothing behind the last flushed line; a whole entry there was put there.
             if serde_json::from_slice::<Line>(&bytes).is_ok() {
                 let (line, reason) = suspect.unwrap_or((number, "out of place".to_owned()));
-                return Err(Damage::Line {
-                    path: path.display().to_string(),
-                    line,
-                    reason,
-                });
+                return Err(Damage::Line { path: path.display().to_string(), line, reason });
             }
         }
     }
-    Ok(Journal {
-        header,
-        lines,
-        torn,
-    })
+    Ok(Journal { header, lines, torn })
 }
 
 fn parse(bytes: &[u8], seq: u64, prev: &Digest) -> Result<Line, String> {
     let text = bytes.strip_suffix(b"\n").ok_or("the line has no end")?;
     let line: Line = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if line.seq != seq {
-        return Err(format!(
-            "it is entry {}, where entry {seq} belongs",
-            line.seq
-        ));
+        return Err(format!("it is entry {}, where entry {seq} belongs", line.seq));
     }
     if line.prev != *prev {
         return Err("it does not follow the line before it: one of the two was changed".to_owned());

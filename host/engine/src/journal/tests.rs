@@ -10,11 +10,7 @@ use crate::testing::header;
 
 fn entry(number: usize) -> Entry {
     Entry::Log(LogLine {
-        attempt: Attempt {
-            step: "s".to_owned(),
-            target: Target::Hosts,
-            attempt: 1,
-        },
+        attempt: Attempt { step: "s".to_owned(), target: Target::Hosts, attempt: 1 },
         level: LogLevel::Info,
         message: format!("line {number}"),
         fields: Vec::new(),
@@ -39,13 +35,7 @@ fn entries_come_back_in_order() {
     let record = read(&directory).unwrap();
     assert_eq!(record.header, header());
     assert_eq!(record.lines.len(), 20);
-    assert!(
-        record
-            .lines
-            .iter()
-            .enumerate()
-            .all(|(number, line)| line.entry == entry(number))
-    );
+    assert!(record.lines.iter().enumerate().all(|(number, line)| line.entry == entry(number)));
     assert_eq!(record.torn, 0);
 }
 
@@ -55,10 +45,7 @@ async fn flushed_entries_are_in_the_file_when_the_append_returns() {
     let directory = home.path().join("r");
     let journal = Journal::create(&directory, &header()).unwrap();
     for number in 0..5 {
-        journal
-            .append(entry(number), Durability::Flushed)
-            .await
-            .unwrap();
+        journal.append(entry(number), Durability::Flushed).await.unwrap();
         assert_eq!(read(&directory).unwrap().lines.len(), number + 1);
     }
 }
@@ -67,11 +54,7 @@ async fn flushed_entries_are_in_the_file_when_the_append_returns() {
 fn a_run_directory_is_made_once() {
     let (_home, directory) = written(1);
     assert!(Journal::create(&directory, &header()).is_err());
-    assert_eq!(
-        read(&directory).unwrap().lines.len(),
-        1,
-        "the first is untouched"
-    );
+    assert_eq!(read(&directory).unwrap().lines.len(), 1, "the first is untouched");
 }
 
 #[test]
@@ -89,10 +72,7 @@ fn a_torn_tail_is_set_aside() {
 fn a_newer_format_says_so() {
     let (_home, directory) = written(1);
     let path = directory.join(HEADER);
-    let text =
-        std::fs::read_to_string(&path)
-            .unwrap()
-            .replacen("\"format\": 1", "\"format\": 99", 1);
+    let text = std::fs::read_to_string(&path).unwrap().replacen("\"format\": 1", "\"format\": 99", 1);
     std::fs::write(&path, text).unwrap();
     let error = read(&directory).unwrap_err().to_string();
     assert!(error.contains("newer than this runner"), "{error}");

@@ -103,18 +103,11 @@ impl Journal {
         let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
             return Err(failed(&"not a path of a directory"));
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .map_err(|e| failed(&e))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|e| failed(&e))?;
         let room = rustix::fs::statvfs(parent).map_err(|e| failed(&e))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free < WANTED {
-            return Err(JournalError::Room {
-                path: parent.display().to_string(),
-                free: free >> 20,
-            });
+            return Err(JournalError::Room { path: parent.display().to_string(), free: free >> 20 });
         }
         let text = serde_json::to_vec_pretty(header).map_err(|e| failed(&e))?;
         let temporary = parent.join(format!(".{}.new", name.to_string_lossy()));
@@ -148,31 +141,13 @@ impl Journal {
 
     fn start(directory: &Path, entries: File, prev: Digest) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                pending: Vec::new(),
-                seq: 0,
-                prev,
-                wanted: 0,
-                closed: false,
-            }),
+            state: Mutex::new(State { pending: Vec::new(), seq: 0, prev, wanted: 0, closed: false }),
             wake: Condvar::new(),
         });
         let (report, progress) = watch::channel(Progress::default());
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            entries,
-            directory: directory.to_owned(),
-            report,
-        };
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run())?;
-        Ok(Self {
-            shared,
-            progress,
-            thread: Some(thread),
-            directory: directory.to_owned(),
-        })
+        let writer = Writer { shared: Arc::clone(&shared), entries, directory: directory.to_owned(), report };
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
+        Ok(Self { shared, progress, thread: Some(thread), directory: directory.to_owned() })
     }
 
     /// The run's directory.
@@ -216,18 +191,10 @@ impl Journal {
         }
         let mut state = self.shared.lock();
         let time = Timestamp::from(SystemTime::now());
-        let line = Line {
-            seq: state.seq,
-            time,
-            prev: state.prev.clone(),
-            entry,
-        };
+        let line = Line { seq: state.seq, time, prev: state.prev.clone(), entry };
         let start = state.pending.len();
-        serde_json::to_writer(&mut state.pending, &line)
-            .map_err(|error| self.broken(&error.to_string()))?;
-        state.prev = Digest::from_bytes(
-            &Sha256::digest(state.pending.get(start..).unwrap_or_default()).into(),
-        );
+        serde_json::to_writer(&mut state.pending, &line).map_err(|error| self.broken(&error.to_string()))?;
+        state.prev = Digest::from_bytes(&Sha256::digest(state.pending.get(start..).unwrap_or_default()).into());
         state.pending.push(b'\n');
         state.seq += 1;
         if durability == Durability::Flushed {
@@ -238,10 +205,7 @@ impl Journal {
     }
 
     fn broken(&self, reason: &str) -> JournalError {
-        JournalError::Append {
-            path: self.directory.join(ENTRIES).display().to_string(),
-            reason: reason.to_owned(),
-        }
+        JournalError::Append { path: self.directory.join(ENTRIES).display().to_string(), reason: reason.to_owned() }
     }
 }
 
@@ -257,9 +221,7 @@ impl Drop for Journal {
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
+        f.debug_struct("Journal").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -291,13 +253,8 @@ impl Writer {
             std::mem::swap(&mut bytes, &mut state.pending);
             let (seq, sync, closed) = (state.seq, state.wanted > synced, state.closed);
             drop(state);
-            let written = self.write(&bytes).and_then(|()| {
-                if sync || closed {
-                    self.entries.sync_data()
-                } else {
-                    Ok(())
-                }
-            });
+            let written =
+                self.write(&bytes).and_then(|()| if sync || closed { self.entries.sync_data() } else { Ok(()) });
             match written {
                 Ok(()) if sync => {
                     synced = seq;
@@ -306,12 +263,8 @@ impl Writer {
                 Ok(()) => {}
                 Err(error) => {
                     let path = self.directory.join(ENTRIES).display().to_string();
-                    let failed = JournalError::Append {
-                        path,
-                        reason: error.to_string(),
-                    };
-                    self.report
-                        .send_modify(|progress| progress.failed = Some(failed));
+                    let failed = JournalError::Append { path, reason: error.to_string() };
+                    self.report.send_modify(|progress| progress.failed = Some(failed));
                     return;
                 }
             }
@@ -339,19 +292,11 @@ impl Writer {
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 fn reserve(directory: &Path) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(directory.join(RESERVE_FILE))?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.join(RESERVE_FILE))?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE)?;
     Ok(())
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use runner_types::{
-    AnswerSource, ComponentUse, Depth, Digest, Expr, HealthGate, Located, Manifest, OnFailure,
-    Operation, Pauses, Precondition, Prompt, Requirements, ResolvedInventory, Retry,
-    Scope as TargetScope, StepOutline, TimeSpan, Workflow,
+    AnswerSource, ComponentUse, Depth, Digest, Expr, HealthGate, Located, Manifest, OnFailure, Operation, Pauses,
+    Precondition, Prompt, Requirements, ResolvedInventory, Retry, Scope as TargetScope, StepOutline, TimeSpan,
+    Workflow,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -193,9 +193,7 @@ impl Plan {
 fn step_changes(step: &PlannedStep) -> bool {
     match &step.action {
         PlannedAction::Component(component) => component.operation.changes_platform(),
-        PlannedAction::Rolling(rolling) => {
-            !rolling.maintenance.is_empty() || rolling.steps.iter().any(step_changes)
-        }
+        PlannedAction::Rolling(rolling) => !rolling.maintenance.is_empty() || rolling.steps.iter().any(step_changes),
         PlannedAction::Workflow(plan) => plan.changes_platform(),
     }
 }
@@ -211,12 +209,7 @@ fn outline_of(steps: &[PlannedStep], outline: &mut Vec<StepOutline>) {
             }),
             PlannedAction::Rolling(rolling) => {
                 let hosts = rolling.batches.iter().flatten().cloned().collect();
-                outline.push(StepOutline {
-                    step: step.path.clone(),
-                    component: None,
-                    operation: None,
-                    hosts,
-                });
+                outline.push(StepOutline { step: step.path.clone(), component: None, operation: None, hosts });
                 outline_of(&rolling.steps, outline);
             }
             PlannedAction::Workflow(plan) => {
@@ -233,22 +226,12 @@ fn outline_of(steps: &[PlannedStep], outline: &mut Vec<StepOutline>) {
 }
 
 fn components_of(plan: &Plan, names: &mut Vec<String>) {
-    names.extend(
-        plan.preconditions
-            .iter()
-            .filter_map(|condition| condition.component.clone())
-            .filter(|c| c != "*"),
-    );
+    names.extend(plan.preconditions.iter().filter_map(|condition| condition.component.clone()).filter(|c| c != "*"));
     for step in &plan.steps {
         match &step.action {
             PlannedAction::Component(component) => names.push(component.component.clone()),
             PlannedAction::Rolling(rolling) => {
-                names.extend(
-                    rolling
-                        .maintenance
-                        .iter()
-                        .map(|part| part.component.clone()),
-                );
+                names.extend(rolling.maintenance.iter().map(|part| part.component.clone()));
                 names.extend(rolling.health.iter().map(|gate| gate.component.clone()));
                 for step in &rolling.steps {
                     if let PlannedAction::Component(component) = &step.action {

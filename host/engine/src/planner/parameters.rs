@@ -51,19 +51,11 @@ pub fn parameters(
     settings: Option<&IndexMap<String, Value>>,
     with: &Map<String, Value>,
 ) -> Result<Value, ParameterError> {
-    let spec = manifest
-        .operations
-        .get(&operation)
-        .ok_or_else(|| ParameterError::NoOperation {
-            component: manifest.name.clone(),
-            operation,
-            known: manifest
-                .operations
-                .keys()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
+    let spec = manifest.operations.get(&operation).ok_or_else(|| ParameterError::NoOperation {
+        component: manifest.name.clone(),
+        operation,
+        known: manifest.operations.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })?;
     let properties = spec.parameters.get("properties").and_then(Value::as_object);
     let mut values = Map::new();
     for (name, schema) in properties.into_iter().flatten() {
@@ -81,32 +73,23 @@ pub fn parameters(
         values.insert(name.clone(), value.clone());
     }
     let values = Value::Object(values);
-    let validator =
-        jsonschema::validator_for(&spec.parameters).map_err(|error| ParameterError::Schema {
-            component: manifest.name.clone(),
-            operation,
-            reason: error.to_string(),
-        })?;
+    let validator = jsonschema::validator_for(&spec.parameters).map_err(|error| ParameterError::Schema {
+        component: manifest.name.clone(),
+        operation,
+        reason: error.to_string(),
+    })?;
     let wrong: Vec<String> = validator
         .iter_errors(&values)
         .take(20)
         .map(|error| {
             let place = error.instance_path().to_string();
-            if place.is_empty() {
-                error.to_string()
-            } else {
-                format!("{place}: {error}")
-            }
+            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
         })
         .collect();
     if wrong.is_empty() {
         return Ok(values);
     }
-    Err(ParameterError::Invalid {
-        component: manifest.name.clone(),
-        operation,
-        reason: wrong.join("; "),
-    })
+    Err(ParameterError::Invalid { component: manifest.name.clone(), operation, reason: wrong.join("; ") })
 }
 
 #[cfg(test)]
@@ -137,10 +120,7 @@ mod tests {
 
     #[test]
     fn nearer_values_win() {
-        let settings = IndexMap::from([
-            ("pool".to_owned(), json!("b")),
-            ("other".to_owned(), json!(1)),
-        ]);
+        let settings = IndexMap::from([("pool".to_owned(), json!("b")), ("other".to_owned(), json!(1))]);
         let step = with(json!({"versions": {}, "wait": 9}));
         let found = parameters(&manifest(), Operation::Update, Some(&settings), &step).unwrap();
         assert_eq!(found, json!({"versions": {}, "wait": 9, "pool": "b"}));
@@ -148,24 +128,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let error = parameters(
-            &manifest(),
-            Operation::Update,
-            None,
-            &with(json!({"wiat": 9})),
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(
-            error.contains("wiat") && error.contains("versions"),
-            "{error}"
-        );
-        let error = parameters(&manifest(), Operation::Backup, None, &Map::new())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("no operation `backup`; it has update"),
-            "{error}"
-        );
+        let error =
+            parameters(&manifest(), Operation::Update, None, &with(json!({"wiat": 9}))).unwrap_err().to_string();
+        assert!(error.contains("wiat") && error.contains("versions"), "{error}");
+        let error = parameters(&manifest(), Operation::Backup, None, &Map::new()).unwrap_err().to_string();
+        assert!(error.contains("no operation `backup`; it has update"), "{error}");
     }
 }

@@ -43,31 +43,19 @@ impl Plan {
         }
         for step in &self.steps {
             match &step.action {
-                PlannedAction::Component(component) => {
-                    self.of_component(world, &step.path, component, prompts)
-                }
+                PlannedAction::Component(component) => self.of_component(world, &step.path, component, prompts),
                 PlannedAction::Workflow(plan) => plan.collect(world, prompts),
-                PlannedAction::Rolling(rolling) => {
-                    self.of_rolling(world, &step.path, rolling, prompts)
-                }
+                PlannedAction::Rolling(rolling) => self.of_rolling(world, &step.path, rolling, prompts),
             }
         }
     }
 
-    fn of_rolling(
-        &self,
-        world: &World,
-        path: &str,
-        rolling: &PlannedRolling,
-        prompts: &mut Vec<PossiblePrompt>,
-    ) {
+    fn of_rolling(&self, world: &World, path: &str, rolling: &PlannedRolling, prompts: &mut Vec<PossiblePrompt>) {
         for host in rolling.batches.iter().flatten() {
             let Some(host) = world.inventory.host(host) else {
                 continue;
             };
-            let scope = self
-                .scope
-                .with("host", &host_value(host, Some(&host.address)));
+            let scope = self.scope.with("host", &host_value(host, Some(&host.address)));
             let path = format!("{path}/{}", host.name);
             if let Some(pause) = &rolling.pause.before {
                 self.own(Some(&path), "pause-before", pause, &scope, prompts);
@@ -77,14 +65,7 @@ impl Plan {
             }
         }
         for part in &rolling.maintenance {
-            self.of_operation(
-                world,
-                path,
-                &part.component,
-                Operation::Maintenance,
-                &part.with,
-                prompts,
-            );
+            self.of_operation(world, path, &part.component, Operation::Maintenance, &part.with, prompts);
         }
         for step in &rolling.steps {
             if let PlannedAction::Component(component) = &step.action {
@@ -93,21 +74,8 @@ impl Plan {
         }
     }
 
-    fn of_component(
-        &self,
-        world: &World,
-        path: &str,
-        step: &PlannedComponent,
-        prompts: &mut Vec<PossiblePrompt>,
-    ) {
-        self.of_operation(
-            world,
-            path,
-            &step.component,
-            step.operation,
-            &step.with,
-            prompts,
-        );
+    fn of_component(&self, world: &World, path: &str, step: &PlannedComponent, prompts: &mut Vec<PossiblePrompt>) {
+        self.of_operation(world, path, &step.component, step.operation, &step.with, prompts);
     }
 
     fn of_operation(
@@ -123,16 +91,10 @@ impl Plan {
             return;
         };
         // What is not known yet leaves its prompt possible.
-        let known: Map<String, Value> = with
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?)))
-            .collect();
+        let known: Map<String, Value> =
+            with.iter().filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?))).collect();
         let values = parameters(manifest, operation, world.components.get(component), &known).ok();
-        for prompt in manifest
-            .prompts
-            .iter()
-            .filter(|prompt| prompt.operations.contains(&operation))
-        {
+        for prompt in manifest.prompts.iter().filter(|prompt| prompt.operations.contains(&operation)) {
             let enabled = match (&prompt.enabled_by, &values) {
                 (Some(condition), Some(values)) => condition.holds(values),
                 (Some(_), None) | (None, _) => true,
@@ -141,27 +103,19 @@ impl Plan {
                 continue;
             }
             let answer = self.answers.get(&format!("{component}/{}", prompt.key));
-            let turned_off = prompt
-                .enabled_by
-                .as_ref()
-                .filter(|condition| condition.0.starts_with('!'));
+            let turned_off = prompt.enabled_by.as_ref().filter(|condition| condition.0.starts_with('!'));
             prompts.push(PossiblePrompt {
                 step: Some(path.to_owned()),
                 component: Some(component.to_owned()),
                 key: prompt.key.clone(),
                 message: prompt.message.clone(),
                 destructive: prompt.destructive,
-                option: answer
-                    .map(|answer| format!("-e {}=yes", answer.input))
-                    .or_else(|| {
-                        let condition = turned_off?;
-                        self.input_behind(with.get(condition.parameter())?)
-                    }),
-                answered: answer.is_some_and(|answer| {
-                    self.inputs
-                        .get(&answer.input)
-                        .is_some_and(|value| !value.is_null())
+                option: answer.map(|answer| format!("-e {}=yes", answer.input)).or_else(|| {
+                    let condition = turned_off?;
+                    self.input_behind(with.get(condition.parameter())?)
                 }),
+                answered: answer
+                    .is_some_and(|answer| self.inputs.get(&answer.input).is_some_and(|value| !value.is_null())),
             });
         }
     }
@@ -169,21 +123,11 @@ impl Plan {
     /// The input that a parameter's expression names, as an option for people.
     fn input_behind(&self, value: &Value) -> Option<String> {
         let text = value.as_str()?;
-        let name = self
-            .inputs
-            .keys()
-            .find(|name| text.contains(&format!("inputs.{name}")))?;
+        let name = self.inputs.keys().find(|name| text.contains(&format!("inputs.{name}")))?;
         Some(format!("-e {name}=…"))
     }
 
-    fn own(
-        &self,
-        step: Option<&str>,
-        key: &str,
-        prompt: &Prompt,
-        scope: &Scope,
-        prompts: &mut Vec<PossiblePrompt>,
-    ) {
+    fn own(&self, step: Option<&str>, key: &str, prompt: &Prompt, scope: &Scope, prompts: &mut Vec<PossiblePrompt>) {
         // A condition that is not known beforehand leaves the question possible.
         if scope.holds(prompt.when.as_ref()).is_ok_and(|holds| !holds) {
             return;
@@ -192,8 +136,7 @@ impl Plan {
             step: step.map(str::to_owned),
             component: None,
             key: key.to_owned(),
-            message: known_text(scope, &prompt.message)
-                .unwrap_or_else(|| prompt.message.to_string()),
+            message: known_text(scope, &prompt.message).unwrap_or_else(|| prompt.message.to_string()),
             destructive: false,
             option: prompt.skip_when.as_ref().map(option),
             answered: self.skips(prompt),
@@ -202,10 +145,7 @@ impl Plan {
 
     /// Whether an input makes the question unnecessary.
     pub(crate) fn skips(&self, prompt: &Prompt) -> bool {
-        prompt
-            .skip_when
-            .as_ref()
-            .is_some_and(|skip| self.inputs.get(&skip.input) == Some(&skip.equals))
+        prompt.skip_when.as_ref().is_some_and(|skip| self.inputs.get(&skip.input) == Some(&skip.equals))
     }
 }
 

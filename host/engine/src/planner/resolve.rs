@@ -2,14 +2,12 @@
 
 use indexmap::IndexMap;
 use runner_types::{
-    ComponentStep, Diagnostic, Diagnostics, Expr, JsonPath, Located, Operation, Rolling,
-    Scope as TargetScope, Step, StepAction, SubWorkflow, Targets, Template, Workflow, did_you_mean,
+    ComponentStep, Diagnostic, Diagnostics, Expr, JsonPath, Located, Operation, Rolling, Scope as TargetScope, Step,
+    StepAction, SubWorkflow, Targets, Template, Workflow, did_you_mean,
 };
 use serde_json::{Map, Value};
 
-use super::{
-    Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters,
-};
+use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters};
 use crate::expression::{ExpressionError, Scope};
 
 /// Sub-workflows may nest this deep.
@@ -19,19 +17,11 @@ const MAX_DEPTH: usize = 8;
 ///
 /// # Errors
 /// Everything that is wrong, each with its file, line and JSON path.
-pub fn plan(
-    world: &World,
-    workflow: &str,
-    inputs: &IndexMap<String, Value>,
-) -> Result<Plan, Diagnostics> {
-    let mut planner = Planner {
-        world,
-        wrong: Vec::new(),
-    };
+pub fn plan(world: &World, workflow: &str, inputs: &IndexMap<String, Value>) -> Result<Plan, Diagnostics> {
+    let mut planner = Planner { world, wrong: Vec::new() };
     let planned = planner.workflow(workflow, inputs, "", 0);
     Diagnostics::check(planner.wrong)?;
-    planned
-        .ok_or_else(|| Diagnostics::one(Diagnostic::of_file(workflow, "the workflow was not read")))
+    planned.ok_or_else(|| Diagnostics::one(Diagnostic::of_file(workflow, "the workflow was not read")))
 }
 
 struct Planner<'a> {
@@ -47,16 +37,10 @@ struct At<'a> {
 
 impl<'a> At<'a> {
     fn key(&self, key: &str) -> Self {
-        Self {
-            file: self.file,
-            path: self.path.key(key),
-        }
+        Self { file: self.file, path: self.path.key(key) }
     }
     fn index(&self, index: usize) -> Self {
-        Self {
-            file: self.file,
-            path: self.path.index(index),
-        }
+        Self { file: self.file, path: self.path.index(index) }
     }
 }
 
@@ -73,32 +57,16 @@ impl Planner<'_> {
         self.wrong(at, error.to_string(), None);
     }
 
-    fn workflow(
-        &mut self,
-        name: &str,
-        inputs: &IndexMap<String, Value>,
-        prefix: &str,
-        depth: usize,
-    ) -> Option<Plan> {
+    fn workflow(&mut self, name: &str, inputs: &IndexMap<String, Value>, prefix: &str, depth: usize) -> Option<Plan> {
         let file = self.world.workflows.get(name)?;
-        let root = At {
-            file,
-            path: JsonPath::root(),
-        };
+        let root = At { file, path: JsonPath::root() };
         if depth > MAX_DEPTH {
-            self.wrong(
-                &root,
-                format!("workflows nest deeper than {MAX_DEPTH}"),
-                None,
-            );
+            self.wrong(&root, format!("workflows nest deeper than {MAX_DEPTH}"), None);
             return None;
         }
         let workflow = file.value();
         let mut scope = self.world.scope.clone();
-        let given: Map<String, Value> = inputs
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let given: Map<String, Value> = inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         scope.set("inputs", &Value::Object(given));
         let mut vars = Map::new();
         for (name, value) in &workflow.vars {
@@ -115,11 +83,7 @@ impl Planner<'_> {
         self.check_answers(&root, workflow);
         for (index, condition) in workflow.preconditions.iter().enumerate() {
             let at = root.key("preconditions").index(index);
-            if let Some(component) = condition
-                .component
-                .as_deref()
-                .filter(|component| *component != "*")
-            {
+            if let Some(component) = condition.component.as_deref().filter(|component| *component != "*") {
                 self.plugin(&at.key("component"), component, Operation::Verify);
             }
             self.compiles(&at.key("check"), condition.check.as_ref());
@@ -154,42 +118,23 @@ impl Planner<'_> {
                 continue;
             };
             if !manifest.prompts.iter().any(|prompt| prompt.key == key) {
-                let keys: Vec<&str> = manifest
-                    .prompts
-                    .iter()
-                    .map(|prompt| prompt.key.as_str())
-                    .collect();
+                let keys: Vec<&str> = manifest.prompts.iter().map(|prompt| prompt.key.as_str()).collect();
                 let near = did_you_mean(key, keys);
-                self.wrong(
-                    &at,
-                    format!("{component} has no prompt {key:?}{near}"),
-                    None,
-                );
+                self.wrong(&at, format!("{component} has no prompt {key:?}{near}"), None);
             }
         }
     }
 
-    fn steps(
-        &mut self,
-        at: &At<'_>,
-        steps: &[Step],
-        scope: &Scope,
-        prefix: &str,
-        depth: usize,
-    ) -> Vec<PlannedStep> {
+    fn steps(&mut self, at: &At<'_>, steps: &[Step], scope: &Scope, prefix: &str, depth: usize) -> Vec<PlannedStep> {
         let mut planned = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let at = at.index(index);
-            let path = if prefix.is_empty() {
-                step.name.clone()
-            } else {
-                format!("{prefix}/{}", step.name)
-            };
+            let path = if prefix.is_empty() { step.name.clone() } else { format!("{prefix}/{}", step.name) };
             self.compiles(&at.key("when"), step.when.as_ref());
             let action = match &step.action {
-                StepAction::Component(component) => self
-                    .component(&at, component, scope, true)
-                    .map(PlannedAction::Component),
+                StepAction::Component(component) => {
+                    self.component(&at, component, scope, true).map(PlannedAction::Component)
+                }
                 StepAction::Rolling(rolling) => self
                     .rolling(&at.key("rolling"), rolling, scope, &path)
                     .map(|rolling| PlannedAction::Rolling(Box::new(rolling))),
@@ -197,25 +142,11 @@ impl Planner<'_> {
                     .sub_workflow(&at, inner, scope, &path, depth)
                     .map(|plan| PlannedAction::Workflow(Box::new(plan))),
             };
-            let before = index
-                .checked_sub(1)
-                .and_then(|before| steps.get(before))
-                .map(|step| step.name.clone());
-            let needs = step
-                .needs
-                .clone()
-                .unwrap_or_else(|| before.into_iter().collect());
+            let before = index.checked_sub(1).and_then(|before| steps.get(before)).map(|step| step.name.clone());
+            let needs = step.needs.clone().unwrap_or_else(|| before.into_iter().collect());
             if let Some(action) = action {
-                let (name, when, on_failure) =
-                    (step.name.clone(), step.when.clone(), step.on_failure);
-                planned.push(PlannedStep {
-                    name,
-                    path,
-                    needs,
-                    when,
-                    on_failure,
-                    action,
-                });
+                let (name, when, on_failure) = (step.name.clone(), step.when.clone(), step.on_failure);
+                planned.push(PlannedStep { name, path, needs, when, on_failure, action });
             }
         }
         planned
@@ -230,11 +161,8 @@ impl Planner<'_> {
     ) -> Option<PlannedComponent> {
         let spec = self.plugin(&at.key("component"), &step.component, step.operation)?;
         self.check_parameters(at, &step.component, step.operation, &step.with, scope);
-        let hosts = if targeted {
-            self.hosts(&at.key("targets"), &step.component, step.targets.as_ref())?
-        } else {
-            Vec::new()
-        };
+        let hosts =
+            if targeted { self.hosts(&at.key("targets"), &step.component, step.targets.as_ref())? } else { Vec::new() };
         let cluster = self.cluster(&at.key("cluster"), step.cluster.as_deref())?;
         Some(PlannedComponent {
             component: step.component.clone(),
@@ -251,27 +179,15 @@ impl Planner<'_> {
     }
 
     /// The operation's scope, when there are such a plugin and operation.
-    fn plugin(
-        &mut self,
-        at: &At<'_>,
-        component: &str,
-        operation: Operation,
-    ) -> Option<TargetScope> {
+    fn plugin(&mut self, at: &At<'_>, component: &str, operation: Operation) -> Option<TargetScope> {
         let Some((manifest, _)) = self.world.plugins.get(component) else {
             self.unknown_plugin(at, component);
             return None;
         };
         let spec = manifest.operations.get(&operation);
         if spec.is_none() {
-            let known: Vec<String> = manifest
-                .operations
-                .keys()
-                .map(ToString::to_string)
-                .collect();
-            let message = format!(
-                "{component} has no operation `{operation}`; it has {}",
-                known.join(", ")
-            );
+            let known: Vec<String> = manifest.operations.keys().map(ToString::to_string).collect();
+            let message = format!("{component} has no operation `{operation}`; it has {}", known.join(", "));
             self.wrong(at, message, None);
         }
         spec.map(|spec| spec.scope)
@@ -283,16 +199,9 @@ impl Planner<'_> {
         let help = if known.is_empty() {
             "no plugin was found; name the directory of the plugins with --plugins".to_owned()
         } else {
-            format!(
-                "plugins found: {}; name further directories with --plugins",
-                known.join(", ")
-            )
+            format!("plugins found: {}; name further directories with --plugins", known.join(", "))
         };
-        self.wrong(
-            at,
-            format!("there is no plugin for the component {component:?}{near}"),
-            Some(help),
-        );
+        self.wrong(at, format!("there is no plugin for the component {component:?}{near}"), Some(help));
     }
 
     /// Parameters that are known beforehand are checked now; the others when their step begins.
@@ -320,42 +229,19 @@ impl Planner<'_> {
             }
         }
         if let Some((manifest, _)) = self.world.plugins.get(component)
-            && let Err(error) = parameters(
-                manifest,
-                operation,
-                self.world.components.get(component),
-                &known,
-            )
+            && let Err(error) = parameters(manifest, operation, self.world.components.get(component), &known)
         {
             self.wrong(&at.key("with"), error.to_string(), None);
         }
     }
 
-    fn hosts(
-        &mut self,
-        at: &At<'_>,
-        component: &str,
-        targets: Option<&Targets>,
-    ) -> Option<Vec<String>> {
+    fn hosts(&mut self, at: &At<'_>, component: &str, targets: Option<&Targets>) -> Option<Vec<String>> {
         let inventory = &self.world.inventory;
-        let own = || {
-            vec![
-                if inventory.groups.contains_key(component) {
-                    component
-                } else {
-                    "all"
-                }
-                .to_owned(),
-            ]
-        };
+        let own = || vec![if inventory.groups.contains_key(component) { component } else { "all" }.to_owned()];
         let patterns = targets.map_or_else(own, |targets| targets.0.clone());
         match inventory.select(&patterns) {
             Ok(hosts) if hosts.is_empty() => {
-                self.wrong(
-                    at,
-                    format!("no host of the inventory matches {}", patterns.join(", ")),
-                    None,
-                );
+                self.wrong(at, format!("no host of the inventory matches {}", patterns.join(", ")), None);
                 None
             }
             Ok(hosts) => Some(hosts.into_iter().map(str::to_owned).collect()),
@@ -368,52 +254,30 @@ impl Planner<'_> {
 
     fn cluster(&mut self, at: &At<'_>, named: Option<&str>) -> Option<Option<String>> {
         match (named, self.world.clusters.as_slice()) {
-            (Some(name), clusters) if clusters.iter().any(|cluster| cluster == name) => {
-                Some(Some(name.to_owned()))
-            }
+            (Some(name), clusters) if clusters.iter().any(|cluster| cluster == name) => Some(Some(name.to_owned())),
             (Some(name), clusters) => {
                 let near = did_you_mean(name, clusters);
-                self.wrong(
-                    at,
-                    format!("the inventory has no cluster {name:?}{near}"),
-                    None,
-                );
+                self.wrong(at, format!("the inventory has no cluster {name:?}{near}"), None);
                 None
             }
             (None, [only]) => Some(Some(only.clone())),
             (None, []) => Some(None),
             (None, many) => {
-                let message = format!(
-                    "name the step's cluster: the inventory has {}",
-                    many.join(", ")
-                );
-                self.wrong(
-                    at,
-                    message,
-                    Some("add \"cluster\": NAME to the step".to_owned()),
-                );
+                let message = format!("name the step's cluster: the inventory has {}", many.join(", "));
+                self.wrong(at, message, Some("add \"cluster\": NAME to the step".to_owned()));
                 None
             }
         }
     }
 
-    fn rolling(
-        &mut self,
-        at: &At<'_>,
-        rolling: &Rolling,
-        scope: &Scope,
-        path: &str,
-    ) -> Option<PlannedRolling> {
+    fn rolling(&mut self, at: &At<'_>, rolling: &Rolling, scope: &Scope, path: &str) -> Option<PlannedRolling> {
         let hosts = self.hosts(&at.key("over"), "all", Some(&rolling.over))?;
         let cluster = self.cluster(at, None)?;
         for (index, part) in rolling.maintenance.iter().enumerate() {
             let at = at.key("maintenance").index(index);
             let found = self.plugin(&at, &part.component, Operation::Maintenance);
             if found == Some(TargetScope::Cluster) {
-                let message = format!(
-                    "maintenance of {} works on a whole cluster, not on a host",
-                    part.component
-                );
+                let message = format!("maintenance of {} works on a whole cluster, not on a host", part.component);
                 self.wrong(&at, message, None);
             }
         }
@@ -440,16 +304,11 @@ impl Planner<'_> {
                 );
                 self.wrong(&at, message, None);
             }
-            let before = index
-                .checked_sub(1)
-                .and_then(|before| rolling.steps.get(before));
+            let before = index.checked_sub(1).and_then(|before| rolling.steps.get(before));
             steps.push(PlannedStep {
                 name: step.name.clone(),
                 path: format!("{path}/{}", step.name),
-                needs: step
-                    .needs
-                    .clone()
-                    .unwrap_or_else(|| before.map(|step| step.name.clone()).into_iter().collect()),
+                needs: step.needs.clone().unwrap_or_else(|| before.map(|step| step.name.clone()).into_iter().collect()),
                 when: step.when.clone(),
                 on_failure: step.on_failure,
                 action: PlannedAction::Component(component),
@@ -479,26 +338,14 @@ impl Planner<'_> {
         depth: usize,
     ) -> Option<Plan> {
         let Some(file) = self.world.workflows.get(&step.workflow) else {
-            self.wrong(
-                &at.key("workflow"),
-                format!("the workflow {:?} was not read", step.workflow),
-                None,
-            );
+            self.wrong(&at.key("workflow"), format!("the workflow {:?} was not read", step.workflow), None);
             return None;
         };
         let inner = file.value();
         let mut inputs = IndexMap::new();
-        for name in step
-            .inputs
-            .keys()
-            .filter(|name| !inner.inputs.contains_key(*name))
-        {
+        for name in step.inputs.keys().filter(|name| !inner.inputs.contains_key(*name)) {
             let near = did_you_mean(name, inner.inputs.keys());
-            self.wrong(
-                &at.key("inputs").key(name),
-                format!("{} has no input {name:?}{near}", step.workflow),
-                None,
-            );
+            self.wrong(&at.key("inputs").key(name), format!("{} has no input {name:?}{near}", step.workflow), None);
         }
         for (name, spec) in &inner.inputs {
             let value = match step.inputs.get(name) {
@@ -513,11 +360,7 @@ impl Planner<'_> {
                     Some(value) => value.clone(),
                     None if spec.optional => Value::Null,
                     None => {
-                        self.wrong(
-                            &at.key("inputs"),
-                            format!("{} needs the input {name:?}", step.workflow),
-                            None,
-                        );
+                        self.wrong(&at.key("inputs"), format!("{} needs the input {name:?}", step.workflow), None);
                         continue;
                     }
                 },

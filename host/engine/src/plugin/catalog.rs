@@ -6,9 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runner_types::{
-    ApiVersion, Diagnostics, Digest, JsonPath, Located, Manifest, Operation, did_you_mean, load,
-};
+use runner_types::{ApiVersion, Diagnostics, Digest, JsonPath, Located, Manifest, Operation, did_you_mean, load};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::{EngineError, MAX_INSTANCES, engine};
@@ -152,10 +150,7 @@ impl Catalog {
             }
         }
         Ok(Self {
-            searched: directories
-                .iter()
-                .map(|directory| directory.display().to_string())
-                .collect(),
+            searched: directories.iter().map(|directory| directory.display().to_string()).collect(),
             found,
             cache: Cache::open(cache),
             host: std::sync::OnceLock::new(),
@@ -164,9 +159,7 @@ impl Catalog {
 
     /// Names, files and manifests of all plugins, by name.
     pub fn manifests(&self) -> impl Iterator<Item = (&Path, &Digest, &Arc<Manifest>)> {
-        self.found
-            .values()
-            .map(|found| (found.path.as_path(), &found.digest, &found.manifest))
+        self.found.values().map(|found| (found.path.as_path(), &found.digest, &found.manifest))
     }
 
     /// A plugin's manifest and digest.
@@ -174,8 +167,7 @@ impl Catalog {
     /// # Errors
     /// When there is none of that name; the message names those that there are.
     pub fn manifest(&self, name: &str) -> Result<(&Arc<Manifest>, &Digest), CatalogError> {
-        self.find(name)
-            .map(|found| (&found.manifest, &found.digest))
+        self.find(name).map(|found| (&found.manifest, &found.digest))
     }
 
     /// Loads a plugin: compiled, or from the cache of compiled ones.
@@ -186,47 +178,29 @@ impl Catalog {
         let found = self.find(name)?;
         let path = found.path.display().to_string();
         let bytes = bytes(&found.path)?;
-        let package = Package::read(&bytes).map_err(|source| CatalogError::Package {
-            path: path.clone(),
-            source,
-        })?;
+        let package = Package::read(&bytes).map_err(|source| CatalogError::Package { path: path.clone(), source })?;
         if package.digest != found.digest.as_str() {
             let reason = "the file changed while it was read; start again".to_owned();
             return Err(CatalogError::Load { path, reason });
         }
-        check_imports(&package.imports).map_err(|reason| CatalogError::Contract {
-            path: path.clone(),
-            reason,
-        })?;
+        check_imports(&package.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let host = self.host()?;
-        let load = |error: wasmtime::Error| CatalogError::Load {
-            path: path.clone(),
-            reason: format!("{error:#}"),
-        };
-        let component = self
-            .cache
-            .component(&host.engine, &package.digest, &bytes)
-            .map_err(load)?;
-        check_functions(&component, &host.engine).map_err(|reason| CatalogError::Contract {
-            path: path.clone(),
-            reason,
-        })?;
+        let load = |error: wasmtime::Error| CatalogError::Load { path: path.clone(), reason: format!("{error:#}") };
+        let component = self.cache.component(&host.engine, &package.digest, &bytes).map_err(load)?;
+        check_functions(&component, &host.engine)
+            .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let exports = Exports::find(&component).map_err(|missing| CatalogError::Contract {
             path: path.clone(),
             reason: format!("it does not export {missing} of runner:plugin@{API_VERSION}"),
         })?;
-        check_exports(&exports, &found.manifest).map_err(|reason| CatalogError::Contract {
-            path: path.clone(),
-            reason,
-        })?;
+        check_exports(&exports, &found.manifest)
+            .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let mut linker = host.linker.clone();
         super::wasi::link_resources(&mut linker, &component, &host.engine).map_err(load)?;
         for version in wasi_versions(&package.imports) {
             super::wasi::link(&mut linker, version).map_err(load)?;
         }
-        linker
-            .define_unknown_imports_as_traps(&component)
-            .map_err(load)?;
+        linker.define_unknown_imports_as_traps(&component).map_err(load)?;
         let pre = linker.instantiate_pre(&component).map_err(load)?;
         Ok(Plugin {
             manifest: Arc::clone(&found.manifest),
@@ -250,24 +224,16 @@ impl Catalog {
             return Ok(host);
         }
         let engine = engine()?;
-        let linker = linker(&engine).map_err(|error| CatalogError::Load {
-            path: "the contract".to_owned(),
-            reason: format!("{error:#}"),
-        })?;
+        let linker = linker(&engine)
+            .map_err(|error| CatalogError::Load { path: "the contract".to_owned(), reason: format!("{error:#}") })?;
         let room = Arc::new(tokio::sync::Semaphore::new(MAX_INSTANCES as usize));
-        Ok(self.host.get_or_init(|| Host {
-            engine,
-            linker,
-            room,
-        }))
+        Ok(self.host.get_or_init(|| Host { engine, linker, room }))
     }
 }
 
 impl std::fmt::Debug for Catalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Catalog")
-            .field("found", &self.found)
-            .finish_non_exhaustive()
+        f.debug_struct("Catalog").field("found", &self.found).finish_non_exhaustive()
     }
 }
 
@@ -308,10 +274,7 @@ impl std::fmt::Debug for Plugin {
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
-    let unreadable = |source| CatalogError::Unreadable {
-        path: directory.display().to_string(),
-        source,
-    };
+    let unreadable = |source| CatalogError::Unreadable { path: directory.display().to_string(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -320,11 +283,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-            && path.is_file()
-        {
+        if path.extension().is_some_and(|extension| extension == "wasm") && path.is_file() {
             files.push(path);
         }
     }
@@ -333,62 +292,37 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, CatalogError> {
-    let unreadable = |source| CatalogError::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
+    let unreadable = |source| CatalogError::Unreadable { path: path.display().to_string(), source };
     let file = fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(MAX_PLUGIN + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(MAX_PLUGIN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_PLUGIN {
-        return Err(CatalogError::Huge {
-            path: path.display().to_string(),
-        });
+        return Err(CatalogError::Huge { path: path.display().to_string() });
     }
     Ok(bytes)
 }
 
 fn read(path: &Path) -> Result<Found, CatalogError> {
     let name = path.display().to_string();
-    let package = |source| CatalogError::Package {
-        path: name.clone(),
-        source,
-    };
+    let package = |source| CatalogError::Package { path: name.clone(), source };
     let read = Package::read(&bytes(path)?).map_err(package)?;
     let text = read.manifest().map_err(package)?;
-    let wrong = |diagnostics: Diagnostics| CatalogError::Manifest {
-        path: name.clone(),
-        reason: diagnostics.to_string(),
-    };
+    let wrong =
+        |diagnostics: Diagnostics| CatalogError::Manifest { path: name.clone(), reason: diagnostics.to_string() };
     let manifest = parse_manifest(text, "manifest").map_err(wrong)?;
-    let digest = read
-        .digest
-        .parse()
-        .map_err(|error: runner_types::DigestError| CatalogError::Load {
-            path: name.clone(),
-            reason: error.to_string(),
-        })?;
-    let host: ApiVersion =
-        API_VERSION
-            .parse()
-            .map_err(|error: runner_types::ApiVersionError| CatalogError::Load {
-                path: name.clone(),
-                reason: error.to_string(),
-            })?;
+    let digest = read.digest.parse().map_err(|error: runner_types::DigestError| CatalogError::Load {
+        path: name.clone(),
+        reason: error.to_string(),
+    })?;
+    let host: ApiVersion = API_VERSION.parse().map_err(|error: runner_types::ApiVersionError| CatalogError::Load {
+        path: name.clone(),
+        reason: error.to_string(),
+    })?;
     if !host.serves(manifest.api) {
-        let reason = format!(
-            "it is made for contract {}, and this runner serves {host}",
-            manifest.api
-        );
+        let reason = format!("it is made for contract {}, and this runner serves {host}", manifest.api);
         return Err(CatalogError::Contract { path: name, reason });
     }
-    Ok(Found {
-        path: path.to_owned(),
-        digest,
-        manifest: Arc::new(manifest),
-    })
+    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest) })
 }
 
 /// Reads a manifest; capabilities that the contract does not have are wrong. `name` is what messages call it.
@@ -399,14 +333,11 @@ pub fn parse_manifest(text: &str, name: &str) -> Result<Manifest, Diagnostics> {
     let manifest: Located<Manifest> = load(text, name)?;
     let root = JsonPath::root().key("capabilities");
     let requests = manifest.value().capabilities.iter().enumerate();
-    let wrong = requests
-        .filter(|(_, request)| !FUNCTIONS.contains(&request.capability.as_str()))
-        .map(|(index, request)| {
+    let wrong =
+        requests.filter(|(_, request)| !FUNCTIONS.contains(&request.capability.as_str())).map(|(index, request)| {
             let near = did_you_mean(&request.capability, FUNCTIONS.iter().copied());
             let message = format!("there is no capability {:?}{near}", request.capability);
-            manifest
-                .source()
-                .at(&root.index(index).key("capability"), message)
+            manifest.source().at(&root.index(index).key("capability"), message)
         });
     Diagnostics::check(wrong.collect())?;
     Ok(manifest.into_parts().0)
@@ -422,37 +353,24 @@ fn check_imports(imports: &[String]) -> Result<(), String> {
     if foreign.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "it imports {}; a plugin may import runner:plugin and wasi only",
-        foreign.join(", ")
-    ))
+    Err(format!("it imports {}; a plugin may import runner:plugin and wasi only", foreign.join(", ")))
 }
 
 /// Versions of WASI 0.2 that a component imports; one may import several.
 fn wasi_versions(imports: &[String]) -> BTreeSet<&str> {
     imports
         .iter()
-        .filter_map(|name| {
-            name.strip_prefix("wasi:")?
-                .split_once('@')
-                .map(|(_, version)| version)
-        })
+        .filter_map(|name| name.strip_prefix("wasi:")?.split_once('@').map(|(_, version)| version))
         .filter(|version| version.starts_with("0.2."))
         .collect()
 }
 
 /// Functions of the contract that this host does not have would trap when called: refused now, by name.
-fn check_functions(
-    component: &wasmtime::component::Component,
-    engine: &wasmtime::Engine,
-) -> Result<(), String> {
+fn check_functions(component: &wasmtime::component::Component, engine: &wasmtime::Engine) -> Result<(), String> {
     use wasmtime::component::types::ComponentItem;
     let mut missing = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
-        let Some(interface) = name
-            .strip_prefix("runner:plugin/")
-            .and_then(|rest| rest.split('@').next())
-        else {
+        let Some(interface) = name.strip_prefix("runner:plugin/").and_then(|rest| rest.split('@').next()) else {
             continue;
         };
         if let ComponentItem::ComponentInstance(instance) = item.ty {

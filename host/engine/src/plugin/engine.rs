@@ -74,17 +74,15 @@ fn config(pooled: bool) -> Config {
 /// would never run a task that interrupts them.
 fn tick(engine: &Engine) {
     let engine = engine.weak();
-    let ticker = std::thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                match engine.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => return,
-                }
+    let ticker = std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => return,
             }
-        });
+        }
+    });
     if let Err(error) = ticker {
         // Without the ticker a guest that loops would hold its worker for ever.
         tracing::error!(%error, "no thread for the epoch ticker");

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{
-    ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower,
-};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower};
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 
 use super::wasi::Wasi;
@@ -27,10 +25,7 @@ pub(crate) trait Calls: Send + 'static {
     ) -> impl Future<Output = wasmtime::Result<Result<F::Answer, Failure>>> + Send {
         async move {
             let answers = self.call::<F>(vec![item]).await?;
-            answers
-                .into_iter()
-                .next()
-                .ok_or_else(|| wasmtime::Error::msg("a call of one item has no answer"))
+            answers.into_iter().next().ok_or_else(|| wasmtime::Error::msg("a call of one item has no answer"))
         }
     }
 }
@@ -76,26 +71,17 @@ struct Limits {
 }
 
 impl Calls for Guest {
-    async fn call<F: Function>(
-        &mut self,
-        items: Vec<F::Item>,
-    ) -> wasmtime::Result<Vec<Result<F::Answer, Failure>>> {
+    async fn call<F: Function>(&mut self, items: Vec<F::Item>) -> wasmtime::Result<Vec<Result<F::Answer, Failure>>> {
         // An answer would not end a guest that does not look at answers.
         let (made, most) = match F::CLASS {
             Class::None => (&mut self.remarks, REMARKS),
-            Class::Read | Class::WriteIdempotent | Class::WriteOnce | Class::Stated => {
-                (&mut self.calls, MAX_CALLS)
-            }
+            Class::Read | Class::WriteIdempotent | Class::WriteOnce | Class::Stated => (&mut self.calls, MAX_CALLS),
         };
         *made += 1;
         if *made > most {
             wasmtime::bail!("it made {most} calls; an attempt may make no more");
         }
-        let answers = self
-            .attempt
-            .call::<F>(items)
-            .await
-            .map_err(wasmtime::Error::new)?;
+        let answers = self.attempt.call::<F>(items).await.map_err(wasmtime::Error::new)?;
         // The deadline is armed anew: patience is for a guest that never calls, not for a long operation.
         self.ticks = 0;
         Ok(answers)
@@ -120,19 +106,14 @@ impl Wasi for Guest {
     }
 
     fn output(&mut self, error: bool, bytes: &[u8]) {
-        let level = if error {
-            log::Level::Warn
-        } else {
-            log::Level::Info
-        };
+        let level = if error { log::Level::Warn } else { log::Level::Info };
         let pending = &mut self.output[usize::from(error)];
         for byte in bytes {
             if *byte != b'\n' {
                 pending.push(*byte);
             }
             if *byte == b'\n' || pending.len() >= LINE {
-                self.attempt
-                    .log(level, &String::from_utf8_lossy(pending), &[]);
+                self.attempt.log(level, &String::from_utf8_lossy(pending), &[]);
                 pending.clear();
             }
         }
@@ -140,28 +121,16 @@ impl Wasi for Guest {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let used = self.used + desired.saturating_sub(current);
         if used > self.memory {
-            wasmtime::bail!(Exhausted {
-                limit: self.memory >> 20
-            });
+            wasmtime::bail!(Exhausted { limit: self.memory >> 20 });
         }
         self.used = used;
         Ok(true)
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.table_elements += desired.saturating_sub(current);
         if self.table_elements > TABLE_ELEMENTS {
             wasmtime::bail!("its tables would hold more than {TABLE_ELEMENTS} elements");
@@ -184,9 +153,7 @@ impl ResourceLimiter for Limits {
 
 /// A guest wanted more memory than it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it wanted more than its {limit} MiB of memory; a larger `limits.memory-mib` stands in the plugin's manifest"
-)]
+#[error("it wanted more than its {limit} MiB of memory; a larger `limits.memory-mib` stands in the plugin's manifest")]
 struct Exhausted {
     limit: usize,
 }
@@ -239,20 +206,13 @@ impl Exports {
             let instance = component.get_export_index(None, &name)?;
             component.get_export_index(Some(&instance), function)
         };
-        let required = |function: &str| {
-            find("operations", function).ok_or_else(|| format!("operations.{function}"))
-        };
+        let required = |function: &str| find("operations", function).ok_or_else(|| format!("operations.{function}"));
         let maintenance = match (find("maintenance", "enter"), find("maintenance", "leave")) {
             (Some(enter), Some(leave)) => Some([enter, leave]),
             _ => None,
         };
         Ok(Self {
-            operations: [
-                required("backup")?,
-                required("update")?,
-                required("backout")?,
-                required("verify")?,
-            ],
+            operations: [required("backup")?, required("update")?, required("backout")?, required("verify")?],
             maintenance,
             resolve: find("resolve", "settle"),
         })
@@ -291,11 +251,7 @@ impl PluginInstance {
     ) -> Result<Self, GuestError> {
         let guest = Guest {
             attempt,
-            limits: Limits {
-                memory,
-                used: 0,
-                table_elements: 0,
-            },
+            limits: Limits { memory, used: 0, table_elements: 0 },
             ticks: 0,
             handles: 0,
             calls: 0,
@@ -316,54 +272,34 @@ impl PluginInstance {
             Ok(UpdateDeadline::Yield(1))
         });
         let instance = pre.instantiate_async(&mut store).await.map_err(broke)?;
-        Ok(Self {
-            store,
-            instance,
-            exports: exports.clone(),
-            _room: room,
-        })
+        Ok(Self { store, instance, exports: exports.clone(), _room: room })
     }
 
     /// Runs `backup`.
     ///
     /// # Errors
     /// When the run stops or the guest breaks down.
-    pub async fn backup(
-        &mut self,
-        invocation: &Invocation,
-    ) -> Result<Result<Report, Problem>, GuestError> {
+    pub async fn backup(&mut self, invocation: &Invocation) -> Result<Result<Report, Problem>, GuestError> {
         let index = self.exports.operations[0];
-        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,)).await.map(|(result,)| result)
     }
 
     /// Runs `update`.
     ///
     /// # Errors
     /// When the run stops or the guest breaks down.
-    pub async fn update(
-        &mut self,
-        invocation: &Invocation,
-    ) -> Result<Result<Report, Problem>, GuestError> {
+    pub async fn update(&mut self, invocation: &Invocation) -> Result<Result<Report, Problem>, GuestError> {
         let index = self.exports.operations[1];
-        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,)).await.map(|(result,)| result)
     }
 
     /// Runs `backout`.
     ///
     /// # Errors
     /// When the run stops or the guest breaks down.
-    pub async fn backout(
-        &mut self,
-        invocation: &Invocation,
-    ) -> Result<Result<Report, Problem>, GuestError> {
+    pub async fn backout(&mut self, invocation: &Invocation) -> Result<Result<Report, Problem>, GuestError> {
         let index = self.exports.operations[2];
-        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,)).await.map(|(result,)| result)
     }
 
     /// Runs `verify`.
@@ -385,14 +321,9 @@ impl PluginInstance {
     ///
     /// # Errors
     /// When the run stops, the guest breaks down or does not export it.
-    pub async fn enter(
-        &mut self,
-        invocation: &Invocation,
-    ) -> Result<Result<Report, Problem>, GuestError> {
+    pub async fn enter(&mut self, invocation: &Invocation) -> Result<Result<Report, Problem>, GuestError> {
         let [index, _] = self.maintenance()?;
-        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<Report, Problem>,)>(index, (invocation,)).await.map(|(result,)| result)
     }
 
     /// Runs `maintenance.leave` with the outputs of the enter of this run.
@@ -405,9 +336,7 @@ impl PluginInstance {
         entered: Option<&str>,
     ) -> Result<Result<Report, Problem>, GuestError> {
         let [_, index] = self.maintenance()?;
-        self.run::<_, (Result<Report, Problem>,)>(index, (invocation, entered))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<Report, Problem>,)>(index, (invocation, entered)).await.map(|(result,)| result)
     }
 
     /// Runs `resolve.settle` on an effect in doubt.
@@ -420,30 +349,19 @@ impl PluginInstance {
         doubt: &resolve::Doubt,
     ) -> Result<Result<resolve::Verdict, Problem>, GuestError> {
         let index = self.exports.resolve.ok_or_else(|| missing("resolve"))?;
-        self.run::<_, (Result<resolve::Verdict, Problem>,)>(index, (invocation, doubt))
-            .await
-            .map(|(result,)| result)
+        self.run::<_, (Result<resolve::Verdict, Problem>,)>(index, (invocation, doubt)).await.map(|(result,)| result)
     }
 
     fn maintenance(&self) -> Result<[ComponentExportIndex; 2], GuestError> {
-        self.exports
-            .maintenance
-            .ok_or_else(|| missing("maintenance"))
+        self.exports.maintenance.ok_or_else(|| missing("maintenance"))
     }
 
-    async fn run<Params, Answer>(
-        &mut self,
-        index: ComponentExportIndex,
-        params: Params,
-    ) -> Result<Answer, GuestError>
+    async fn run<Params, Answer>(&mut self, index: ComponentExportIndex, params: Params) -> Result<Answer, GuestError>
     where
         Params: ComponentNamedList + Lower + Send + Sync,
         Answer: ComponentNamedList + Lift + Send + Sync + 'static,
     {
-        let function = self
-            .instance
-            .get_typed_func::<Params, Answer>(&mut self.store, index)
-            .map_err(broke)?;
+        let function = self.instance.get_typed_func::<Params, Answer>(&mut self.store, index).map_err(broke)?;
         let answer = function.call_async(&mut self.store, params).await;
         let guest = self.store.data_mut();
         // A last line without its end still counts.

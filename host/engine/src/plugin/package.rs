@@ -3,8 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{
-    BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator,
-    WasmFeatures,
+    BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator, WasmFeatures,
 };
 
 /// Name of the custom section that holds the manifest.
@@ -23,22 +22,16 @@ pub enum PackageError {
     #[error("it is not a WebAssembly component, or it is damaged: {0}")]
     Damaged(String),
     /// A core module, not a component.
-    #[error(
-        "it is a core module; make a component of it first (target wasm32-wasip2, or `wasm-tools component new`)"
-    )]
+    #[error("it is a core module; make a component of it first (target wasm32-wasip2, or `wasm-tools component new`)")]
     Module,
     /// No manifest.
     #[error("it has no manifest; add one with `runner plugin pack FILE --manifest manifest.json`")]
     NoManifest,
     /// Several manifests.
-    #[error(
-        "it has {0} manifests; there must be exactly one section `{MANIFEST_SECTION}` in the outermost component"
-    )]
+    #[error("it has {0} manifests; there must be exactly one section `{MANIFEST_SECTION}` in the outermost component")]
     ManyManifests(usize),
     /// A manifest section below the outermost component, which could be mistaken for the plugin's own.
-    #[error(
-        "a component inside it has a section `{MANIFEST_SECTION}`; only the outermost component may have one"
-    )]
+    #[error("a component inside it has a section `{MANIFEST_SECTION}`; only the outermost component may have one")]
     InnerManifest,
     /// A manifest too large to be one.
     #[error("its manifest is larger than {MAX_MANIFEST} bytes")]
@@ -77,10 +70,7 @@ impl Package {
         let mut manifests = 0;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(damaged)? {
-                Payload::Version {
-                    encoding: Encoding::Module,
-                    ..
-                } if depth == 0 => return Err(PackageError::Module),
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(PackageError::Module),
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
@@ -91,15 +81,13 @@ impl Package {
                     if section.data().len() > MAX_MANIFEST {
                         return Err(PackageError::HugeManifest);
                     }
-                    let text =
-                        std::str::from_utf8(section.data()).map_err(|_| PackageError::NotText)?;
+                    let text = std::str::from_utf8(section.data()).map_err(|_| PackageError::NotText)?;
                     package.manifest = Some(text.to_owned());
                 }
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
                         let import = import.map_err(damaged)?;
-                        if let ComponentTypeRef::Instance(_) | ComponentTypeRef::Func(_) = import.ty
-                        {
+                        if let ComponentTypeRef::Instance(_) | ComponentTypeRef::Func(_) = import.ty {
                             package.imports.push(import.name.name.to_owned());
                         }
                     }
@@ -136,16 +124,11 @@ impl Package {
 /// When the bytes are not a valid component.
 pub fn imported_functions(component: &[u8]) -> Result<Vec<String>, PackageError> {
     let package = Package::read(component)?;
-    let types = Validator::new_with_features(WasmFeatures::all())
-        .validate_all(component)
-        .map_err(damaged)?;
+    let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component).map_err(damaged)?;
     let types = types.as_ref();
     let mut functions = Vec::new();
     for import in &package.imports {
-        let Some(interface) = import
-            .strip_prefix("runner:plugin/")
-            .and_then(|rest| rest.split('@').next())
-        else {
+        let Some(interface) = import.strip_prefix("runner:plugin/").and_then(|rest| rest.split('@').next()) else {
             continue;
         };
         let item = types.component_item_for_import(import).map(|item| item.ty);
@@ -175,16 +158,11 @@ fn damaged(error: wasmparser::BinaryReaderError) -> PackageError {
 /// When the bytes are not a component.
 pub fn pack(component: &[u8], manifest: &str) -> Result<Vec<u8>, PackageError> {
     Package::read(component).or_else(|error| match error {
-        PackageError::ManyManifests(_) | PackageError::HugeManifest | PackageError::NotText => {
-            Ok(Package::default())
-        }
+        PackageError::ManyManifests(_) | PackageError::HugeManifest | PackageError::NotText => Ok(Package::default()),
         other => Err(other),
     })?;
     let mut packed = without_manifest(component).map_err(damaged)?;
-    let section = wasm_encoder::CustomSection {
-        name: MANIFEST_SECTION.into(),
-        data: manifest.as_bytes().into(),
-    };
+    let section = wasm_encoder::CustomSection { name: MANIFEST_SECTION.into(), data: manifest.as_bytes().into() };
     wasm_encoder::ComponentSection::append_to_component(&section, &mut packed);
     Package::read(&packed)?;
     Ok(packed)
@@ -204,15 +182,9 @@ fn without_manifest(component: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryReade
         let content_start = reader.original_position();
         let content = reader.read_bytes(size)?;
         let is_manifest = id == 0
-            && BinaryReader::new(content, content_start)
-                .read_string()
-                .is_ok_and(|name| name == MANIFEST_SECTION);
+            && BinaryReader::new(content, content_start).read_string().is_ok_and(|name| name == MANIFEST_SECTION);
         if !is_manifest {
-            kept.extend_from_slice(
-                component
-                    .get(start..content_start + size)
-                    .unwrap_or_default(),
-            );
+            kept.extend_from_slice(component.get(start..content_start + size).unwrap_or_default());
         }
     }
     Ok(kept)
@@ -224,66 +196,39 @@ mod tests {
 
     fn component() -> Vec<u8> {
         let mut component = wasm_encoder::Component::new();
-        component.section(&wasm_encoder::CustomSection {
-            name: "other".into(),
-            data: b"kept".as_slice().into(),
-        });
+        component.section(&wasm_encoder::CustomSection { name: "other".into(), data: b"kept".as_slice().into() });
         component.finish()
     }
 
     #[test]
     fn a_packed_manifest_is_read_back_and_replaced() {
         let once = pack(&component(), "{\"name\":\"a\"}").unwrap();
-        assert_eq!(
-            Package::read(&once).unwrap().manifest().unwrap(),
-            "{\"name\":\"a\"}"
-        );
+        assert_eq!(Package::read(&once).unwrap().manifest().unwrap(), "{\"name\":\"a\"}");
         let long = format!("{{\"name\":\"{}\"}}", "b".repeat(40_000));
         let twice = pack(&pack(&once, &long).unwrap(), "{\"name\":\"a\"}").unwrap();
-        assert_eq!(
-            twice, once,
-            "packing leaves no trace of an earlier manifest"
-        );
+        assert_eq!(twice, once, "packing leaves no trace of an earlier manifest");
     }
 
     #[test]
     fn what_is_no_plugin_is_refused() {
         assert!(matches!(Package::read(b""), Err(PackageError::Damaged(_))));
-        assert!(matches!(
-            Package::read(b"\0asm\x01\0\0\0"),
-            Err(PackageError::Module)
-        ));
-        assert!(matches!(
-            Package::read(&component()).unwrap().manifest(),
-            Err(PackageError::NoManifest)
-        ));
+        assert!(matches!(Package::read(b"\0asm\x01\0\0\0"), Err(PackageError::Module)));
+        assert!(matches!(Package::read(&component()).unwrap().manifest(), Err(PackageError::NoManifest)));
         let mut two = pack(&component(), "{}").unwrap();
         wasm_encoder::ComponentSection::append_to_component(
-            &wasm_encoder::CustomSection {
-                name: MANIFEST_SECTION.into(),
-                data: b"{}".as_slice().into(),
-            },
+            &wasm_encoder::CustomSection { name: MANIFEST_SECTION.into(), data: b"{}".as_slice().into() },
             &mut two,
         );
-        assert!(matches!(
-            Package::read(&two),
-            Err(PackageError::ManyManifests(2))
-        ));
+        assert!(matches!(Package::read(&two), Err(PackageError::ManyManifests(2))));
     }
 
     #[test]
     fn a_manifest_inside_does_not_count() {
         let mut outer = wasm_encoder::Component::new();
         let mut inner = wasm_encoder::Component::new();
-        inner.section(&wasm_encoder::CustomSection {
-            name: MANIFEST_SECTION.into(),
-            data: b"{}".as_slice().into(),
-        });
+        inner.section(&wasm_encoder::CustomSection { name: MANIFEST_SECTION.into(), data: b"{}".as_slice().into() });
         outer.section(&wasm_encoder::NestedComponentSection(&inner));
-        assert!(matches!(
-            Package::read(&outer.finish()),
-            Err(PackageError::InnerManifest)
-        ));
+        assert!(matches!(Package::read(&outer.finish()), Err(PackageError::InnerManifest)));
     }
 
     #[test]

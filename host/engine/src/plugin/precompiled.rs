@@ -37,12 +37,7 @@ impl Cache {
     ///
     /// # Errors
     /// When the bytes are not a component that this engine can run.
-    pub(crate) fn component(
-        &self,
-        engine: &Engine,
-        digest: &str,
-        bytes: &[u8],
-    ) -> wasmtime::Result<Component> {
+    pub(crate) fn component(&self, engine: &Engine, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
         let Some(directory) = &self.directory else {
             return Component::from_binary(engine, bytes);
         };
@@ -53,11 +48,7 @@ impl Cache {
             return Ok(component);
         }
         let component = Component::from_binary(engine, bytes)?;
-        if let Err(error) = component
-            .serialize()
-            .map_err(std::io::Error::other)
-            .and_then(|code| store(&path, &code))
-        {
+        if let Err(error) = component.serialize().map_err(std::io::Error::other).and_then(|code| store(&path, &code)) {
             tracing::warn!(path = %path.display(), %error, "the compiled plugin was not cached");
         }
         Ok(component)
@@ -66,11 +57,7 @@ impl Cache {
 
 /// Makes the directory, or says why one that exists must not be trusted.
 fn prepare(directory: &Path) -> Result<(), String> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| error.to_string())?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| error.to_string())?;
     let found = fs::symlink_metadata(directory).map_err(|error| error.to_string())?;
     if !found.is_dir() {
         return Err("it is a symbolic link or no directory".to_owned());
@@ -83,18 +70,12 @@ fn ours(found: &fs::Metadata) -> Result<(), String> {
         return Err(format!("it belongs to user {}", found.uid()));
     }
     if found.mode() & 0o077 != 0 {
-        return Err(format!(
-            "others may use it (mode {:o}); want 0700",
-            found.mode() & 0o777
-        ));
+        return Err(format!("others may use it (mode {:o}); want 0700", found.mode() & 0o777));
     }
     Ok(())
 }
 
-#[allow(
-    unsafe_code,
-    reason = "a precompiled component can only be loaded by trusting it; see the module's text"
-)]
+#[allow(unsafe_code, reason = "a precompiled component can only be loaded by trusting it; see the module's text")]
 fn load(engine: &Engine, path: &Path) -> Option<Component> {
     let found = fs::symlink_metadata(path).ok()?;
     if !found.is_file() || ours(&found).is_err() {
@@ -116,15 +97,8 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
 /// Writes the file whole or not at all. A file that another process put there meanwhile is as good.
 fn store(path: &Path, code: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let written = file
-        .write_all(code)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(code).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -148,18 +122,12 @@ mod tests {
 
     fn bytes() -> Vec<u8> {
         let mut component = wasm_encoder::Component::new();
-        component.section(&wasm_encoder::CustomSection {
-            name: EMPTY.into(),
-            data: (&[]).into(),
-        });
+        component.section(&wasm_encoder::CustomSection { name: EMPTY.into(), data: (&[]).into() });
         component.finish()
     }
 
     fn files(directory: &Path) -> Vec<PathBuf> {
-        fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect()
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
     #[test]
@@ -192,9 +160,7 @@ mod tests {
         let open = home.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
-        Cache::open(Some(open.clone()))
-            .component(&engine(), "d", &bytes())
-            .unwrap();
+        Cache::open(Some(open.clone())).component(&engine(), "d", &bytes()).unwrap();
         assert!(files(&open).is_empty());
 
         let real = home.path().join("real");
@@ -202,9 +168,7 @@ mod tests {
         fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).unwrap();
         let link = home.path().join("link");
         symlink(&real, &link).unwrap();
-        Cache::open(Some(link))
-            .component(&engine(), "d", &bytes())
-            .unwrap();
+        Cache::open(Some(link)).component(&engine(), "d", &bytes()).unwrap();
         assert!(files(&real).is_empty());
     }
 
@@ -218,9 +182,6 @@ mod tests {
         let elsewhere = home.path().join("elsewhere");
         fs::rename(&file, &elsewhere).unwrap();
         symlink(&elsewhere, &file).unwrap();
-        assert!(
-            cache.component(&engine(), "d", b"not wasm").is_err(),
-            "the link's target must not be used"
-        );
+        assert!(cache.component(&engine(), "d", b"not wasm").is_err(), "the link's target must not be used");
     }
 }

@@ -62,11 +62,7 @@ struct Datetime {
 ///
 /// # Errors
 /// When a name is in the linker already.
-pub(crate) fn link_resources<T: Wasi>(
-    linker: &mut Linker<T>,
-    component: &Component,
-    engine: &Engine,
-) -> Result<()> {
+pub(crate) fn link_resources<T: Wasi>(linker: &mut Linker<T>, component: &Component, engine: &Engine) -> Result<()> {
     for (name, import) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else {
             continue;
@@ -76,11 +72,7 @@ pub(crate) fn link_resources<T: Wasi>(
         }
         for (resource, export) in interface.exports(engine) {
             if matches!(export.ty, ComponentItem::Resource(_)) {
-                linker.instance(name)?.resource(
-                    resource,
-                    resource_type(resource),
-                    |_, _| Ok(()),
-                )?;
+                linker.instance(name)?.resource(resource, resource_type(resource), |_, _| Ok(()))?;
             }
         }
     }
@@ -124,32 +116,17 @@ pub(crate) fn link<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()>
 fn io<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     let mut poll = linker.instance(&format!("wasi:io/poll@{version}"))?;
     // Nothing is ever waited for here: whatever is polled is ready.
-    poll.func_wrap(
-        "[method]pollable.ready",
-        |_: StoreContextMut<'_, T>, (_,): (Resource<Pollable>,)| Ok((true,)),
-    )?;
-    poll.func_wrap(
-        "[method]pollable.block",
-        |_: StoreContextMut<'_, T>, (_,): (Resource<Pollable>,)| Ok(()),
-    )?;
-    poll.func_wrap(
-        "poll",
-        |_: StoreContextMut<'_, T>, (list,): (Vec<Resource<Pollable>>,)| {
-            Ok(((0..u32::try_from(list.len()).unwrap_or(u32::MAX)).collect::<Vec<u32>>(),))
-        },
-    )?;
+    poll.func_wrap("[method]pollable.ready", |_: StoreContextMut<'_, T>, (_,): (Resource<Pollable>,)| Ok((true,)))?;
+    poll.func_wrap("[method]pollable.block", |_: StoreContextMut<'_, T>, (_,): (Resource<Pollable>,)| Ok(()))?;
+    poll.func_wrap("poll", |_: StoreContextMut<'_, T>, (list,): (Vec<Resource<Pollable>>,)| {
+        Ok(((0..u32::try_from(list.len()).unwrap_or(u32::MAX)).collect::<Vec<u32>>(),))
+    })?;
 
     let mut streams = linker.instance(&format!("wasi:io/streams@{version}"))?;
-    for name in [
-        "[method]input-stream.read",
-        "[method]input-stream.blocking-read",
-    ] {
-        streams.func_wrap(
-            name,
-            |_: StoreContextMut<'_, T>, (_, _): (Resource<InputStream>, u64)| {
-                Ok((Err::<Vec<u8>, _>(StreamError::Closed),))
-            },
-        )?;
+    for name in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
+        streams.func_wrap(name, |_: StoreContextMut<'_, T>, (_, _): (Resource<InputStream>, u64)| {
+            Ok((Err::<Vec<u8>, _>(StreamError::Closed),))
+        })?;
     }
     streams.func_wrap(
         "[method]input-stream.subscribe",
@@ -167,68 +144,42 @@ fn io<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     )?;
     streams.func_wrap(
         "[method]output-stream.check-write",
-        |_: StoreContextMut<'_, T>, (_,): (Resource<OutputStream>,)| {
-            Ok((Ok::<u64, StreamError>(WRITE),))
-        },
+        |_: StoreContextMut<'_, T>, (_,): (Resource<OutputStream>,)| Ok((Ok::<u64, StreamError>(WRITE),)),
     )?;
-    for name in [
-        "[method]output-stream.write",
-        "[method]output-stream.blocking-write-and-flush",
-    ] {
+    for name in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
         streams.func_wrap(
             name,
-            |mut store: StoreContextMut<'_, T>,
-             (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
+            |mut store: StoreContextMut<'_, T>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
                 store.data_mut().output(stream.rep() == ERR, &bytes);
                 Ok((Ok::<(), StreamError>(()),))
             },
         )?;
     }
-    for name in [
-        "[method]output-stream.flush",
-        "[method]output-stream.blocking-flush",
-    ] {
-        streams.func_wrap(
-            name,
-            |_: StoreContextMut<'_, T>, (_,): (Resource<OutputStream>,)| {
-                Ok((Ok::<(), StreamError>(()),))
-            },
-        )?;
+    for name in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
+        streams.func_wrap(name, |_: StoreContextMut<'_, T>, (_,): (Resource<OutputStream>,)| {
+            Ok((Ok::<(), StreamError>(()),))
+        })?;
     }
     Ok(())
 }
 
 fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     let mut environment = linker.instance(&format!("wasi:cli/environment@{version}"))?;
-    environment.func_wrap("get-environment", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((Vec::<(String, String)>::new(),))
-    })?;
-    environment.func_wrap("get-arguments", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((Vec::<String>::new(),))
-    })?;
-    environment.func_wrap("initial-cwd", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((None::<String>,))
-    })?;
+    environment
+        .func_wrap("get-environment", |_: StoreContextMut<'_, T>, (): ()| Ok((Vec::<(String, String)>::new(),)))?;
+    environment.func_wrap("get-arguments", |_: StoreContextMut<'_, T>, (): ()| Ok((Vec::<String>::new(),)))?;
+    environment.func_wrap("initial-cwd", |_: StoreContextMut<'_, T>, (): ()| Ok((None::<String>,)))?;
     let mut exit = linker.instance(&format!("wasi:cli/exit@{version}"))?;
-    exit.func_wrap(
-        "exit",
-        |_: StoreContextMut<'_, T>, (status,): (Result<(), ()>,)| -> Result<()> {
-            bail!(
-                "the plugin called exit ({})",
-                if status.is_ok() { "success" } else { "failure" }
-            )
-        },
-    )?;
+    exit.func_wrap("exit", |_: StoreContextMut<'_, T>, (status,): (Result<(), ()>,)| -> Result<()> {
+        bail!("the plugin called exit ({})", if status.is_ok() { "success" } else { "failure" })
+    })?;
     for (interface, function) in [("stdout", "get-stdout"), ("stderr", "get-stderr")] {
         let stream = if interface == "stderr" { ERR } else { OUT };
         let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
-        instance.func_wrap(
-            function,
-            move |mut store: StoreContextMut<'_, T>, (): ()| {
-                store.data_mut().handle()?;
-                Ok((Resource::<OutputStream>::new_own(stream),))
-            },
-        )?;
+        instance.func_wrap(function, move |mut store: StoreContextMut<'_, T>, (): ()| {
+            store.data_mut().handle()?;
+            Ok((Resource::<OutputStream>::new_own(stream),))
+        })?;
     }
     let mut stdin = linker.instance(&format!("wasi:cli/stdin@{version}"))?;
     stdin.func_wrap("get-stdin", |mut store: StoreContextMut<'_, T>, (): ()| {
@@ -236,17 +187,13 @@ fn cli<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
         Ok((Resource::<InputStream>::new_own(0),))
     })?;
     let mut terminal = linker.instance(&format!("wasi:cli/terminal-stdin@{version}"))?;
-    terminal.func_wrap("get-terminal-stdin", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((None::<Resource<TerminalInput>>,))
-    })?;
-    for (interface, function) in [
-        ("terminal-stdout", "get-terminal-stdout"),
-        ("terminal-stderr", "get-terminal-stderr"),
-    ] {
+    terminal
+        .func_wrap("get-terminal-stdin", |_: StoreContextMut<'_, T>, (): ()| Ok((None::<Resource<TerminalInput>>,)))?;
+    for (interface, function) in
+        [("terminal-stdout", "get-terminal-stdout"), ("terminal-stderr", "get-terminal-stderr")]
+    {
         let mut instance = linker.instance(&format!("wasi:cli/{interface}@{version}"))?;
-        instance.func_wrap(function, |_: StoreContextMut<'_, T>, (): ()| {
-            Ok((None::<Resource<TerminalOutput>>,))
-        })?;
+        instance.func_wrap(function, |_: StoreContextMut<'_, T>, (): ()| Ok((None::<Resource<TerminalOutput>>,)))?;
     }
     Ok(())
 }
@@ -257,59 +204,37 @@ fn clocks<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     wall.func_wrap("now", |store: StoreContextMut<'_, T>, (): ()| {
         let now = store.data().last_time();
         let nanoseconds = u32::try_from(now % 1000 * MILLI).unwrap_or_default();
-        Ok((Datetime {
-            seconds: now / 1000,
-            nanoseconds,
-        },))
+        Ok((Datetime { seconds: now / 1000, nanoseconds },))
     })?;
     wall.func_wrap("resolution", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((Datetime {
-            seconds: 0,
-            nanoseconds: 1_000_000,
-        },))
+        Ok((Datetime { seconds: 0, nanoseconds: 1_000_000 },))
     })?;
     let mut monotonic = linker.instance(&format!("wasi:clocks/monotonic-clock@{version}"))?;
     monotonic.func_wrap("now", |store: StoreContextMut<'_, T>, (): ()| {
         Ok((store.data().last_time().saturating_mul(MILLI),))
     })?;
-    monotonic.func_wrap("resolution", |_: StoreContextMut<'_, T>, (): ()| {
-        Ok((MILLI,))
-    })?;
+    monotonic.func_wrap("resolution", |_: StoreContextMut<'_, T>, (): ()| Ok((MILLI,)))?;
     Ok(())
 }
 
 fn random<T: Wasi>(linker: &mut Linker<T>, version: &str) -> Result<()> {
     for (interface, bytes, number) in [
         ("random", "get-random-bytes", "get-random-u64"),
-        (
-            "insecure",
-            "get-insecure-random-bytes",
-            "get-insecure-random-u64",
-        ),
+        ("insecure", "get-insecure-random-bytes", "get-insecure-random-u64"),
     ] {
         let mut instance = linker.instance(&format!("wasi:random/{interface}@{version}"))?;
-        instance.func_wrap(
-            bytes,
-            |mut store: StoreContextMut<'_, T>, (count,): (u64,)| {
-                if count > RANDOM {
-                    bail!("the plugin asked for {count} random bytes; at most {RANDOM} a call");
-                }
-                Ok((store
-                    .data_mut()
-                    .random(usize::try_from(count).unwrap_or_default()),))
-            },
-        )?;
-        instance.func_wrap(number, |mut store: StoreContextMut<'_, T>, (): ()| {
-            Ok((number_from(store.data_mut()),))
+        instance.func_wrap(bytes, |mut store: StoreContextMut<'_, T>, (count,): (u64,)| {
+            if count > RANDOM {
+                bail!("the plugin asked for {count} random bytes; at most {RANDOM} a call");
+            }
+            Ok((store.data_mut().random(usize::try_from(count).unwrap_or_default()),))
         })?;
+        instance.func_wrap(number, |mut store: StoreContextMut<'_, T>, (): ()| Ok((number_from(store.data_mut()),)))?;
     }
     let mut seed = linker.instance(&format!("wasi:random/insecure-seed@{version}"))?;
-    seed.func_wrap(
-        "insecure-seed",
-        |mut store: StoreContextMut<'_, T>, (): ()| {
-            Ok(((number_from(store.data_mut()), number_from(store.data_mut())),))
-        },
-    )?;
+    seed.func_wrap("insecure-seed", |mut store: StoreContextMut<'_, T>, (): ()| {
+        Ok(((number_from(store.data_mut()), number_from(store.data_mut())),))
+    })?;
     Ok(())
 }
 

@@ -13,11 +13,7 @@ pub(super) fn answers(plan: &Plan) -> BTreeMap<String, (String, Value)> {
     let mut answers = BTreeMap::new();
     for plan in plan.all() {
         for (prompt, source) in &plan.answers {
-            if let Some(value) = plan
-                .inputs
-                .get(&source.input)
-                .filter(|value| !value.is_null())
-            {
+            if let Some(value) = plan.inputs.get(&source.input).filter(|value| !value.is_null()) {
                 answers.insert(prompt.clone(), (source.input.clone(), value.clone()));
             }
         }
@@ -43,25 +39,15 @@ pub(super) struct InAdvance {
 #[async_trait::async_trait]
 impl Ask for InAdvance {
     async fn ask(&self, asked: Asked) -> Result<Answer, Nobody> {
-        let key = asked
-            .component
-            .as_ref()
-            .map(|component| format!("{component}/{}", asked.key));
+        let key = asked.component.as_ref().map(|component| format!("{component}/{}", asked.key));
         let given = key.as_ref().and_then(|key| self.answers.get(key));
         if let Some((input, value)) = given
             && let Some(reply) = reply(&asked.wanted, value)
         {
-            return Ok(Answer {
-                reply,
-                by: runner_types::AnsweredBy::Input {
-                    name: input.clone(),
-                },
-            });
+            return Ok(Answer { reply, by: runner_types::AnsweredBy::Input { name: input.clone() } });
         }
         let option = key.and_then(|key| self.options.get(&key).cloned());
-        self.next.ask(asked).await.map_err(|nobody| Nobody {
-            option: nobody.option.or(option),
-        })
+        self.next.ask(asked).await.map_err(|nobody| Nobody { option: nobody.option.or(option) })
     }
 }
 
@@ -71,10 +57,9 @@ fn reply(wanted: &Wanted, value: &Value) -> Option<Reply> {
         (Wanted::Confirm { .. }, Value::Bool(true)) => Some(Reply::Yes),
         (Wanted::Confirm { .. }, Value::Bool(false)) => Some(Reply::No),
         (Wanted::Pause, Value::Bool(true)) => Some(Reply::Entered),
-        (Wanted::Choose { options, .. }, Value::String(text)) => options
-            .iter()
-            .position(|option| option == text)
-            .map(Reply::Chosen),
+        (Wanted::Choose { options, .. }, Value::String(text)) => {
+            options.iter().position(|option| option == text).map(Reply::Chosen)
+        }
         _ => None,
     }
 }

@@ -6,9 +6,8 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use runner_types::{
-    Diagnostic, Diagnostics, DiskFiles, Document, Inventory, JsonPath, Located, MAX_FILE_SIZE,
-    PluginLock, Policy, Releases, ResolvedInventory, SourceFile, StepAction, Workflow,
-    did_you_mean, load_bytes, load_inventory,
+    Diagnostic, Diagnostics, DiskFiles, Document, Inventory, JsonPath, Located, MAX_FILE_SIZE, PluginLock, Policy,
+    Releases, ResolvedInventory, SourceFile, StepAction, Workflow, did_you_mean, load_bytes, load_inventory,
 };
 use serde_json::{Map, Value, json};
 
@@ -17,18 +16,11 @@ use crate::contract::FUNCTIONS;
 use crate::plugin::Catalog;
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, ProjectError> {
-    let unreadable = |source| ProjectError::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
+    let unreadable = |source| ProjectError::Unreadable { path: path.display().to_string(), source };
     let mut bytes = Vec::new();
     // One byte more than allowed: the loader then says that it is too large.
     let limit = MAX_FILE_SIZE as u64 + 1;
-    File::open(path)
-        .map_err(unreadable)?
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    File::open(path).map_err(unreadable)?.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -66,11 +58,7 @@ fn sub_workflows(workflow: &Workflow) -> Vec<String> {
         StepAction::Workflow(inner) => Some(inner.workflow.clone()),
         StepAction::Component(_) | StepAction::Rolling(_) => None,
     };
-    workflow
-        .steps
-        .iter()
-        .filter_map(|step| named(&step.action))
-        .collect()
+    workflow.steps.iter().filter_map(|step| named(&step.action)).collect()
 }
 
 /// An inventory of any kind that is read, in native form, and what should be looked at in it.
@@ -81,11 +69,7 @@ pub(super) fn inventory(path: &Path) -> Result<(Inventory, SourceFile, Vec<Strin
         None => {
             let content = serde_json::to_value(&loaded.inventory).unwrap_or_default();
             let digest = digest_of(&content.to_string());
-            SourceFile {
-                path: path.display().to_string(),
-                digest,
-                content,
-            }
+            SourceFile { path: path.display().to_string(), digest, content }
         }
     };
     Ok((loaded.inventory, source, loaded.warnings))
@@ -94,12 +78,8 @@ pub(super) fn inventory(path: &Path) -> Result<(Inventory, SourceFile, Vec<Strin
 /// A grant of a capability that no plugin can ever ask for would be a line without effect.
 pub(super) fn check_capabilities(policy: &Located<Policy>) -> Result<(), ProjectError> {
     let root = JsonPath::root().key("grants");
-    let wrong = policy
-        .value()
-        .grants
-        .iter()
-        .enumerate()
-        .filter(|(_, grant)| !FUNCTIONS.contains(&grant.capability.as_str()));
+    let wrong =
+        policy.value().grants.iter().enumerate().filter(|(_, grant)| !FUNCTIONS.contains(&grant.capability.as_str()));
     let wrong: Vec<Diagnostic> = wrong
         .map(|(index, grant)| {
             let near = did_you_mean(&grant.capability, FUNCTIONS.iter().copied());
@@ -131,16 +111,10 @@ pub(super) fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<(), 
 
 /// `inventory`, as expressions see it.
 pub(super) fn inventory_value(inventory: &Inventory, resolved: &ResolvedInventory) -> Value {
-    let hosts: Map<String, Value> = resolved
-        .hosts
-        .values()
-        .map(|host| (host.name.clone(), crate::planner::host_value(host, None)))
-        .collect();
-    let groups: Map<String, Value> = resolved
-        .groups
-        .iter()
-        .map(|(name, hosts)| (name.clone(), json!({ "hosts": hosts })))
-        .collect();
+    let hosts: Map<String, Value> =
+        resolved.hosts.values().map(|host| (host.name.clone(), crate::planner::host_value(host, None))).collect();
+    let groups: Map<String, Value> =
+        resolved.groups.iter().map(|(name, hosts)| (name.clone(), json!({ "hosts": hosts }))).collect();
     json!({
         "hosts": hosts,
         "groups": groups,

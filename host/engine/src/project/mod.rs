@@ -11,18 +11,15 @@ use std::time::SystemTime;
 use indexmap::IndexMap;
 use rand::Rng as _;
 use runner_types::{
-    Connection, Depth, Diagnostic, Diagnostics, Digest, Extra, FileDigest, FormatVersion,
-    Inventory, Located, Operation, Operator, PluginPin, Policy, Releases, ResolvedInventory,
-    RunHeader, SourceFile, Timestamp, Workflow,
+    Connection, Depth, Diagnostic, Diagnostics, Digest, Extra, FileDigest, FormatVersion, Inventory, Located,
+    Operation, Operator, PluginPin, Policy, Releases, ResolvedInventory, RunHeader, SourceFile, Timestamp, Workflow,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use answers::{InAdvance, answers, given_by};
 pub use files::read;
-use files::{
-    check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value,
-};
+use files::{check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value};
 
 use crate::artifacts::{DirectoryStore, Store, StoreError};
 use crate::backend::simulated::Simulated;
@@ -94,9 +91,7 @@ pub enum ProjectError {
         trusted: Option<String>,
     },
     /// A host is reached in a way that this runner does not have.
-    #[error(
-        "host {host} is reached by {connection}, which this runner cannot do; set \"connection\": \"simulated\""
-    )]
+    #[error("host {host} is reached by {connection}, which this runner cannot do; set \"connection\": \"simulated\"")]
     Connection {
         /// The host.
         host: String,
@@ -127,10 +122,7 @@ pub enum ProjectError {
 }
 
 fn names(trusted: &Option<String>) -> String {
-    trusted.as_ref().map_or_else(
-        || " (it names none)".to_owned(),
-        |digest| format!(" ({digest})"),
-    )
+    trusted.as_ref().map_or_else(|| " (it names none)".to_owned(), |digest| format!(" ({digest})"))
 }
 
 fn unanswered(prompts: &[PossiblePrompt]) -> String {
@@ -140,10 +132,7 @@ fn unanswered(prompts: &[PossiblePrompt]) -> String {
             Some(option) => format!("{option} answers it in advance"),
             None => "it can only be answered at a terminal".to_owned(),
         };
-        let who = prompt
-            .component
-            .as_ref()
-            .map_or_else(String::new, |component| format!("{component}/"));
+        let who = prompt.component.as_ref().map_or_else(String::new, |component| format!("{component}/"));
         let text = format!("the prompt {who}{} ({way})", prompt.key);
         if !seen.contains(&text) {
             seen.push(text);
@@ -192,39 +181,28 @@ impl Project {
         let resolved = inventory.resolve();
         let policy: Located<Policy> = read(&options.policy)?;
         check_capabilities(&policy)?;
-        let releases: Option<Located<Releases>> =
-            options.releases.as_deref().map(read).transpose()?;
+        let releases: Option<Located<Releases>> = options.releases.as_deref().map(read).transpose()?;
         let mut workflows = IndexMap::new();
         let entry = match &options.workflow {
             Some(path) => Some(read_workflows(path, &mut workflows)?),
             None => None,
         };
         let platform = inventory.name.clone().unwrap_or_else(|| {
-            options.inventory.file_stem().map_or_else(
-                || "platform".to_owned(),
-                |stem| stem.to_string_lossy().into_owned(),
-            )
+            options
+                .inventory
+                .file_stem()
+                .map_or_else(|| "platform".to_owned(), |stem| stem.to_string_lossy().into_owned())
         });
         let mut scope = Scope::default();
         scope.set("inventory", &inventory_value(&inventory, &resolved));
-        scope.set(
-            "releases",
-            &releases
-                .as_ref()
-                .map_or(Value::Null, |releases| releases_value(releases.value())),
-        );
+        scope.set("releases", &releases.as_ref().map_or(Value::Null, |releases| releases_value(releases.value())));
         let world = World {
             clusters: inventory.clusters.keys().cloned().collect(),
             components: inventory.components.clone(),
             inventory: resolved,
             plugins: catalog
                 .manifests()
-                .map(|(_, digest, manifest)| {
-                    (
-                        manifest.name.clone(),
-                        (Arc::clone(manifest), digest.clone()),
-                    )
-                })
+                .map(|(_, digest, manifest)| (manifest.name.clone(), (Arc::clone(manifest), digest.clone())))
                 .collect(),
             workflows,
             scope,
@@ -246,9 +224,7 @@ impl Project {
     /// The workflow that was asked for.
     #[must_use]
     pub fn workflow(&self) -> Option<&Located<Workflow>> {
-        self.entry
-            .as_ref()
-            .and_then(|entry| self.world.workflows.get(entry))
+        self.entry.as_ref().and_then(|entry| self.world.workflows.get(entry))
     }
 
     /// Hosts and groups.
@@ -296,11 +272,7 @@ impl Project {
     /// Whether anything of the platform is simulated.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
-        self.world
-            .inventory
-            .hosts
-            .values()
-            .any(|host| host.connection == Connection::Simulated)
+        self.world.inventory.hosts.values().any(|host| host.connection == Connection::Simulated)
     }
 
     /// What planning rests on.
@@ -321,15 +293,9 @@ impl Project {
     /// Everything that is wrong with the values or the workflow.
     pub fn plan(&self, extras: &[Extra]) -> Result<Plan, ProjectError> {
         let (Some(entry), Some(workflow)) = (&self.entry, self.workflow()) else {
-            return Err(ProjectError::Files(Diagnostics::one(Diagnostic::of_file(
-                "",
-                "no workflow was named",
-            ))));
+            return Err(ProjectError::Files(Diagnostics::one(Diagnostic::of_file("", "no workflow was named"))));
         };
-        let inputs = workflow
-            .value()
-            .input_values(extras)
-            .map_err(ProjectError::Files)?;
+        let inputs = workflow.value().input_values(extras).map_err(ProjectError::Files)?;
         plan(&self.world, entry, &inputs).map_err(ProjectError::Files)
     }
 
@@ -342,18 +308,9 @@ impl Project {
             let verifies = |(manifest, _): &&(Arc<runner_types::Manifest>, Digest)| {
                 manifest.operations.contains_key(&Operation::Verify)
             };
-            self.world
-                .plugins
-                .values()
-                .filter(verifies)
-                .map(|(manifest, _)| manifest.name.clone())
-                .collect()
+            self.world.plugins.values().filter(verifies).map(|(manifest, _)| manifest.name.clone()).collect()
         };
-        let components = if components.is_empty() {
-            all()
-        } else {
-            components.to_vec()
-        };
+        let components = if components.is_empty() { all() } else { components.to_vec() };
         let steps: Vec<Value> = components
             .iter()
             .map(|component| {
@@ -363,8 +320,7 @@ impl Project {
             .collect();
         let text = json!({"name": "verify", "lock": false, "steps": steps}).to_string();
         let name = "verify";
-        let workflow: Located<Workflow> =
-            runner_types::load(&text, name).map_err(ProjectError::Files)?;
+        let workflow: Located<Workflow> = runner_types::load(&text, name).map_err(ProjectError::Files)?;
         let world = World {
             inventory: self.world.inventory.clone(),
             clusters: self.world.clusters.clone(),
@@ -389,9 +345,7 @@ impl Project {
     /// # Errors
     /// When the directory cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>, ProjectError> {
-        Ok(Arc::new(DirectoryStore::open(
-            &self.options.state.join("store"),
-        )?))
+        Ok(Arc::new(DirectoryStore::open(&self.options.state.join("store"))?))
     }
 
     /// Where a simulated platform keeps its state.
@@ -406,11 +360,8 @@ impl Project {
     /// When it cannot begin: nothing was changed then. How a begun run ended is in the summary.
     pub async fn run(&self, plan: &Plan, options: RunOptions) -> Result<RunSummary, ProjectError> {
         if !options.interactive {
-            let open: Vec<PossiblePrompt> = plan
-                .prompts(&self.world)
-                .into_iter()
-                .filter(|prompt| !prompt.answered)
-                .collect();
+            let open: Vec<PossiblePrompt> =
+                plan.prompts(&self.world).into_iter().filter(|prompt| !prompt.answered).collect();
             if !open.is_empty() {
                 return Err(ProjectError::Unanswerable(open));
             }
@@ -426,15 +377,9 @@ impl Project {
         let platform = Arc::new(self.reach(Arc::clone(&store))?);
         let seed = rand::rng().random();
         let header = self.header(plan, &run, &options.who, now, seed)?;
-        let journal = Arc::new(Journal::create(
-            &self.options.state.join("runs").join(&run),
-            &header,
-        )?);
-        let operator: Arc<dyn Ask> = Arc::new(InAdvance {
-            answers: answers(plan),
-            options: given_by(plan),
-            next: options.operator,
-        });
+        let journal = Arc::new(Journal::create(&self.options.state.join("runs").join(&run), &header)?);
+        let operator: Arc<dyn Ask> =
+            Arc::new(InAdvance { answers: answers(plan), options: given_by(plan), next: options.operator });
         let gate = Arc::new(Gate::new(
             journal,
             platform,
@@ -476,34 +421,21 @@ impl Project {
         if !plan.lock {
             return Ok(None);
         }
-        let holder = Holder {
-            run: run.to_owned(),
-            operator: who.clone(),
-            since: now,
-            process: std::process::id(),
-        };
-        let path = self
-            .options
-            .state
-            .join("locks")
-            .join(format!("{}.lock", self.platform));
+        let holder = Holder { run: run.to_owned(), operator: who.clone(), since: now, process: std::process::id() };
+        let path = self.options.state.join("locks").join(format!("{}.lock", self.platform));
         Ok(Some(PlatformLock::take(&path, &holder)?))
     }
 
     /// The backends of all hosts and clusters.
     fn reach(&self, store: Arc<dyn Store>) -> Result<Platform, ProjectError> {
         for host in self.world.inventory.hosts.values() {
-            host.check_available()
-                .map_err(|error| ProjectError::Unavailable(error.to_string()))?;
+            host.check_available().map_err(|error| ProjectError::Unavailable(error.to_string()))?;
             let connection = match host.connection {
                 Connection::Simulated => continue,
                 Connection::Ssh => "SSH",
                 Connection::Local => "a local connection",
             };
-            return Err(ProjectError::Connection {
-                host: host.name.clone(),
-                connection,
-            });
+            return Err(ProjectError::Connection { host: host.name.clone(), connection });
         }
         let simulated: Arc<dyn Backend> = Arc::new(self.simulated(store)?);
         Ok(Platform {
@@ -515,12 +447,7 @@ impl Project {
                 .keys()
                 .map(|name| (name.clone(), Arc::clone(&simulated)))
                 .collect(),
-            cluster_backends: self
-                .world
-                .clusters
-                .iter()
-                .map(|name| (name.clone(), Arc::clone(&simulated)))
-                .collect(),
+            cluster_backends: self.world.clusters.iter().map(|name| (name.clone(), Arc::clone(&simulated))).collect(),
             secrets: self.inventory.secrets.keys().cloned().collect(),
             runner_backend: simulated,
         })
@@ -532,26 +459,15 @@ impl Project {
     /// When its seed, its behaviours, its faults or its state are wrong.
     pub fn simulated(&self, store: Arc<dyn Store>) -> Result<Simulated, ProjectError> {
         let folder = self.options.inventory.parent().unwrap_or(Path::new("."));
-        let seed = folder.join(
-            self.inventory
-                .platform
-                .as_deref()
-                .unwrap_or("platform.json"),
-        );
+        let seed = folder.join(self.inventory.platform.as_deref().unwrap_or("platform.json"));
         let behaviours: Vec<PathBuf> = self
             .catalog
             .manifests()
             .map(|(path, _, _)| path.with_extension("simulated.json"))
             .filter(|path| path.is_file())
             .collect();
-        Simulated::open(
-            &self.platform_directory(),
-            &seed,
-            &behaviours,
-            self.options.faults.as_deref(),
-            store,
-        )
-        .map_err(|error| ProjectError::Simulated(error.to_string()))
+        Simulated::open(&self.platform_directory(), &seed, &behaviours, self.options.faults.as_deref(), store)
+            .map_err(|error| ProjectError::Simulated(error.to_string()))
     }
 
     fn header(
@@ -565,46 +481,23 @@ impl Project {
         let mut plugins = IndexMap::new();
         for name in plan.components() {
             let (manifest, digest) = self.catalog.manifest(&name)?;
-            plugins.insert(
-                name,
-                PluginPin {
-                    digest: digest.clone(),
-                    version: manifest.version.clone(),
-                },
-            );
+            plugins.insert(name, PluginPin { digest: digest.clone(), version: manifest.version.clone() });
         }
         let secret = |name: &String| {
-            self.workflow()
-                .and_then(|workflow| workflow.value().inputs.get(name))
-                .is_some_and(|input| input.secret)
+            self.workflow().and_then(|workflow| workflow.value().inputs.get(name)).is_some_and(|input| input.secret)
         };
         Ok(RunHeader {
             format: FormatVersion::CURRENT,
             runner: env!("CARGO_PKG_VERSION").to_owned(),
-            api: API_VERSION
-                .parse()
-                .unwrap_or(runner_types::ApiVersion::new(0, 0, 0)),
+            api: API_VERSION.parse().unwrap_or(runner_types::ApiVersion::new(0, 0, 0)),
             run: run.to_owned(),
             stamp: now,
             seed,
             platform: self.platform.clone(),
-            workflows: self
-                .world
-                .workflows
-                .values()
-                .map(|workflow| source_file(workflow.source()))
-                .collect(),
-            inputs: plan
-                .inputs
-                .iter()
-                .filter(|(name, _)| !secret(name))
-                .map(|(n, v)| (n.clone(), v.clone()))
-                .collect(),
+            workflows: self.world.workflows.values().map(|workflow| source_file(workflow.source())).collect(),
+            inputs: plan.inputs.iter().filter(|(name, _)| !secret(name)).map(|(n, v)| (n.clone(), v.clone())).collect(),
             inventory: self.inventory_file.clone(),
-            releases: self
-                .releases
-                .as_ref()
-                .map(|releases| source_file(releases.source())),
+            releases: self.releases.as_ref().map(|releases| source_file(releases.source())),
             plugins,
             policy: FileDigest {
                 path: self.policy.source().name().to_owned(),
@@ -620,17 +513,8 @@ impl Project {
 fn run_name(workflow: &str, now: Timestamp) -> String {
     let time = now.to_string();
     let time = time.get(..19).unwrap_or(&time).replace(':', "-");
-    let plain: String = workflow
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(40)
-        .collect();
+    let plain: String =
+        workflow.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(40).collect();
     format!("{time}-{plain}-{:04x}", rand::rng().random::<u16>())
 }
 
@@ -639,9 +523,5 @@ fn digest_of(text: &str) -> Digest {
 }
 
 fn source_file(source: &runner_types::Source) -> SourceFile {
-    SourceFile {
-        path: source.name().to_owned(),
-        digest: digest_of(source.text()),
-        content: source.value(),
-    }
+    SourceFile { path: source.name().to_owned(), digest: digest_of(source.text()), content: source.value() }
 }

@@ -23,26 +23,14 @@ impl Document for Inventory {
                     "a host pattern could mean either: rename one of them",
                 );
             }
-            self.check_access(
-                &at,
-                host.port,
-                host.jump.as_deref(),
-                host.r#become.as_ref(),
-                mistakes,
-            );
+            self.check_access(&at, host.port, host.jump.as_deref(), host.r#become.as_ref(), mistakes);
             if host.address.as_deref() == Some("") {
                 mistakes.add(&at.key("address"), "an empty address");
             }
         }
         let access = &self.access;
         let at = root.key("access");
-        self.check_access(
-            &at,
-            access.port,
-            access.jump.as_deref(),
-            access.r#become.as_ref(),
-            mistakes,
-        );
+        self.check_access(&at, access.port, access.jump.as_deref(), access.r#become.as_ref(), mistakes);
         self.check_groups(&root.key("groups"), mistakes);
         if let Some(name) = &self.lock_host
             && !self.hosts.contains_key(name)
@@ -58,12 +46,8 @@ impl Document for Inventory {
 
 impl Inventory {
     fn check_groups(&self, root: &JsonPath, mistakes: &mut Mistakes) {
-        let places: HashMap<&str, usize> = self
-            .groups
-            .keys()
-            .enumerate()
-            .map(|(index, name)| (name.as_str(), index))
-            .collect();
+        let places: HashMap<&str, usize> =
+            self.groups.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
         let mut edges = Vec::with_capacity(self.groups.len());
         for (name, group) in &self.groups {
             if mistakes.is_full() {
@@ -71,11 +55,7 @@ impl Inventory {
             }
             let at = root.key(name);
             if name == ALL {
-                mistakes.add_with_help(
-                    &at,
-                    "the group of all hosts is always there",
-                    "leave it out",
-                );
+                mistakes.add_with_help(&at, "the group of all hosts is always there", "leave it out");
             } else {
                 check_name(&at, name, "group", mistakes);
             }
@@ -89,11 +69,7 @@ impl Inventory {
                     mistakes.add_with_help(&at, message, "move it to `groups`");
                 } else {
                     let near = did_you_mean(host, self.hosts.keys());
-                    mistakes.add_with_help(
-                        &at,
-                        format!("no host {host:?}{near}"),
-                        "declare it in `hosts`",
-                    );
+                    mistakes.add_with_help(&at, format!("no host {host:?}{near}"), "declare it in `hosts`");
                 }
             }
             let mut inner = Vec::with_capacity(group.groups.len());
@@ -110,25 +86,16 @@ impl Inventory {
             edges.push(inner);
         }
         if let Some(cycle) = crate::workflow::cycle(&edges) {
-            let names: Vec<&str> = cycle
-                .iter()
-                .filter_map(|index| self.groups.get_index(*index))
-                .map(|(name, _)| name.as_str())
-                .collect();
+            let names: Vec<&str> =
+                cycle.iter().filter_map(|index| self.groups.get_index(*index)).map(|(name, _)| name.as_str()).collect();
             let first = names.first().copied().unwrap_or_default();
             mistakes.add(
                 &root.key(first).key("groups"),
                 format!("these groups contain each other: {}", names.join(" -> ")),
             );
         } else if let Some(index) = self.depths().iter().position(|depth| *depth >= MAX_DEPTH) {
-            let name = self
-                .groups
-                .get_index(index)
-                .map_or("", |(name, _)| name.as_str());
-            mistakes.add(
-                &root.key(name),
-                format!("groups nest deeper than {MAX_DEPTH}"),
-            );
+            let name = self.groups.get_index(index).map_or("", |(name, _)| name.as_str());
+            mistakes.add(&root.key(name), format!("groups nest deeper than {MAX_DEPTH}"));
         }
     }
 
@@ -164,18 +131,15 @@ impl Inventory {
 
 fn is_jump(jump: &str) -> bool {
     let (user, host) = jump.split_once('@').unwrap_or(("-", jump));
-    let plain = |text: &str| {
-        !text.is_empty()
-            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
-    };
+    let plain =
+        |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@');
     plain(user) && plain(host) && !host.starts_with('-') && (!user.starts_with('-') || user == "-")
 }
 
 /// Names stand in host patterns, in file names and on command lines.
 fn check_name(at: &JsonPath, name: &str, what: &str, mistakes: &mut Mistakes) {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name == ALL || name.starts_with(['-', '.']) || !name.chars().all(allowed)
-    {
+    if name.is_empty() || name == ALL || name.starts_with(['-', '.']) || !name.chars().all(allowed) {
         mistakes.add_with_help(
             at,
             format!("{name:?} cannot be the name of a {what}"),

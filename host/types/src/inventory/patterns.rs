@@ -34,11 +34,8 @@ impl ResolvedInventory {
                 .map(str::trim)
                 .filter(|word| !word.is_empty())
         };
-        let mut chosen = vec![
-            words().all(|word| word.starts_with(['!', '&']))
-                && words().count() > 0;
-            self.hosts.len()
-        ];
+        let mut chosen =
+            vec![words().all(|word| word.starts_with(['!', '&'])) && words().count() > 0; self.hosts.len()];
         for word in words().filter(|word| !word.starts_with(['!', '&'])) {
             self.mark(word, &mut chosen, |chosen, matches| *chosen |= matches)?;
         }
@@ -56,19 +53,12 @@ impl ResolvedInventory {
             .map(|(host, _)| host.name.as_str())
             .collect();
         if hosts.is_empty() {
-            return Err(PatternError::Empty(
-                patterns.iter().map(|p| p.as_ref().to_owned()).collect(),
-            ));
+            return Err(PatternError::Empty(patterns.iter().map(|p| p.as_ref().to_owned()).collect()));
         }
         Ok(hosts)
     }
 
-    fn mark(
-        &self,
-        word: &str,
-        chosen: &mut [bool],
-        apply: impl Fn(&mut bool, bool),
-    ) -> Result<(), PatternError> {
+    fn mark(&self, word: &str, chosen: &mut [bool], apply: impl Fn(&mut bool, bool)) -> Result<(), PatternError> {
         let is_glob = word.contains('*');
         let groups: Vec<&str> = self
             .groups
@@ -80,26 +70,13 @@ impl ResolvedInventory {
         for (host, chosen) in self.hosts.values().zip(chosen) {
             let by_name = host.name == word || (is_glob && glob_matches(word, &host.name, None));
             known |= by_name;
-            let matches = by_name
-                || word == ALL
-                || host
-                    .groups
-                    .iter()
-                    .any(|group| groups.contains(&group.as_str()));
+            let matches = by_name || word == ALL || host.groups.iter().any(|group| groups.contains(&group.as_str()));
             apply(chosen, matches);
         }
         if known {
             return Ok(());
         }
-        let names = self
-            .hosts
-            .keys()
-            .chain(self.groups.keys())
-            .map(String::as_str)
-            .chain([ALL]);
-        Err(PatternError::Unknown {
-            name: word.to_owned(),
-            near: nearest(word, names).map(str::to_owned),
-        })
+        let names = self.hosts.keys().chain(self.groups.keys()).map(String::as_str).chain([ALL]);
+        Err(PatternError::Unknown { name: word.to_owned(), near: nearest(word, names).map(str::to_owned) })
     }
 }

@@ -87,9 +87,7 @@ impl<'de> Deserialize<'de> for Variable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         match value.get(UNAVAILABLE) {
-            Some(why) => Unavailable::deserialize(why)
-                .map(Self::Unavailable)
-                .map_err(de::Error::custom),
+            Some(why) => Unavailable::deserialize(why).map(Self::Unavailable).map_err(de::Error::custom),
             None => Ok(Self::Value(value)),
         }
     }
@@ -168,11 +166,9 @@ impl ResolvedHost {
     pub fn check_available(&self) -> Result<(), UnavailableError> {
         match self.unavailable.first() {
             None => Ok(()),
-            Some((variable, why)) => Err(UnavailableError {
-                host: self.name.clone(),
-                variable: variable.clone(),
-                why: why.clone(),
-            }),
+            Some((variable, why)) => {
+                Err(UnavailableError { host: self.name.clone(), variable: variable.clone(), why: why.clone() })
+            }
         }
     }
 
@@ -184,21 +180,16 @@ impl ResolvedHost {
         match self.variables.get(name) {
             None => Ok(None),
             Some(Variable::Value(value)) => Ok(Some(value)),
-            Some(Variable::Unavailable(why)) => Err(UnavailableError {
-                host: self.name.clone(),
-                variable: name.to_owned(),
-                why: why.clone(),
-            }),
+            Some(Variable::Unavailable(why)) => {
+                Err(UnavailableError { host: self.name.clone(), variable: name.to_owned(), why: why.clone() })
+            }
         }
     }
 
     /// The variables that have a value, as plugins get them.
     #[must_use]
     pub fn published(&self) -> serde_json::Map<String, Value> {
-        self.variables
-            .iter()
-            .filter_map(|(name, variable)| Some((name.clone(), variable.value()?.clone())))
-            .collect()
+        self.variables.iter().filter_map(|(name, variable)| Some((name.clone(), variable.value()?.clone()))).collect()
     }
 }
 
@@ -219,9 +210,7 @@ impl UnavailableError {
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self.why.needs {
-            Needs::Vault => {
-                "runner does not open vaults: give the value in plain, or as an entry of `secrets`"
-            }
+            Needs::Vault => "runner does not open vaults: give the value in plain, or as an entry of `secrets`",
             Needs::Template => "runner does not evaluate templates: give the value itself",
             Needs::Secret => {
                 "secrets are not taken from variables: name where it is in `secrets` of the settings, and for sudo's \
@@ -260,11 +249,8 @@ impl Inventory {
             ranks[*index] = rank;
         }
         // For each host the groups it is in: its own ones, and all that contain them.
-        let mut member_of: IndexMap<&str, BTreeSet<usize>> = self
-            .hosts
-            .keys()
-            .map(|name| (name.as_str(), BTreeSet::new()))
-            .collect();
+        let mut member_of: IndexMap<&str, BTreeSet<usize>> =
+            self.hosts.keys().map(|name| (name.as_str(), BTreeSet::new())).collect();
         let parents = self.parents();
         for (index, group) in self.groups.values().enumerate() {
             let above = upwards(&parents, index);
@@ -274,11 +260,8 @@ impl Inventory {
                 }
             }
         }
-        let mut groups: IndexMap<String, Vec<String>> = self
-            .groups
-            .keys()
-            .map(|name| (name.clone(), Vec::new()))
-            .collect();
+        let mut groups: IndexMap<String, Vec<String>> =
+            self.groups.keys().map(|name| (name.clone(), Vec::new())).collect();
         let mut hosts = IndexMap::with_capacity(self.hosts.len());
         for (name, host) in &self.hosts {
             let mut variables = self.variables.clone();
@@ -294,10 +277,7 @@ impl Inventory {
                 }
             }
             variables.extend(host.variables.iter().map(|(k, v)| (k.clone(), v.clone())));
-            hosts.insert(
-                name.clone(),
-                self.resolve_host(name, host, names, variables),
-            );
+            hosts.insert(name.clone(), self.resolve_host(name, host, names, variables));
         }
         ResolvedInventory { hosts, groups }
     }
@@ -317,8 +297,7 @@ impl Inventory {
                 Variable::Value(_) => None,
             })
             .collect();
-        let text =
-            |own: &Option<String>, shared: &Option<String>| own.clone().or_else(|| shared.clone());
+        let text = |own: &Option<String>, shared: &Option<String>| own.clone().or_else(|| shared.clone());
         ResolvedHost {
             name: name.to_owned(),
             address: host.address.clone().unwrap_or_else(|| name.to_owned()),
@@ -329,11 +308,7 @@ impl Inventory {
             port: host.port.or(access.port),
             key: text(&host.key, &access.key),
             jump: text(&host.jump, &access.jump),
-            r#become: host
-                .r#become
-                .clone()
-                .or_else(|| access.r#become.clone())
-                .unwrap_or_else(Become::no),
+            r#become: host.r#become.clone().or_else(|| access.r#become.clone()).unwrap_or_else(Become::no),
             variables,
             unavailable,
         }

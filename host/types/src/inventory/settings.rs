@@ -92,12 +92,7 @@ impl InventorySettings {
                 Err(error) => mistakes.add(&root.key("nodes"), error.to_string()),
             }
         }
-        if let Some(password) = self
-            .access
-            .r#become
-            .as_ref()
-            .and_then(|shared| shared.password.as_ref())
-        {
+        if let Some(password) = self.access.r#become.as_ref().and_then(|shared| shared.password.as_ref()) {
             for host in inventory.hosts.values_mut() {
                 if let Some(wanted) = host.r#become.as_mut().filter(|wanted| wanted.enabled) {
                     wanted.password.get_or_insert_with(|| password.clone());
@@ -105,11 +100,7 @@ impl InventorySettings {
             }
         }
         for host in inventory.hosts.values_mut() {
-            if host
-                .r#become
-                .as_ref()
-                .is_some_and(|wanted| wanted.password.is_some())
-            {
+            if host.r#become.as_ref().is_some_and(|wanted| wanted.password.is_some()) {
                 // The settings say where the password is.
                 host.variables.shift_remove("ansible_become_password");
                 host.variables.shift_remove("ansible_become_pass");
@@ -128,17 +119,7 @@ impl InventorySettings {
 }
 
 fn put_host_over(host: &mut Host, over: Host) {
-    let Host {
-        address,
-        node,
-        connection,
-        user,
-        port,
-        key,
-        jump,
-        r#become,
-        variables,
-    } = over;
+    let Host { address, node, connection, user, port, key, jump, r#become, variables } = over;
     host.address = address.or(host.address.take());
     host.node = node.or(host.node.take());
     host.connection = connection.or(host.connection);

@@ -32,32 +32,17 @@ fn inventory() -> Inventory {
 fn hosts_get_what_groups_and_defaults_give_them() {
     let resolved = inventory().resolve();
     let master = resolved.host("master-1").unwrap();
-    assert_eq!(
-        json!(master.published()),
-        json!({"cidr": "10.0.0.0/8", "site": "a", "role": "master", "rack": 1})
-    );
+    assert_eq!(json!(master.published()), json!({"cidr": "10.0.0.0/8", "site": "a", "role": "master", "rack": 1}));
     assert_eq!(master.groups, ["kubernetes", "masters"]);
     assert_eq!(master.address, "127.0.10.1");
-    assert_eq!(
-        (master.user.as_deref(), master.port),
-        (Some("ops"), Some(2201))
-    );
+    assert_eq!((master.user.as_deref(), master.port), (Some("ops"), Some(2201)));
     assert_eq!(master.r#become.password.as_deref(), Some("sudo"));
     assert_eq!(master.connection, Connection::Simulated);
     let node = resolved.host("node-2").unwrap();
-    assert_eq!(
-        (node.user.as_deref(), node.address.as_str()),
-        (Some("root"), "node-2")
-    );
+    assert_eq!((node.user.as_deref(), node.address.as_str()), (Some("root"), "node-2"));
     assert!(!node.r#become.enabled);
-    assert_eq!(
-        resolved.host("node-1").unwrap().connection,
-        Connection::Local
-    );
-    assert_eq!(
-        resolved.groups["kubernetes"],
-        ["master-1", "node-1", "node-2"]
-    );
+    assert_eq!(resolved.host("node-1").unwrap().connection, Connection::Local);
+    assert_eq!(resolved.groups["kubernetes"], ["master-1", "node-1", "node-2"]);
 }
 
 #[test]
@@ -78,26 +63,13 @@ fn patterns_choose_hosts_in_inventory_order() {
         (&["kubernetes:&nodes:!node-2"], &["node-1"]),
     ];
     for (patterns, wanted) in cases {
-        assert_eq!(
-            resolved.select(patterns).as_deref(),
-            Ok(wanted),
-            "{patterns:?}"
-        );
+        assert_eq!(resolved.select(patterns).as_deref(), Ok(wanted), "{patterns:?}");
     }
     let error = |patterns: &[&str]| resolved.select(patterns).unwrap_err().to_string();
-    assert_eq!(
-        error(&["nodse"]),
-        "no host or group \"nodse\"; did you mean \"nodes\"?"
-    );
-    assert_eq!(
-        error(&["!nodse"]),
-        "no host or group \"nodse\"; did you mean \"nodes\"?"
-    );
+    assert_eq!(error(&["nodse"]), "no host or group \"nodse\"; did you mean \"nodes\"?");
+    assert_eq!(error(&["!nodse"]), "no host or group \"nodse\"; did you mean \"nodes\"?");
     assert_eq!(error(&["x*"]), "no host or group \"x*\"");
-    assert_eq!(
-        error(&["nodes", "!nodes"]),
-        "no host is left by [\"nodes\", \"!nodes\"]"
-    );
+    assert_eq!(error(&["nodes", "!nodes"]), "no host is left by [\"nodes\", \"!nodes\"]");
     assert_eq!(error(&[]), "no host is left by []");
 }
 
@@ -105,10 +77,7 @@ fn patterns_choose_hosts_in_inventory_order() {
 fn an_inventory_is_written_back_as_it_was_read() {
     let text = serde_json::to_string(&inventory()).unwrap();
     assert_eq!(load::<Inventory>(&text, "i").unwrap().value(), &inventory());
-    let why = Unavailable {
-        needs: Needs::Vault,
-        file: "group_vars/all.yml".to_owned(),
-    };
+    let why = Unavailable { needs: Needs::Vault, file: "group_vars/all.yml".to_owned() };
     let variable = Variable::Unavailable(why);
     let text = serde_json::to_string(&variable).unwrap();
     assert_eq!(serde_json::from_str::<Variable>(&text).unwrap(), variable);
@@ -117,17 +86,10 @@ fn an_inventory_is_written_back_as_it_was_read() {
 #[test]
 fn a_value_that_is_not_available_is_refused_when_needed() {
     let mut inventory = inventory();
-    let why = Unavailable {
-        needs: Needs::Template,
-        file: "hosts.ini".to_owned(),
-    };
+    let why = Unavailable { needs: Needs::Template, file: "hosts.ini".to_owned() };
     let host = inventory.hosts.get_mut("node-1").unwrap();
-    host.variables.insert(
-        "ansible_host".to_owned(),
-        Variable::Unavailable(why.clone()),
-    );
-    host.variables
-        .insert("other".to_owned(), Variable::Unavailable(why));
+    host.variables.insert("ansible_host".to_owned(), Variable::Unavailable(why.clone()));
+    host.variables.insert("other".to_owned(), Variable::Unavailable(why));
     let resolved = inventory.resolve();
     let node = resolved.host("node-1").unwrap();
     assert_eq!(
@@ -149,11 +111,7 @@ fn mistakes_are_named() {
             r#"["maser-1"]"#,
             "$.groups.masters.hosts[0]: no host \"maser-1\"; did you mean \"master-1\"?",
         ),
-        (
-            r#"["master-1"]"#,
-            r#"["nodes"]"#,
-            "$.groups.masters.hosts[0]: \"nodes\" is a group, not a host",
-        ),
+        (r#"["master-1"]"#, r#"["nodes"]"#, "$.groups.masters.hosts[0]: \"nodes\" is a group, not a host"),
         (
             r#"["masters", "nodes"]"#,
             r#"["mastes", "nodes"]"#,
@@ -164,16 +122,8 @@ fn mistakes_are_named() {
             r#""nodes": {"groups": ["kubernetes"], "#,
             "$.groups.nodes.groups: these groups contain each other: nodes -> kubernetes -> nodes",
         ),
-        (
-            r#""nodes": {"#,
-            r#""storage-1": {"#,
-            "$.groups.storage-1: \"storage-1\" is a host too",
-        ),
-        (
-            r#""nodes": {"#,
-            r#""all": {"#,
-            "$.groups.all: the group of all hosts is always there",
-        ),
+        (r#""nodes": {"#, r#""storage-1": {"#, "$.groups.storage-1: \"storage-1\" is a host too"),
+        (r#""nodes": {"#, r#""all": {"#, "$.groups.all: the group of all hosts is always there"),
         (
             r#""storage-1": {}"#,
             r#""storage 1": {}"#,
@@ -204,26 +154,14 @@ fn mistakes_are_named() {
             r#""become": "yes""#,
             "$.hosts.node-1.become: expected true, false or an object with `user` and `password`",
         ),
-        (
-            r#"{"environment": "SUDO"}"#,
-            r#"{"env": "SUDO"}"#,
-            "$.secrets.sudo.env: \"env\" is not known here",
-        ),
-        (
-            r#""port": 2201"#,
-            r#""port": 0"#,
-            "$.access.port: no server listens on port 0",
-        ),
+        (r#"{"environment": "SUDO"}"#, r#"{"env": "SUDO"}"#, "$.secrets.sudo.env: \"env\" is not known here"),
+        (r#""port": 2201"#, r#""port": 0"#, "$.access.port: no server listens on port 0"),
     ];
     for (from, to, wanted) in cases {
         assert!(GOOD.contains(from), "{from}");
-        let found = load::<Inventory>(&GOOD.replacen(from, to, 1), "i.json")
-            .map(|i| format!("{:?}", i.value()));
+        let found = load::<Inventory>(&GOOD.replacen(from, to, 1), "i.json").map(|i| format!("{:?}", i.value()));
         let found = found.unwrap_or_else(|errors| errors.to_string());
-        assert!(
-            found.contains(&format!(": {wanted}")),
-            "{to}:\n{found}\nwanted\n{wanted}"
-        );
+        assert!(found.contains(&format!(": {wanted}")), "{to}:\n{found}\nwanted\n{wanted}");
     }
 }
 
@@ -232,15 +170,9 @@ fn nested(groups: usize, hosts: usize) -> Inventory {
     let mut inventory = Inventory::default();
     for number in 0..groups {
         let names: Vec<String> = (0..hosts).map(|host| format!("h{number}-{host}")).collect();
-        inventory
-            .hosts
-            .extend(names.iter().map(|name| (name.clone(), Host::default())));
+        inventory.hosts.extend(names.iter().map(|name| (name.clone(), Host::default())));
         let inner = number.checked_sub(1).map(|inner| format!("g{inner}"));
-        let group = Group {
-            hosts: names,
-            groups: inner.into_iter().collect(),
-            ..Group::default()
-        };
+        let group = Group { hosts: names, groups: inner.into_iter().collect(), ..Group::default() };
         inventory.groups.insert(format!("g{number}"), group);
     }
     inventory

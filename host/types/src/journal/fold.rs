@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use std::collections::BTreeMap;
 
 use super::{
-    Attempt, CallId, Decision, DecisionEntry, End, Entry, RunEnded, RunOutcome, Start, StepBegun,
-    StepEnded, StepOutcome,
+    Attempt, CallId, Decision, DecisionEntry, End, Entry, RunEnded, RunOutcome, Start, StepBegun, StepEnded,
+    StepOutcome,
 };
 use crate::{EffectClass, Operation, Target};
 
@@ -93,9 +93,7 @@ impl RunStatus {
     ///
     /// # Errors
     /// The first entry that cannot stand where it stands, by its index.
-    pub fn of<'a>(
-        entries: impl IntoIterator<Item = &'a Entry>,
-    ) -> Result<Self, (usize, IllegalTransition)> {
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Self, (usize, IllegalTransition)> {
         let mut status = Self::default();
         for (index, entry) in entries.into_iter().enumerate() {
             status.apply(entry).map_err(|error| (index, error))?;
@@ -165,10 +163,7 @@ impl RunStatus {
     fn open(&mut self, attempt: &Attempt) -> Result<&mut AttemptStatus, IllegalTransition> {
         let found = self.find(attempt)?;
         if found.ended.is_some() {
-            return Err(IllegalTransition::Attempt(
-                attempt.clone(),
-                "it ended before",
-            ));
+            return Err(IllegalTransition::Attempt(attempt.clone(), "it ended before"));
         }
         Ok(found)
     }
@@ -187,11 +182,7 @@ impl RunStatus {
                 return refuse("it is over");
             }
             Some(_) => {}
-            None if attempt
-                .calls
-                .last_key_value()
-                .is_some_and(|(last, _)| *last > start.call.index) =>
-            {
+            None if attempt.calls.last_key_value().is_some_and(|(last, _)| *last > start.call.index) => {
                 return refuse("a later one began before it");
             }
             None => {}
@@ -215,10 +206,7 @@ impl RunStatus {
         };
         let mut items = call.items.clone();
         for item in &end.items {
-            match usize::try_from(item.item)
-                .ok()
-                .and_then(|index| items.get_mut(index))
-            {
+            match usize::try_from(item.item).ok().and_then(|index| items.get_mut(index)) {
                 None => return refuse("it has no such item"),
                 Some(true) => return refuse("this item ended before"),
                 Some(ended) => *ended = true,
@@ -292,17 +280,13 @@ impl RunStatus {
 
     /// Steps with their targets in the order in which they first began, each with its attempts.
     pub fn steps(&self) -> impl Iterator<Item = (&str, &Target, &[AttemptStatus])> {
-        self.attempts
-            .iter()
-            .map(|((step, target), attempts)| (step.as_str(), target, attempts.as_slice()))
+        self.attempts.iter().map(|((step, target), attempts)| (step.as_str(), target, attempts.as_slice()))
     }
 
     /// The last attempt of a step over a target.
     #[must_use]
     pub fn last_attempt(&self, step: &str, target: &Target) -> Option<&AttemptStatus> {
-        self.attempts
-            .get(&(step.to_owned(), target.clone()))?
-            .last()
+        self.attempts.get(&(step.to_owned(), target.clone()))?.last()
     }
 
     /// Writes of which an item has no end: under way, or in doubt when nobody runs the run.
@@ -314,24 +298,11 @@ impl RunStatus {
                 if !call.class.is_write() || call.is_over() {
                     continue;
                 }
-                let Attempt {
-                    step,
-                    target,
-                    attempt,
-                } = attempt.begun.attempt.clone();
+                let Attempt { step, target, attempt } = attempt.begun.attempt.clone();
                 found.push(OpenWrite {
-                    call: CallId {
-                        step,
-                        target,
-                        attempt,
-                        index: *index,
-                    },
+                    call: CallId { step, target, attempt, index: *index },
                     function: call.function.clone(),
-                    items: (0u32..)
-                        .zip(&call.items)
-                        .filter(|(_, ended)| !**ended)
-                        .map(|(item, _)| item)
-                        .collect(),
+                    items: (0u32..).zip(&call.items).filter(|(_, ended)| !**ended).map(|(item, _)| item).collect(),
                 });
             }
         }
@@ -354,13 +325,7 @@ impl AttemptStatus {
 }
 
 const fn is_resumption(entry: &Entry) -> bool {
-    matches!(
-        entry,
-        Entry::Decision(DecisionEntry {
-            what: Decision::Resumed { .. },
-            ..
-        })
-    )
+    matches!(entry, Entry::Decision(DecisionEntry { what: Decision::Resumed { .. }, .. }))
 }
 
 #[cfg(test)]

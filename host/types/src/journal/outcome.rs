@@ -50,12 +50,7 @@ impl StepOutcome {
     #[must_use]
     pub const fn may_retry(self) -> bool {
         match self {
-            Self::Refused
-            | Self::Denied
-            | Self::Unreachable
-            | Self::Failed
-            | Self::TimedOut
-            | Self::Cancelled => true,
+            Self::Refused | Self::Denied | Self::Unreachable | Self::Failed | Self::TimedOut | Self::Cancelled => true,
             Self::Ok | Self::Changed | Self::Skipped | Self::InDoubt => false,
         }
     }

@@ -2,8 +2,8 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use std::fmt;
 
@@ -57,13 +57,7 @@ struct Inner {
 
 impl Inner {
     fn new(message: impl Into<String>) -> Self {
-        Self {
-            path: Vec::new(),
-            offset: None,
-            message: message.into(),
-            help: None,
-            about: About::Value,
-        }
+        Self { path: Vec::new(), offset: None, message: message.into(), help: None, about: About::Value }
     }
 
     fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -92,19 +86,11 @@ impl de::Error for Inner {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}",
-            in_words(expected),
-            found_in_words(found)
-        ))
+        Self::new(format!("expected {}, found {}", in_words(expected), found_in_words(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}",
-            in_words(expected),
-            found_in_words(found)
-        ))
+        Self::new(format!("expected {}, found {}", in_words(expected), found_in_words(found)))
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
@@ -112,11 +98,8 @@ impl de::Error for Inner {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!(
-            "{variant:?} is not known here{}",
-            suggestion(variant, expected)
-        ))
-        .with_help(format!("one of: {}", expected.join(", ")))
+        Self::new(format!("{variant:?} is not known here{}", suggestion(variant, expected)))
+            .with_help(format!("one of: {}", expected.join(", ")))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -124,18 +107,13 @@ impl de::Error for Inner {
             [] => "no fields are known here".to_owned(),
             known => format!("the fields here are: {}", known.join(", ")),
         };
-        let mut error = Self::new(format!(
-            "unknown field {field:?}{}",
-            suggestion(field, expected)
-        ))
-        .with_help(help);
+        let mut error = Self::new(format!("unknown field {field:?}{}", suggestion(field, expected))).with_help(help);
         error.about = About::UnknownField;
         error
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let mut error =
-            Self::new(format!("field {field:?} is missing")).with_help("add it to this object");
+        let mut error = Self::new(format!("field {field:?} is missing")).with_help("add it to this object");
         error.about = About::MissingField(field);
         error
     }
@@ -146,9 +124,7 @@ impl de::Error for Inner {
 }
 
 fn suggestion(name: &str, expected: &[&str]) -> String {
-    nearest(name, expected.iter().copied())
-        .map(|near| format!("; did you mean {near:?}?"))
-        .unwrap_or_default()
+    nearest(name, expected.iter().copied()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
 /// What serde expects, in words of the file rather than of the program.
@@ -237,11 +213,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Inner> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Inner> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -269,27 +241,15 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, Inner> {
         match &self.0.value {
-            NodeValue::String(text) => visitor.visit_enum(Choice {
-                name: text,
-                member: None,
-            }),
+            NodeValue::String(text) => visitor.visit_enum(Choice { name: text, member: None }),
             NodeValue::Object(members) => {
                 let mut left = members.iter().filter(|member| !member.node.removed);
                 match (left.next(), left.next()) {
-                    (Some(member), None) => visitor.visit_enum(Choice {
-                        name: &member.key,
-                        member: Some(member),
-                    }),
-                    _ => Err(Inner::new(format!(
-                        "expected an object with exactly one of: {}",
-                        variants.join(", ")
-                    ))),
+                    (Some(member), None) => visitor.visit_enum(Choice { name: &member.key, member: Some(member) }),
+                    _ => Err(Inner::new(format!("expected an object with exactly one of: {}", variants.join(", ")))),
                 }
             }
-            _ => Err(Inner::new(format!(
-                "expected one of: {}",
-                variants.join(", ")
-            ))),
+            _ => Err(Inner::new(format!("expected one of: {}", variants.join(", ")))),
         }
     }
 
@@ -307,10 +267,7 @@ struct Items<'a> {
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Inner;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Inner> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Inner> {
         while let Some(node) = self.items.get(self.next) {
             let index = self.next;
             self.next += 1;
@@ -333,10 +290,7 @@ struct Members<'a> {
 impl<'de> MapAccess<'de> for Members<'_> {
     type Error = Inner;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Inner> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Inner> {
         while let Some(member) = self.members.get(self.next) {
             if member.node.removed {
                 self.next += 1;
@@ -345,18 +299,13 @@ impl<'de> MapAccess<'de> for Members<'_> {
             return seed
                 .deserialize(Key(&member.key))
                 .map(Some)
-                .map_err(|error| {
-                    error.within(PathItem::Key(member.key.clone()), member.key_offset)
-                });
+                .map_err(|error| error.within(PathItem::Key(member.key.clone()), member.key_offset));
         }
         Ok(None)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Inner> {
-        let member = self
-            .members
-            .get(self.next)
-            .ok_or_else(|| Inner::new("a value was read before its name"))?;
+        let member = self.members.get(self.next).ok_or_else(|| Inner::new("a value was read before its name"))?;
         self.next += 1;
         seed.deserialize(Reader(&member.node))
             .map_err(|error| error.within(PathItem::Key(member.key.clone()), member.node.offset))
@@ -373,11 +322,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
         visitor.visit_str(self.0)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Inner> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Inner> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -387,10 +332,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Inner> {
-        visitor.visit_enum(Choice {
-            name: self.0,
-            member: None,
-        })
+        visitor.visit_enum(Choice { name: self.0, member: None })
     }
 
     serde::forward_to_deserialize_any! {
@@ -408,10 +350,7 @@ impl<'de, 'a> EnumAccess<'de> for Choice<'a> {
     type Error = Inner;
     type Variant = Content<'a>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Content<'a>), Inner> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content<'a>), Inner> {
         let name: StrDeserializer<'_, Inner> = self.name.into_deserializer();
         let variant = seed.deserialize(name).map_err(|error| match self.member {
             Some(member) => error.within(PathItem::Key(member.key.clone()), member.key_offset),
@@ -426,11 +365,9 @@ struct Content<'a>(Option<&'a Member>);
 
 impl Content<'_> {
     fn read<T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, Inner>) -> Result<T, Inner> {
-        let member = self.0.ok_or_else(|| {
-            <Inner as de::Error>::custom("expected an object with this name and a value")
-        })?;
-        read(Reader(&member.node))
-            .map_err(|error| error.within(PathItem::Key(member.key.clone()), member.node.offset))
+        let member =
+            self.0.ok_or_else(|| <Inner as de::Error>::custom("expected an object with this name and a value"))?;
+        read(Reader(&member.node)).map_err(|error| error.within(PathItem::Key(member.key.clone()), member.node.offset))
     }
 }
 
@@ -452,11 +389,7 @@ impl<'de> VariantAccess<'de> for Content<'_> {
         self.read(|reader| reader.deserialize_any(visitor))
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Inner> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Inner> {
         self.read(|reader| reader.deserialize_map(visitor))
     }
 }

@@ -32,13 +32,7 @@ impl Diagnostic {
     /// About a whole file.
     #[must_use]
     pub fn of_file(file: &str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            position: None,
-            path: None,
-            message: message.into(),
-            help: None,
-        }
+        Self { file: file.to_owned(), position: None, path: None, message: message.into(), help: None }
     }
 
     /// With what to do.
@@ -87,20 +81,10 @@ impl Diagnostics {
             return Ok(());
         }
         found.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
-        if let Some(more) = found
-            .len()
-            .checked_sub(MAX_MISTAKES)
-            .filter(|more| *more > 0)
-        {
+        if let Some(more) = found.len().checked_sub(MAX_MISTAKES).filter(|more| *more > 0) {
             found.truncate(MAX_MISTAKES);
-            let file = found
-                .last()
-                .map(|last| last.file.clone())
-                .unwrap_or_default();
-            found.push(Diagnostic::of_file(
-                &file,
-                format!("and {more} more like these"),
-            ));
+            let file = found.last().map(|last| last.file.clone()).unwrap_or_default();
+            found.push(Diagnostic::of_file(&file, format!("and {more} more like these")));
         }
         Err(Self(found))
     }
@@ -156,14 +140,8 @@ impl Mistakes {
     }
 
     /// A mistake at that path with what to do.
-    pub fn add_with_help(
-        &mut self,
-        path: &JsonPath,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        self.0
-            .push((path.clone(), message.into(), Some(help.into())));
+    pub fn add_with_help(&mut self, path: &JsonPath, message: impl Into<String>, help: impl Into<String>) {
+        self.0.push((path.clone(), message.into(), Some(help.into())));
     }
 
     /// Turns them into diagnostics of a file whose lines are not known.

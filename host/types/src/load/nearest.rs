@@ -16,10 +16,7 @@ pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
         .into_iter()
         .map(|candidate| {
             let candidate = candidate.as_ref();
-            (
-                strsim::damerau_levenshtein(&wanted, &plain(candidate)),
-                candidate,
-            )
+            (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate)
         })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -31,9 +28,7 @@ pub fn did_you_mean<'a, S: AsRef<str> + ?Sized + 'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a S>,
 ) -> String {
-    nearest(name, candidates)
-        .map(|near| format!("; did you mean {near:?}?"))
-        .unwrap_or_default()
+    nearest(name, candidates).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -75,10 +75,7 @@ impl fmt::Display for JsonPath {
 }
 
 fn is_plain(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'))
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'))
 }
 
 #[cfg(test)]
@@ -87,11 +84,7 @@ mod tests {
 
     #[test]
     fn shown_so_that_it_can_be_typed() {
-        let path = JsonPath::root()
-            .key("steps")
-            .index(2)
-            .key("on-failure")
-            .key("a \"b\"");
+        let path = JsonPath::root().key("steps").index(2).key("on-failure").key("a \"b\"");
         assert_eq!(path.to_string(), r#"$.steps[2].on-failure["a \"b\""]"#);
         assert_eq!(JsonPath::root().to_string(), "$");
     }

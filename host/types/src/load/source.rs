@@ -5,9 +5,7 @@ use serde_json::Value;
 
 use super::de::{self, About, ReadError};
 use super::tree::{self, Node};
-use super::{
-    Diagnostic, Diagnostics, JsonPath, MAX_FILE_SIZE, MAX_MISTAKES, Mistakes, Position, nearest,
-};
+use super::{Diagnostic, Diagnostics, JsonPath, MAX_FILE_SIZE, MAX_MISTAKES, Mistakes, Position, nearest};
 
 /// A JSON text with the position of each of its values.
 #[derive(Debug, Clone)]
@@ -27,16 +25,14 @@ impl Source {
         if text.len() > MAX_FILE_SIZE {
             return Err(too_large(name, text.len()));
         }
-        let line_starts: Vec<usize> = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
+        let line_starts: Vec<usize> =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let at = |offset| position(text, &line_starts, offset);
         let (tree, doubles) = tree::parse(text).map_err(|error| {
             Diagnostics::one(Diagnostic {
                 file: name.to_owned(),
                 position: Some(at(error.offset)),
-                path: Some(JsonPath::from_items(error.path))
-                    .filter(|path| !path.items().is_empty()),
+                path: Some(JsonPath::from_items(error.path)).filter(|path| !path.items().is_empty()),
                 message: error.message,
                 help: error.help,
             })
@@ -48,20 +44,12 @@ impl Source {
                     file: name.to_owned(),
                     position: Some(at(double.offset)),
                     path: Some(JsonPath::from_items(double.path)),
-                    message: format!(
-                        "this name stands here twice, first in line {}",
-                        at(double.first).line
-                    ),
+                    message: format!("this name stands here twice, first in line {}", at(double.first).line),
                     help: Some("remove one of them".to_owned()),
                 })
                 .collect(),
         )?;
-        Ok(Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            line_starts,
-            tree,
-        })
+        Ok(Self { name: name.to_owned(), text: text.to_owned(), line_starts, tree })
     }
 
     /// Reads a type from it.
@@ -119,10 +107,7 @@ impl Source {
             mistakes
                 .0
                 .into_iter()
-                .map(|(path, message, help)| Diagnostic {
-                    help,
-                    ..self.at(&path, message)
-                })
+                .map(|(path, message, help)| Diagnostic { help, ..self.at(&path, message) })
                 .collect(),
         )
     }
@@ -180,35 +165,21 @@ fn follows(place: &Node, about: About) -> bool {
     let mut removed = place.removed_children();
     match about {
         About::UnknownField => false,
-        About::MissingField(field) => {
-            removed.any(|key| key.is_some_and(|key| nearest(key, [field]).is_some()))
-        }
+        About::MissingField(field) => removed.any(|key| key.is_some_and(|key| nearest(key, [field]).is_some())),
         About::Value => removed.next().is_some(),
     }
 }
 
 pub(super) fn too_large(name: &str, size: usize) -> Diagnostics {
     Diagnostics::one(
-        Diagnostic::of_file(
-            name,
-            format!("{size} bytes; files of more than {MAX_FILE_SIZE} bytes are not read"),
-        )
-        .help("check that this is the file you mean"),
+        Diagnostic::of_file(name, format!("{size} bytes; files of more than {MAX_FILE_SIZE} bytes are not read"))
+            .help("check that this is the file you mean"),
     )
 }
 
 fn position(text: &str, line_starts: &[usize], offset: usize) -> Position {
     let line = line_starts.partition_point(|start| *start <= offset);
-    let start = line_starts
-        .get(line.saturating_sub(1))
-        .copied()
-        .unwrap_or(0);
-    let column = text
-        .get(start..offset)
-        .map_or(0, |before| before.chars().count())
-        + 1;
-    Position {
-        line: line.max(1),
-        column,
-    }
+    let start = line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+    let column = text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+    Position { line: line.max(1), column }
 }

@@ -69,23 +69,13 @@ fn what_is_right_is_read() {
         "mode": "very-fast", "by-mode": {"slow": true}, "source": {"range": {"from": 1, "to": 2}}}"#;
     let sample = load::<Sample>(text, "s.json").unwrap();
     assert_eq!(sample.name, "aé😀\n");
-    assert_eq!(
-        sample.value().source,
-        Some(Origin::Range { from: 1, to: 2 })
-    );
+    assert_eq!(sample.value().source, Some(Origin::Range { from: 1, to: 2 }));
     assert!(sample.by_mode[&Mode::Slow]);
-    for (source, wanted) in [
-        ("\"nowhere\"", Origin::Nowhere),
-        (
-            "{\"environment\": \"X\"}",
-            Origin::Environment("X".to_owned()),
-        ),
-    ] {
+    for (source, wanted) in
+        [("\"nowhere\"", Origin::Nowhere), ("{\"environment\": \"X\"}", Origin::Environment("X".to_owned()))]
+    {
         let text = format!("{{\"name\": \"x\", \"source\": {source}}}");
-        assert_eq!(
-            load::<Sample>(&text, "s").unwrap().value().source,
-            Some(wanted)
-        );
+        assert_eq!(load::<Sample>(&text, "s").unwrap().value().source, Some(wanted));
     }
 }
 
@@ -139,10 +129,7 @@ fn a_missing_name_beside_another_mistake_is_reported_too() {
 #[test]
 fn checks_get_their_places() {
     let text = "{\"name\": \"x\",\n \"items\": [{\"key\": \"é\", \"size\": 0}]}";
-    assert_eq!(
-        messages(text),
-        ["s.json:2:33: $.items[0].size: nothing\n  help: give a size"]
-    );
+    assert_eq!(messages(text), ["s.json:2:33: $.items[0].size: nothing\n  help: give a size"]);
 }
 
 #[test]
@@ -161,102 +148,41 @@ fn names_that_stand_twice_are_refused() {
 fn breaks_of_the_syntax_say_what_to_do() {
     let cases = [
         ("", "s.json:1:1: the file is empty"),
-        (
-            "\u{feff}{}",
-            "s.json:1:1: the file begins with a byte order mark",
-        ),
+        ("\u{feff}{}", "s.json:1:1: the file begins with a byte order mark"),
         (
             "{\"name\": \"x\",}",
             "s.json:1:14: expected a name in double quotes, found `}`\n  help: JSON allows no comma",
         ),
-        (
-            "{\"items\": [1,]}",
-            "s.json:1:14: $.items: expected a value, found `]`\n  help: JSON allows no comma",
-        ),
-        (
-            "{\n// note\n}",
-            "s.json:2:1: expected a name in double quotes, found what looks like a comment",
-        ),
-        (
-            "{name: 1}",
-            "s.json:1:2: expected a name in double quotes, found `name`\n  help: text needs double quotes",
-        ),
-        (
-            "{'name': 1}",
-            "s.json:1:2: expected a name in double quotes, found `'`",
-        ),
-        (
-            "{\"name\" 1}",
-            "s.json:1:9: $.name: expected `:`, found `1`",
-        ),
-        (
-            "{\"name\": \"x\" \"port\": 1}",
-            "s.json:1:14: expected `,` or `}`, found `\"`",
-        ),
-        (
-            "{\"name\": True}",
-            "s.json:1:10: $.name: `True` is not JSON",
-        ),
-        (
-            "{\"name\": nope}",
-            "s.json:1:10: $.name: expected a value, found `nope`",
-        ),
-        (
-            "{\"name\": \"x",
-            "s.json:1:10: $.name: this text has no closing quote",
-        ),
-        (
-            "{\"name\": \"x\ny\"}",
-            "s.json:1:10: $.name: this text has no closing quote in its line",
-        ),
-        (
-            "{\"name\": \"\\q\"}",
-            "s.json:1:11: $.name: `\\q` is no escape",
-        ),
-        (
-            "{\"name\": \"\\ud800\"}",
-            "s.json:1:11: $.name: this `\\u` escape names no character",
-        ),
-        (
-            "{\"name\": \"\\ud800\\u0041\"}",
-            "s.json:1:11: $.name: this `\\u` escape names no character",
-        ),
-        (
-            "{\"name\": \"a\tb\"}",
-            "s.json:1:12: $.name: control character U+0009",
-        ),
-        (
-            "{\"port\": 01}",
-            "s.json:1:10: $.port: `01` is not a number of JSON",
-        ),
-        (
-            "{\"port\": 1e999}",
-            "s.json:1:10: $.port: `1e999` is not a number",
-        ),
+        ("{\"items\": [1,]}", "s.json:1:14: $.items: expected a value, found `]`\n  help: JSON allows no comma"),
+        ("{\n// note\n}", "s.json:2:1: expected a name in double quotes, found what looks like a comment"),
+        ("{name: 1}", "s.json:1:2: expected a name in double quotes, found `name`\n  help: text needs double quotes"),
+        ("{'name': 1}", "s.json:1:2: expected a name in double quotes, found `'`"),
+        ("{\"name\" 1}", "s.json:1:9: $.name: expected `:`, found `1`"),
+        ("{\"name\": \"x\" \"port\": 1}", "s.json:1:14: expected `,` or `}`, found `\"`"),
+        ("{\"name\": True}", "s.json:1:10: $.name: `True` is not JSON"),
+        ("{\"name\": nope}", "s.json:1:10: $.name: expected a value, found `nope`"),
+        ("{\"name\": \"x", "s.json:1:10: $.name: this text has no closing quote"),
+        ("{\"name\": \"x\ny\"}", "s.json:1:10: $.name: this text has no closing quote in its line"),
+        ("{\"name\": \"\\q\"}", "s.json:1:11: $.name: `\\q` is no escape"),
+        ("{\"name\": \"\\ud800\"}", "s.json:1:11: $.name: this `\\u` escape names no character"),
+        ("{\"name\": \"\\ud800\\u0041\"}", "s.json:1:11: $.name: this `\\u` escape names no character"),
+        ("{\"name\": \"a\tb\"}", "s.json:1:12: $.name: control character U+0009"),
+        ("{\"port\": 01}", "s.json:1:10: $.port: `01` is not a number of JSON"),
+        ("{\"port\": 1e999}", "s.json:1:10: $.port: `1e999` is not a number"),
         ("{\"port\": -}", "s.json:1:10: $.port: `-` is not a number"),
         ("{\"items\": [", "s.json:1:12: $.items: the file ends"),
-        (
-            "{\n\"name\": 1",
-            "s.json:2:10: the file ends before the `}` that belongs to line 1",
-        ),
+        ("{\n\"name\": 1", "s.json:2:10: the file ends before the `}` that belongs to line 1"),
         ("{} {}", "s.json:1:4: something follows"),
     ];
     for (text, wanted) in cases {
         let found = messages(text).join("\n");
-        assert!(
-            found.starts_with(wanted),
-            "{text:?}:\n{found}\nwanted:\n{wanted}"
-        );
+        assert!(found.starts_with(wanted), "{text:?}:\n{found}\nwanted:\n{wanted}");
     }
 }
 
 #[test]
 fn depth_and_size_are_limited() {
-    let deep = format!(
-        "{}1{}",
-        "[".repeat(MAX_DEPTH + 1),
-        "]".repeat(MAX_DEPTH + 1)
-    );
+    let deep = format!("{}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
     assert!(messages(&deep)[0].contains("values nest deeper than 64"));
     let allowed = format!("{}1{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
     assert!(Source::parse(&allowed, "x").is_ok());
@@ -269,27 +195,16 @@ fn depth_and_size_are_limited() {
 #[test]
 fn bytes_that_are_no_text_are_named() {
     let error = load_bytes::<Sample>(b"{\n\"name\": \"\xff\"}", "s.json").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "s.json:2:1: byte 11 is not UTF-8\n  help: save the file as UTF-8"
-    );
+    assert_eq!(error.to_string(), "s.json:2:1: byte 11 is not UTF-8\n  help: save the file as UTF-8");
 }
 
 #[test]
 fn a_number_in_words_of_the_file() {
-    assert_eq!(
-        messages("[]"),
-        ["s.json:1:1: $: expected an object, found a list"]
-    );
-    assert_eq!(
-        messages("null"),
-        ["s.json:1:1: $: expected an object, found `null`"]
-    );
+    assert_eq!(messages("[]"), ["s.json:1:1: $: expected an object, found a list"]);
+    assert_eq!(messages("null"), ["s.json:1:1: $: expected an object, found `null`"]);
     assert_eq!(
         messages("{\"name\": \"x\", \"source\": {}}"),
-        [
-            "s.json:1:25: $.source: expected an object with exactly one of: environment, range, nowhere"
-        ]
+        ["s.json:1:25: $.source: expected an object with exactly one of: environment, range, nowhere"]
     );
     assert_eq!(
         messages("{\"name\": \"x\", \"source\": \"environment\"}")[0],

@@ -49,20 +49,15 @@ pub(super) struct Double {
 
 impl Node {
     const fn new(offset: usize, value: NodeValue) -> Self {
-        Self {
-            offset,
-            value,
-            removed: false,
-        }
+        Self { offset, value, removed: false }
     }
 
     pub(super) fn child(&self, item: &PathItem) -> Option<&Self> {
         match (&self.value, item) {
             (NodeValue::Array(items), PathItem::Index(index)) => items.get(*index),
-            (NodeValue::Object(members), PathItem::Key(key)) => members
-                .iter()
-                .find(|member| member.key == *key)
-                .map(|member| &member.node),
+            (NodeValue::Object(members), PathItem::Key(key)) => {
+                members.iter().find(|member| member.key == *key).map(|member| &member.node)
+            }
             _ => None,
         }
     }
@@ -73,10 +68,9 @@ impl Node {
         };
         let child = match (&mut self.value, first) {
             (NodeValue::Array(items), PathItem::Index(index)) => items.get_mut(*index),
-            (NodeValue::Object(members), PathItem::Key(key)) => members
-                .iter_mut()
-                .find(|member| member.key == *key)
-                .map(|member| &mut member.node),
+            (NodeValue::Object(members), PathItem::Key(key)) => {
+                members.iter_mut().find(|member| member.key == *key).map(|member| &mut member.node)
+            }
             _ => None,
         };
         child?.find_mut(rest)
@@ -85,9 +79,7 @@ impl Node {
     fn children_mut(&mut self) -> Box<dyn Iterator<Item = &mut Self> + '_> {
         match &mut self.value {
             NodeValue::Array(items) => Box::new(items.iter_mut()),
-            NodeValue::Object(members) => {
-                Box::new(members.iter_mut().map(|member| &mut member.node))
-            }
+            NodeValue::Object(members) => Box::new(members.iter_mut().map(|member| &mut member.node)),
             NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {
                 Box::new(std::iter::empty())
             }
@@ -97,15 +89,10 @@ impl Node {
     /// Children that were taken out, with their names where they have one.
     pub(super) fn removed_children(&self) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
         match &self.value {
-            NodeValue::Array(items) => {
-                Box::new(items.iter().filter(|node| node.removed).map(|_| None))
+            NodeValue::Array(items) => Box::new(items.iter().filter(|node| node.removed).map(|_| None)),
+            NodeValue::Object(members) => {
+                Box::new(members.iter().filter(|m| m.node.removed).map(|m| Some(m.key.as_str())))
             }
-            NodeValue::Object(members) => Box::new(
-                members
-                    .iter()
-                    .filter(|m| m.node.removed)
-                    .map(|m| Some(m.key.as_str())),
-            ),
             NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {
                 Box::new(std::iter::empty())
             }
@@ -125,29 +112,18 @@ impl Node {
             NodeValue::Number(number) => Value::Number(number.clone()),
             NodeValue::String(text) => Value::String(text.clone()),
             NodeValue::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            NodeValue::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|m| (m.key.clone(), m.node.to_value()))
-                    .collect(),
-            ),
+            NodeValue::Object(members) => {
+                Value::Object(members.iter().map(|m| (m.key.clone(), m.node.to_value())).collect())
+            }
         }
     }
 }
 
 /// Parses a whole text.
 pub(super) fn parse(text: &str) -> Result<(Node, Vec<Double>), SyntaxError> {
-    let mut parser = Parser {
-        text,
-        at: 0,
-        path: Vec::new(),
-        doubles: Vec::new(),
-    };
+    let mut parser = Parser { text, at: 0, path: Vec::new(), doubles: Vec::new() };
     if text.starts_with('\u{feff}') {
-        return Err(parser.error(
-            "the file begins with a byte order mark",
-            "save it without one",
-        ));
+        return Err(parser.error("the file begins with a byte order mark", "save it without one"));
     }
     parser.space();
     if parser.peek().is_none() {
@@ -203,26 +179,19 @@ impl Parser<'_> {
     fn unexpected(&self, expected: &str) -> SyntaxError {
         let (found, help) = match self.peek() {
             None => ("the end of the file".to_owned(), "is the file cut off?"),
-            Some('/' | '#') => (
-                "what looks like a comment".to_owned(),
-                "JSON has no comments; move the text into a \"description\"",
-            ),
+            Some('/' | '#') => {
+                ("what looks like a comment".to_owned(), "JSON has no comments; move the text into a \"description\"")
+            }
             Some('\'') => ("`'`".to_owned(), "JSON wants double quotes"),
             Some(c) if c.is_control() => (format!("control character U+{:04X}", u32::from(c)), ""),
-            Some(c) if c.is_alphanumeric() => {
-                (format!("`{}`", self.word()), "text needs double quotes")
-            }
+            Some(c) if c.is_alphanumeric() => (format!("`{}`", self.word()), "text needs double quotes"),
             Some(c) => (format!("`{c}`"), ""),
         };
         self.error(format!("expected {expected}, found {found}"), help)
     }
 
     fn word(&self) -> String {
-        self.rest()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .take(30)
-            .collect()
+        self.rest().chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(30).collect()
     }
 
     fn value(&mut self) -> Result<Node, SyntaxError> {
@@ -243,12 +212,8 @@ impl Parser<'_> {
             "true" => NodeValue::Bool(true),
             "false" => NodeValue::Bool(false),
             "null" => NodeValue::Null,
-            "True" | "False" | "None" | "TRUE" | "FALSE" | "NULL" | "NaN" | "Infinity" | "nil"
-            | "undefined" => {
-                return Err(self.error(
-                    format!("`{word}` is not JSON"),
-                    "JSON has true, false, null and plain numbers",
-                ));
+            "True" | "False" | "None" | "TRUE" | "FALSE" | "NULL" | "NaN" | "Infinity" | "nil" | "undefined" => {
+                return Err(self.error(format!("`{word}` is not JSON"), "JSON has true, false, null and plain numbers"));
             }
             _ => return Err(self.unexpected("a value")),
         };
@@ -292,19 +257,11 @@ impl Parser<'_> {
             match first_places.get(&key) {
                 Some(first) => {
                     let path = self.path.clone();
-                    self.doubles.push(Double {
-                        offset: key_offset,
-                        first: *first,
-                        path,
-                    });
+                    self.doubles.push(Double { offset: key_offset, first: *first, path });
                 }
                 None => {
                     first_places.insert(key.clone(), key_offset);
-                    members.push(Member {
-                        key,
-                        key_offset,
-                        node,
-                    });
+                    members.push(Member { key, key_offset, node });
                 }
             }
             self.path.pop();
@@ -357,40 +314,27 @@ impl Parser<'_> {
 
     fn after_comma(&self, end: char, opened: usize, expected: &str) -> SyntaxError {
         match self.peek() {
-            Some(c) if c == end => self.error(
-                format!("expected {expected}, found `{end}`"),
-                "JSON allows no comma after the last item",
-            ),
+            Some(c) if c == end => {
+                self.error(format!("expected {expected}, found `{end}`"), "JSON allows no comma after the last item")
+            }
             None => self.unclosed(end, opened),
             Some(_) => self.unexpected(expected),
         }
     }
 
     fn unclosed(&self, end: char, opened: usize) -> SyntaxError {
-        let line = self
-            .text
-            .get(..opened)
-            .map_or(0, |before| before.matches('\n').count())
-            + 1;
-        self.error(
-            format!("the file ends before the `{end}` that belongs to line {line}"),
-            "is the file cut off?",
-        )
+        let line = self.text.get(..opened).map_or(0, |before| before.matches('\n').count()) + 1;
+        self.error(format!("the file ends before the `{end}` that belongs to line {line}"), "is the file cut off?")
     }
 
     fn number(&mut self) -> Result<Number, SyntaxError> {
         let rest = self.rest();
-        let length = rest
-            .find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'))
-            .unwrap_or(rest.len());
+        let length = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let text = rest.get(..length).unwrap_or_default();
         // The form is JSON's own, so its own parser decides.
         let number = serde_json::from_str::<Number>(text).map_err(|_| {
             let shown: String = text.chars().take(40).collect();
-            self.error(
-                format!("`{shown}` is not a number of JSON"),
-                "numbers look like 1, -2 or 0.5",
-            )
+            self.error(format!("`{shown}` is not a number of JSON"), "numbers look like 1, -2 or 0.5")
         })?;
         self.at += length;
         Ok(number)
@@ -402,11 +346,7 @@ impl Parser<'_> {
         let mut text = String::new();
         loop {
             let Some(c) = self.peek() else {
-                return Err(self.error_at(
-                    opened,
-                    "this text has no closing quote",
-                    "is the file cut off?",
-                ));
+                return Err(self.error_at(opened, "this text has no closing quote", "is the file cut off?"));
             };
             match c {
                 '"' => {
@@ -476,19 +416,12 @@ impl Parser<'_> {
             return Err(error(self));
         }
         self.at += 2;
-        let low = self
-            .hex()
-            .filter(|low| (0xdc00..0xe000).contains(low))
-            .ok_or_else(|| error(self))?;
-        char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
-            .ok_or_else(|| error(self))
+        let low = self.hex().filter(|low| (0xdc00..0xe000).contains(low)).ok_or_else(|| error(self))?;
+        char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)).ok_or_else(|| error(self))
     }
 
     fn hex(&mut self) -> Option<u32> {
-        let digits = self
-            .rest()
-            .get(..4)
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = self.rest().get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         let value = u32::from_str_radix(digits, 16).ok()?;
         self.at += 4;
         Some(value)

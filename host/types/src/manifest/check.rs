@@ -15,9 +15,7 @@ impl Document for Manifest {
     fn check(&self, mistakes: &mut Mistakes) {
         let root = JsonPath::root();
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if !self.name.starts_with(|c: char| c.is_ascii_lowercase())
-            || !self.name.chars().all(is_name)
-        {
+        if !self.name.starts_with(|c: char| c.is_ascii_lowercase()) || !self.name.chars().all(is_name) {
             mistakes.add_with_help(
                 &root.key("name"),
                 format!("{:?} cannot be the name of a component", self.name),
@@ -31,37 +29,20 @@ impl Document for Manifest {
             mistakes.add(&root.key("operations"), "the plugin offers no operation");
         }
         for (operation, spec) in &self.operations {
-            check_parameters(
-                &root
-                    .key("operations")
-                    .key(operation.as_str())
-                    .key("parameters"),
-                spec,
-                mistakes,
-            );
+            check_parameters(&root.key("operations").key(operation.as_str()).key("parameters"), spec, mistakes);
         }
         let mut keys = HashSet::new();
         for (index, prompt) in self.prompts.iter().enumerate() {
             let at = root.key("prompts").index(index);
             if !keys.insert(prompt.key.as_str()) {
-                mistakes.add(
-                    &at.key("key"),
-                    format!("prompt {:?} stands here twice", prompt.key),
-                );
+                mistakes.add(&at.key("key"), format!("prompt {:?} stands here twice", prompt.key));
             }
             self.check_prompt(&at, prompt, mistakes);
         }
         let mut lines: HashSet<(&str, &crate::Patterns)> = HashSet::new();
         for (index, request) in self.capabilities.iter().enumerate() {
             let at = root.key("capabilities").index(index);
-            check_line(
-                &at,
-                "capability",
-                &request.capability,
-                &request.patterns,
-                true,
-                mistakes,
-            );
+            check_line(&at, "capability", &request.capability, &request.patterns, true, mistakes);
             self.check_request(&at, request, mistakes);
             if !lines.insert((&request.capability, &request.patterns)) {
                 mistakes.add_with_help(&at, "this request stands here twice", "remove one of them");
@@ -90,11 +71,7 @@ fn check_parameters(at: &JsonPath, spec: &OperationSpec, mistakes: &mut Mistakes
             "add \"additionalProperties\": false",
         );
     }
-    if spec
-        .parameters
-        .get("properties")
-        .is_some_and(|properties| !properties.is_object())
-    {
+    if spec.parameters.get("properties").is_some_and(|properties| !properties.is_object()) {
         mistakes.add(&at.key("properties"), "expected an object");
     }
 }
@@ -113,25 +90,17 @@ impl OperationSpec {
     /// Defaults of its parameters, where they have one.
     #[must_use]
     pub fn defaults(&self) -> serde_json::Map<String, Value> {
-        self.properties()
-            .filter_map(|(name, schema)| Some((name.to_owned(), schema.get("default")?.clone())))
-            .collect()
+        self.properties().filter_map(|(name, schema)| Some((name.to_owned(), schema.get("default")?.clone()))).collect()
     }
 }
 
 impl Manifest {
     fn check_prompt(&self, at: &JsonPath, prompt: &PromptSpec, mistakes: &mut Mistakes) {
         if prompt.key.is_empty() || prompt.key.contains('/') {
-            mistakes.add(
-                &at.key("key"),
-                format!("{:?} cannot be a prompt's key", prompt.key),
-            );
+            mistakes.add(&at.key("key"), format!("{:?} cannot be a prompt's key", prompt.key));
         }
         if prompt.operations.is_empty() {
-            mistakes.add(
-                &at.key("operations"),
-                "a prompt of no operation is never asked",
-            );
+            mistakes.add(&at.key("operations"), "a prompt of no operation is never asked");
         }
         for (index, operation) in prompt.operations.iter().enumerate() {
             let Some(spec) = self.operations.get(operation) else {
@@ -154,10 +123,7 @@ impl Manifest {
                     );
                 }
                 Some((_, schema)) if schema.get("type") != Some(&Value::from("boolean")) => {
-                    mistakes.add(
-                        &at,
-                        format!("parameter {name:?} of {operation} is not boolean"),
-                    );
+                    mistakes.add(&at, format!("parameter {name:?} of {operation} is not boolean"));
                 }
                 Some(_) => {}
             }
@@ -187,9 +153,7 @@ impl Manifest {
     }
 
     fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.operations
-            .values()
-            .flat_map(|spec| spec.properties().map(|(name, _)| name))
+        self.operations.values().flat_map(|spec| spec.properties().map(|(name, _)| name))
     }
 
     /// What the plugin says of an operation.
@@ -236,40 +200,22 @@ mod tests {
         assert_eq!(json!(update.defaults()), json!({"config": "/etc/etcd.yml"}));
         let asked = |parameters| manifest.prompts_of(Operation::Update, &parameters).count();
         assert_eq!((asked(json!({})), asked(json!({"force": true}))), (1, 0));
-        assert_eq!(
-            manifest.prompts_of(Operation::Verify, &json!({})).count(),
-            0
-        );
+        assert_eq!(manifest.prompts_of(Operation::Verify, &json!({})).count(), 0);
         let again = serde_json::to_string(manifest.value()).unwrap();
-        assert_eq!(
-            load::<Manifest>(&again, "m").unwrap().value(),
-            manifest.value()
-        );
+        assert_eq!(load::<Manifest>(&again, "m").unwrap().value(), manifest.value());
     }
 
     #[test]
     fn mistakes_are_named() {
         let cases = [
-            (
-                "\"name\": \"etcd\"",
-                "\"name\": \"Etcd\"",
-                "$.name: \"Etcd\" cannot be the name of a component",
-            ),
-            (
-                "\"api\": \"0.1.0\"",
-                "\"api\": \"0.1\"",
-                "$.api: \"0.1\" is not a version of three numbers",
-            ),
+            ("\"name\": \"etcd\"", "\"name\": \"Etcd\"", "$.name: \"Etcd\" cannot be the name of a component"),
+            ("\"api\": \"0.1.0\"", "\"api\": \"0.1\"", "$.api: \"0.1\" is not a version of three numbers"),
             (
                 "\"verify\":",
                 "\"verifi\":",
                 "$.operations.verifi: \"verifi\" is not known here; did you mean \"verify\"?",
             ),
-            (
-                "\"additionalProperties\": false,",
-                "",
-                "$.operations.update.parameters: parameters that nobody knows",
-            ),
+            ("\"additionalProperties\": false,", "", "$.operations.update.parameters: parameters that nobody knows"),
             (
                 "\"scope\": \"cluster\"}",
                 "\"scope\": \"host\", \"parameters\": {}}",
@@ -280,16 +226,8 @@ mod tests {
                 "\"!forse\"",
                 "$.prompts[0].enabled-by: update has no parameter \"forse\"; did you mean \"force\"?",
             ),
-            (
-                "\"!force\"",
-                "\"config\"",
-                "$.prompts[0].enabled-by: parameter \"config\" of update is not boolean",
-            ),
-            (
-                "[\"update\"]",
-                "[\"backout\"]",
-                "$.prompts[0].operations[0]: the plugin does not offer backout",
-            ),
+            ("\"!force\"", "\"config\"", "$.prompts[0].enabled-by: parameter \"config\" of update is not boolean"),
+            ("[\"update\"]", "[\"backout\"]", "$.prompts[0].operations[0]: the plugin does not offer backout"),
             (
                 "${parameters.config}",
                 "${parameters.confg}",
@@ -300,21 +238,9 @@ mod tests {
                 "${inputs.config}",
                 "$.capabilities[0].paths[0]: \"${inputs.config}\" is no pattern",
             ),
-            (
-                "\"reason\": \"update\"",
-                "\"reason\": \"\"",
-                "$.capabilities[1].reason: a request without a reason",
-            ),
-            (
-                ", \"reason\": \"update\"",
-                "",
-                "$.capabilities[1]: field \"reason\" is missing",
-            ),
-            (
-                "\"memory-mib\": 128",
-                "\"memory-mib\": 0",
-                "$.limits.memory-mib: memory is 1 to 1024 MiB",
-            ),
+            ("\"reason\": \"update\"", "\"reason\": \"\"", "$.capabilities[1].reason: a request without a reason"),
+            (", \"reason\": \"update\"", "", "$.capabilities[1]: field \"reason\" is missing"),
+            ("\"memory-mib\": 128", "\"memory-mib\": 0", "$.limits.memory-mib: memory is 1 to 1024 MiB"),
             (
                 "\"systemd.stop\"",
                 "\"systemd.stop\", \"allow\": \"x\"",
@@ -323,10 +249,7 @@ mod tests {
         ];
         for (from, to, wanted) in cases {
             let found = changed(from, to);
-            assert!(
-                found.contains(&format!(": {wanted}")),
-                "{to}:\n{found}\nwanted\n{wanted}"
-            );
+            assert!(found.contains(&format!(": {wanted}")), "{to}:\n{found}\nwanted\n{wanted}");
             assert!(found.starts_with("m.json:"), "{found}");
         }
     }

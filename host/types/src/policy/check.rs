@@ -6,16 +6,7 @@ use super::{Field, Grant, Patterns, Policy};
 use crate::{Document, JsonPath, Mistakes, did_you_mean};
 
 /// Interfaces that grants can be about.
-const INTERFACES: [&str; 8] = [
-    "systemd",
-    "packages",
-    "files",
-    "exec",
-    "host",
-    "kubernetes",
-    "http",
-    "artifacts",
-];
+const INTERFACES: [&str; 8] = ["systemd", "packages", "files", "exec", "host", "kubernetes", "http", "artifacts"];
 /// Interfaces whose functions every plugin may call.
 const FREE: [&str; 5] = ["log", "progress", "clock", "random", "operator"];
 
@@ -33,14 +24,7 @@ impl Document for Policy {
                     "a grant is for one plugin, by its component's name",
                 );
             }
-            check_line(
-                &at,
-                "allow",
-                &grant.capability,
-                &grant.patterns,
-                false,
-                mistakes,
-            );
+            check_line(&at, "allow", &grant.capability, &grant.patterns, false, mistakes);
             if !seen.insert(grant) {
                 mistakes.add_with_help(&at, "this grant stands here twice", "remove one of them");
             }
@@ -58,8 +42,7 @@ pub(crate) fn check_line(
     mistakes: &mut Mistakes,
 ) {
     let capability_at = at.key(capability_key);
-    let Some((interface, function)) = capability.split_once('.').filter(|(_, f)| !f.is_empty())
-    else {
+    let Some((interface, function)) = capability.split_once('.').filter(|(_, f)| !f.is_empty()) else {
         mistakes.add_with_help(
             &capability_at,
             format!("{capability:?} names no capability"),
@@ -84,16 +67,9 @@ pub(crate) fn check_line(
         );
         return;
     };
-    if !function
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
+    if !function.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         let message = format!("{function:?} cannot be the name of a function");
-        mistakes.add_with_help(
-            &capability_at,
-            message,
-            "one line is about one function; there are no patterns here",
-        );
+        mistakes.add_with_help(&capability_at, message, "one line is about one function; there are no patterns here");
     }
     for (field, texts) in &patterns.0 {
         let field_at = at.key(field.as_str());
@@ -107,21 +83,10 @@ pub(crate) fn check_line(
         }
         if texts.is_empty() {
             let message = format!("an empty `{}` covers nothing", field.as_str());
-            mistakes.add_with_help(
-                &field_at,
-                message,
-                "give at least one pattern, or leave it out",
-            );
+            mistakes.add_with_help(&field_at, message, "give at least one pattern, or leave it out");
         }
         for (index, text) in texts.iter().enumerate() {
-            check_pattern(
-                &field_at.index(index),
-                *field,
-                index + 1 == texts.len(),
-                text,
-                parameters,
-                mistakes,
-            );
+            check_pattern(&field_at.index(index), *field, index + 1 == texts.len(), text, parameters, mistakes);
         }
     }
     if let Some(needed) = needed(interface, function)
@@ -135,14 +100,7 @@ pub(crate) fn check_line(
     }
 }
 
-fn check_pattern(
-    at: &JsonPath,
-    field: Field,
-    last: bool,
-    text: &str,
-    parameters: bool,
-    mistakes: &mut Mistakes,
-) {
+fn check_pattern(at: &JsonPath, field: Field, last: bool, text: &str, parameters: bool, mistakes: &mut Mistakes) {
     if text.is_empty() && field != Field::Argv {
         mistakes.add(at, "an empty pattern covers nothing");
     }
@@ -153,11 +111,7 @@ fn check_pattern(
                 format!("{text:?} is text of a manifest"),
                 "a policy holds what the parameters' values make of it: see `runner plugin grants`",
             );
-        } else if !text
-            .split("${")
-            .skip(1)
-            .all(|rest| rest.starts_with("parameters.") && rest.contains('}'))
-        {
+        } else if !text.split("${").skip(1).all(|rest| rest.starts_with("parameters.") && rest.contains('}')) {
             mistakes.add_with_help(
                 at,
                 format!("{text:?} is no pattern"),
@@ -170,10 +124,7 @@ fn check_pattern(
             mistakes.add(at, format!("{text:?} is no absolute path"));
         }
         Field::Paths if text.split('/').any(|segment| matches!(segment, "." | "..")) => {
-            mistakes.add(
-                at,
-                format!("{text:?} holds `.` or `..` and would cover nothing"),
-            );
+            mistakes.add(at, format!("{text:?} holds `.` or `..` and would cover nothing"));
         }
         Field::Argv if text == "**" && !last => {
             mistakes.add_with_help(

@@ -68,10 +68,7 @@ fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {
         return false;
     };
-    rest.is_empty()
-        || rest
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | ".."))
+    rest.is_empty() || rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 /// Whether an argv template covers an argv. A token `*` is any one argument, a glob within a token any text there, a
@@ -82,25 +79,14 @@ pub fn argv_matches(template: &[String], argv: &[String]) -> bool {
         Some((last, tokens)) if last == "**" => (tokens, true),
         _ => (template, false),
     };
-    let fits = if open {
-        argv.len() >= tokens.len()
-    } else {
-        argv.len() == tokens.len()
-    };
-    fits && tokens
-        .iter()
-        .zip(argv)
-        .all(|(token, argument)| match token.as_str() {
-            "*" => true,
-            token if token.contains('*') => {
-                !climbs(argument) && glob_matches(token, argument, None)
-            }
-            token => token == argument,
-        })
+    let fits = if open { argv.len() >= tokens.len() } else { argv.len() == tokens.len() };
+    fits && tokens.iter().zip(argv).all(|(token, argument)| match token.as_str() {
+        "*" => true,
+        token if token.contains('*') => !climbs(argument) && glob_matches(token, argument, None),
+        token => token == argument,
+    })
 }
 
 fn climbs(argument: &str) -> bool {
-    argument
-        .split(['/', '=', ',', ':'])
-        .any(|segment| segment == "..")
+    argument.split(['/', '=', ',', ':']).any(|segment| segment == "..")
 }

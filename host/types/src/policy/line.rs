@@ -147,20 +147,13 @@ impl Visitor<'_> for Name {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<&'static str, E> {
-        self.0
-            .iter()
-            .find(|known| **known == name)
-            .copied()
-            .ok_or_else(|| E::unknown_field(name, self.0))
+        self.0.iter().find(|known| **known == name).copied().ok_or_else(|| E::unknown_field(name, self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Grant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let visitor = LineVisitor {
-            fields: &GRANT_FIELDS,
-            what: "a grant",
-        };
+        let visitor = LineVisitor { fields: &GRANT_FIELDS, what: "a grant" };
         let (plugin, capability, patterns) = deserializer.deserialize_map(visitor)?;
         Ok(Self {
             plugin: plugin.ok_or_else(|| de::Error::missing_field("plugin"))?,
@@ -172,10 +165,7 @@ impl<'de> Deserialize<'de> for Grant {
 
 impl<'de> Deserialize<'de> for Request {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let visitor = LineVisitor {
-            fields: &REQUEST_FIELDS,
-            what: "a request",
-        };
+        let visitor = LineVisitor { fields: &REQUEST_FIELDS, what: "a request" };
         let (capability, reason, patterns) = deserializer.deserialize_map(visitor)?;
         Ok(Self {
             capability: capability.ok_or_else(|| de::Error::missing_field("capability"))?,
@@ -210,11 +200,7 @@ impl JsonSchema for Grant {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        line_schema(
-            &GRANT_FIELDS,
-            "What one plugin may do with one capability.",
-            ["plugin", "allow"],
-        )
+        line_schema(&GRANT_FIELDS, "What one plugin may do with one capability.", ["plugin", "allow"])
     }
 }
 
@@ -224,10 +210,6 @@ impl JsonSchema for Request {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        line_schema(
-            &REQUEST_FIELDS,
-            "What a plugin needs one capability for.",
-            ["capability", "reason"],
-        )
+        line_schema(&REQUEST_FIELDS, "What a plugin needs one capability for.", ["capability", "reason"])
     }
 }

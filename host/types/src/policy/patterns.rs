@@ -175,13 +175,8 @@ impl Patterns {
 
     /// With that field set.
     #[must_use]
-    pub fn with<S: Into<String>>(
-        mut self,
-        field: Field,
-        patterns: impl IntoIterator<Item = S>,
-    ) -> Self {
-        self.0
-            .insert(field, patterns.into_iter().map(Into::into).collect());
+    pub fn with<S: Into<String>>(mut self, field: Field, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.0.insert(field, patterns.into_iter().map(Into::into).collect());
         self
     }
 
@@ -205,25 +200,14 @@ impl Patterns {
 
 const OPEN: &str = "${parameters.";
 
-fn expand(
-    whole: &str,
-    rest: &str,
-    parameters: &Value,
-    out: &mut Vec<String>,
-) -> Result<(), SubstitutionError> {
+fn expand(whole: &str, rest: &str, parameters: &Value, out: &mut Vec<String>) -> Result<(), SubstitutionError> {
     let Some((before, after)) = rest.split_once(OPEN) else {
         out.push(rest.to_owned());
         return Ok(());
     };
-    let error = |parameter: &str| SubstitutionError {
-        pattern: whole.to_owned(),
-        parameter: parameter.to_owned(),
-    };
+    let error = |parameter: &str| SubstitutionError { pattern: whole.to_owned(), parameter: parameter.to_owned() };
     let (name, tail) = after.split_once('}').ok_or_else(|| error(after))?;
-    let value = name
-        .split('.')
-        .try_fold(parameters, |value, key| value.get(key))
-        .ok_or_else(|| error(name))?;
+    let value = name.split('.').try_fold(parameters, |value, key| value.get(key)).ok_or_else(|| error(name))?;
     let values = match value {
         Value::Array(items) => items.iter().map(plain).collect::<Option<Vec<_>>>(),
         other => plain(other).map(|text| vec![text]),

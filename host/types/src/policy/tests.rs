@@ -18,10 +18,7 @@ fn usage(capability: &str) -> Use<'_> {
 }
 
 fn subject<'a>(capability: &'a str, field: Field, text: &str) -> Use<'a> {
-    Use {
-        subjects: vec![(field, text.to_owned())],
-        ..usage(capability)
-    }
+    Use { subjects: vec![(field, text.to_owned())], ..usage(capability) }
 }
 
 fn grant(text: &str) -> Grant {
@@ -45,17 +42,9 @@ fn a_line_is_written_as_it_was_read() {
     let text = format!(r#"{{"$schema": "s", "grants": [{}]}}"#, lines.join(","));
     let policy = load::<Policy>(&text, "p.json").unwrap();
     let written = policy.to_text();
-    assert_eq!(
-        load::<Policy>(&written, "p").unwrap().value(),
-        policy.value()
-    );
+    assert_eq!(load::<Policy>(&written, "p").unwrap().value(), policy.value());
     for line in lines {
-        assert!(
-            written
-                .lines()
-                .any(|l| l.trim().trim_end_matches(',') == line),
-            "{written}"
-        );
+        assert!(written.lines().any(|l| l.trim().trim_end_matches(',') == line), "{written}");
     }
 }
 
@@ -67,20 +56,11 @@ fn a_request_becomes_the_line_that_grants_it() {
     .unwrap();
     let parameters = json!({"directory": "/etc/etcd", "files": ["/a", "/b"]});
     let line = request.to_grant("etcd", &parameters).unwrap();
-    assert_eq!(
-        line.to_string(),
-        r#"{"plugin":"etcd","allow":"files.write","paths":["/etc/etcd/**","/a","/b"]}"#
-    );
+    assert_eq!(line.to_string(), r#"{"plugin":"etcd","allow":"files.write","paths":["/etc/etcd/**","/a","/b"]}"#);
     assert!(line.allows(&subject("files.write", Field::Paths, "/etc/etcd/x/y")));
-    let error = request
-        .to_grant("etcd", &json!({"directory": "/x"}))
-        .unwrap_err();
+    let error = request.to_grant("etcd", &json!({"directory": "/x"})).unwrap_err();
     assert_eq!(error.parameter, "files");
-    assert!(
-        request
-            .to_grant("etcd", &json!({"directory": {}, "files": []}))
-            .is_err()
-    );
+    assert!(request.to_grant("etcd", &json!({"directory": {}, "files": []})).is_err());
 }
 
 #[test]
@@ -91,75 +71,37 @@ fn what_is_left_out_is_not_granted() {
     assert!(line.allows(&subject("systemd.stop", Field::Units, "etcd.service")));
     assert!(!line.allows(&subject("systemd.start", Field::Units, "etcd.service")));
     assert!(!line.allows(&subject("systemd.stop", Field::Units, "etcd.socket")));
-    let two = [
-        (Field::Units, "etcd.service".to_owned()),
-        (Field::Units, "x.service".to_owned()),
-    ];
-    assert!(!line.allows(&Use {
-        subjects: two.to_vec(),
-        ..usage("systemd.stop")
-    }));
-    let policy = Policy {
-        grants: vec![line],
-        ..Policy::default()
-    };
-    assert!(
-        policy
-            .covering(
-                "etcd",
-                &subject("systemd.stop", Field::Units, "etcd.service")
-            )
-            .is_some()
-    );
-    assert!(
-        policy
-            .covering(
-                "docker",
-                &subject("systemd.stop", Field::Units, "etcd.service")
-            )
-            .is_none()
-    );
+    let two = [(Field::Units, "etcd.service".to_owned()), (Field::Units, "x.service".to_owned())];
+    assert!(!line.allows(&Use { subjects: two.to_vec(), ..usage("systemd.stop") }));
+    let policy = Policy { grants: vec![line], ..Policy::default() };
+    assert!(policy.covering("etcd", &subject("systemd.stop", Field::Units, "etcd.service")).is_some());
+    assert!(policy.covering("docker", &subject("systemd.stop", Field::Units, "etcd.service")).is_none());
 }
 
 #[test]
 fn places_are_the_own_target_unless_named() {
-    let foreign = |groups| Use {
-        own: false,
-        groups,
-        ..usage("host.facts")
-    };
+    let foreign = |groups| Use { own: false, groups, ..usage("host.facts") };
     let groups = words("storage all");
     assert!(grant(r#"{"plugin":"m","allow":"host.facts"}"#).allows(&usage("host.facts")));
     assert!(!grant(r#"{"plugin":"m","allow":"host.facts"}"#).allows(&foreign(&groups)));
     for hosts in ["storage", "node-*", "node-1"] {
-        let line = grant(&format!(
-            r#"{{"plugin":"m","allow":"host.facts","hosts":["{hosts}"]}}"#
-        ));
+        let line = grant(&format!(r#"{{"plugin":"m","allow":"host.facts","hosts":["{hosts}"]}}"#));
         assert!(line.allows(&foreign(&groups)), "{hosts}");
     }
     let line = grant(r#"{"plugin":"m","allow":"host.facts","hosts":["other"]}"#);
     assert!(!line.allows(&foreign(&groups)));
-    assert!(
-        !line.allows(&usage("host.facts")),
-        "named hosts replace the own target"
-    );
+    assert!(!line.allows(&usage("host.facts")), "named hosts replace the own target");
 }
 
 #[test]
 fn stated_effects_are_reads_unless_granted() {
     let argv = words("/usr/bin/etcdctl snapshot save");
-    let run = |class| Use {
-        argv: &argv,
-        class,
-        stated: true,
-        ..usage("exec.run")
-    };
+    let run = |class| Use { argv: &argv, class, stated: true, ..usage("exec.run") };
     let read = grant(r#"{"plugin":"etcd","allow":"exec.run","argv":["/usr/bin/etcdctl","**"]}"#);
     assert!(read.allows(&run(EffectClass::Read)));
     assert!(!read.allows(&run(EffectClass::WriteOnce)));
-    let write = grant(
-        r#"{"plugin":"etcd","allow":"exec.run","argv":["/usr/bin/etcdctl","**"],"effects":["write-once"]}"#,
-    );
+    let write =
+        grant(r#"{"plugin":"etcd","allow":"exec.run","argv":["/usr/bin/etcdctl","**"],"effects":["write-once"]}"#);
     assert!(write.allows(&run(EffectClass::WriteOnce)));
     assert!(!write.allows(&run(EffectClass::WriteIdempotent)));
     let none = grant(r#"{"plugin":"etcd","allow":"exec.run"}"#);
@@ -169,40 +111,20 @@ fn stated_effects_are_reads_unless_granted() {
 #[test]
 fn argv_templates() {
     let cases = [
-        (
-            "etcdctl --endpoints=* member list",
-            "etcdctl --endpoints=https://a:2379,b member list",
-            true,
-        ),
-        (
-            "etcdctl --endpoints=* member list",
-            "etcdctl --endpoints=x member list --x",
-            false,
-        ),
+        ("etcdctl --endpoints=* member list", "etcdctl --endpoints=https://a:2379,b member list", true),
+        ("etcdctl --endpoints=* member list", "etcdctl --endpoints=x member list --x", false),
         ("etcdctl * list", "etcdctl member list", true),
         ("etcdctl * list", "etcdctl list", false),
         ("etcdctl **", "etcdctl", true),
         ("etcdctl **", "etcdctl a b c", true),
         ("etcdctl **", "etcdutl a", false),
         ("cat /var/lib/etcd/*", "cat /var/lib/etcd/a/b", true),
-        (
-            "cat /var/lib/etcd/*",
-            "cat /var/lib/etcd/../../../etc/shadow",
-            false,
-        ),
-        (
-            "tar --directory=/srv/*",
-            "tar --directory=/srv/../etc",
-            false,
-        ),
+        ("cat /var/lib/etcd/*", "cat /var/lib/etcd/../../../etc/shadow", false),
+        ("tar --directory=/srv/*", "tar --directory=/srv/../etc", false),
         ("etcdctl", "etcdctl", true),
     ];
     for (template, argv, wanted) in cases {
-        assert_eq!(
-            argv_matches(&words(template), &words(argv)),
-            wanted,
-            "{template} / {argv}"
-        );
+        assert_eq!(argv_matches(&words(template), &words(argv)), wanted, "{template} / {argv}");
     }
 }
 
@@ -229,39 +151,19 @@ fn paths() {
 
 #[test]
 fn names_and_urls() {
-    let kinds = grant(
-        r#"{"plugin":"f","allow":"kubernetes.get","kinds":["Node","*.apps"],"namespaces":["kube-*"]}"#,
-    );
+    let kinds = grant(r#"{"plugin":"f","allow":"kubernetes.get","kinds":["Node","*.apps"],"namespaces":["kube-*"]}"#);
     let object = |kind: &str, namespace: Option<&str>| {
-        let mut subjects = vec![
-            (Field::Kinds, kind.to_owned()),
-            (Field::Names, "x".to_owned()),
-        ];
+        let mut subjects = vec![(Field::Kinds, kind.to_owned()), (Field::Names, "x".to_owned())];
         subjects.extend(namespace.map(|n| (Field::Namespaces, n.to_owned())));
-        Use {
-            subjects,
-            ..usage("kubernetes.get")
-        }
+        Use { subjects, ..usage("kubernetes.get") }
     };
     assert!(kinds.allows(&object("Node", None)));
     assert!(kinds.allows(&object("DaemonSet.apps", Some("kube-flannel"))));
     assert!(!kinds.allows(&object("DaemonSet.apps", Some("default"))));
     assert!(!kinds.allows(&object("Pod", Some("kube-flannel"))));
-    assert!(glob_matches(
-        "http://*:2379/health",
-        "http://10.0.0.1:2379/health",
-        Some('/')
-    ));
-    assert!(!glob_matches(
-        "http://*/health",
-        "http://a/b/health",
-        Some('/')
-    ));
-    assert!(glob_matches(
-        "http://**/health",
-        "http://a/b/health",
-        Some('/')
-    ));
+    assert!(glob_matches("http://*:2379/health", "http://10.0.0.1:2379/health", Some('/')));
+    assert!(!glob_matches("http://*/health", "http://a/b/health", Some('/')));
+    assert!(glob_matches("http://**/health", "http://a/b/health", Some('/')));
 }
 
 #[test]
@@ -271,38 +173,17 @@ fn wrong_lines_are_named_with_their_place() {
             r#""allow": "systemd.stop", "unit": ["x"]"#,
             "$.grants[0].unit: unknown field \"unit\"; did you mean \"units\"?",
         ),
-        (
-            r#""allow": "systemd.stop", "units": "x""#,
-            "$.grants[0].units: expected a list, found the text \"x\"",
-        ),
-        (
-            r#""allow": "systemd.stop", "units": ["x", 5]"#,
-            "$.grants[0].units[1]: expected a text, found `5`",
-        ),
+        (r#""allow": "systemd.stop", "units": "x""#, "$.grants[0].units: expected a list, found the text \"x\""),
+        (r#""allow": "systemd.stop", "units": ["x", 5]"#, "$.grants[0].units[1]: expected a text, found `5`"),
         (
             r#""allow": "sytemd.stop", "units": ["x"]"#,
             "$.grants[0].allow: no interface \"sytemd\"; did you mean \"systemd\"?",
         ),
-        (
-            r#""allow": "systemd.*", "units": ["x"]"#,
-            "$.grants[0].allow: \"*\" cannot be the name of a function",
-        ),
-        (
-            r#""allow": "systemd", "units": ["x"]"#,
-            "$.grants[0].allow: \"systemd\" names no capability",
-        ),
-        (
-            r#""allow": "log.write""#,
-            "$.grants[0].allow: \"log\" needs no request and no grant",
-        ),
-        (
-            r#""allow": "systemd.stop""#,
-            "$.grants[0]: systemd.stop without `units` covers nothing",
-        ),
-        (
-            r#""allow": "systemd.stop", "units": []"#,
-            "$.grants[0].units: an empty `units` covers nothing",
-        ),
+        (r#""allow": "systemd.*", "units": ["x"]"#, "$.grants[0].allow: \"*\" cannot be the name of a function"),
+        (r#""allow": "systemd", "units": ["x"]"#, "$.grants[0].allow: \"systemd\" names no capability"),
+        (r#""allow": "log.write""#, "$.grants[0].allow: \"log\" needs no request and no grant"),
+        (r#""allow": "systemd.stop""#, "$.grants[0]: systemd.stop without `units` covers nothing"),
+        (r#""allow": "systemd.stop", "units": []"#, "$.grants[0].units: an empty `units` covers nothing"),
         (
             r#""allow": "systemd.stop", "units": ["a"], "paths": ["/x"]"#,
             "$.grants[0].paths: `paths` says nothing about systemd.stop",
@@ -311,22 +192,13 @@ fn wrong_lines_are_named_with_their_place() {
             r#""allow": "files.read", "paths": ["${parameters.x}"]"#,
             "$.grants[0].paths[0]: \"${parameters.x}\" is text of a manifest",
         ),
-        (
-            r#""allow": "files.read", "paths": ["etc/x"]"#,
-            "$.grants[0].paths[0]: \"etc/x\" is no absolute path",
-        ),
-        (
-            r#""allow": "exec.run", "argv": ["a", "**", "b"]"#,
-            "$.grants[0].argv[1]: `**` stands for all further",
-        ),
+        (r#""allow": "files.read", "paths": ["etc/x"]"#, "$.grants[0].paths[0]: \"etc/x\" is no absolute path"),
+        (r#""allow": "exec.run", "argv": ["a", "**", "b"]"#, "$.grants[0].argv[1]: `**` stands for all further"),
         (
             r#""allow": "exec.run", "argv": ["a"], "effects": ["write"]"#,
             "$.grants[0].effects[0]: no effect class \"write\"",
         ),
-        (
-            r#""units": ["a"]"#,
-            "$.grants[0]: field \"allow\" is missing",
-        ),
+        (r#""units": ["a"]"#, "$.grants[0]: field \"allow\" is missing"),
     ];
     let mut missed = String::new();
     for (line, wanted) in cases {
@@ -342,13 +214,9 @@ fn wrong_lines_are_named_with_their_place() {
         }
     }
     assert!(missed.is_empty(), "{missed}");
-    let twice =
-        r#"{"grants": [{"plugin":"x","allow":"host.facts"},{"allow":"host.facts","plugin":"x"}]}"#;
+    let twice = r#"{"grants": [{"plugin":"x","allow":"host.facts"},{"allow":"host.facts","plugin":"x"}]}"#;
     let found = load::<Policy>(twice, "p").unwrap_err().to_string();
-    assert!(
-        found.contains("$.grants[1]: this grant stands here twice"),
-        "{found}"
-    );
+    assert!(found.contains("$.grants[1]: this grant stands here twice"), "{found}");
 }
 
 /// The plainest possible matcher, to compare with.

@@ -29,14 +29,9 @@ impl Patterns {
     #[must_use]
     pub fn allow(&self, usage: &Use<'_>) -> bool {
         self.allow_place(usage)
-            && usage
-                .subjects
-                .iter()
-                .all(|(field, subject)| self.allow_subject(*field, subject))
+            && usage.subjects.iter().all(|(field, subject)| self.allow_subject(*field, subject))
             && (usage.argv.is_empty()
-                || self
-                    .get(Field::Argv)
-                    .is_some_and(|template| argv_matches(template, usage.argv)))
+                || self.get(Field::Argv).is_some_and(|template| argv_matches(template, usage.argv)))
             && (!usage.stated || self.allow_subject(Field::Effects, usage.class.as_str()))
     }
 
@@ -48,9 +43,9 @@ impl Patterns {
         };
         match self.get(field) {
             None => usage.own,
-            Some(patterns) => patterns
-                .iter()
-                .any(|pattern| glob_matches(pattern, name, None) || usage.groups.contains(pattern)),
+            Some(patterns) => {
+                patterns.iter().any(|pattern| glob_matches(pattern, name, None) || usage.groups.contains(pattern))
+            }
         }
     }
 

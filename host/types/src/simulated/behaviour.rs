@@ -365,9 +365,8 @@ impl Behaviours {
     #[must_use]
     pub fn guards(&self) -> Vec<(JsonPath, &str)> {
         let entries = self.each().into_iter();
-        let mut found: Vec<(JsonPath, &str)> = entries
-            .filter_map(|(at, when, _)| Some((at.key("when"), when.as_deref()?)))
-            .collect();
+        let mut found: Vec<(JsonPath, &str)> =
+            entries.filter_map(|(at, when, _)| Some((at.key("when"), when.as_deref()?))).collect();
         for (number, entry) in self.pods.iter().enumerate() {
             let at = JsonPath::root().key("pods").index(number).key("ready");
             found.extend(entry.ready.as_deref().map(|ready| (at, ready)));
@@ -395,30 +394,20 @@ impl Behaviours {
             let at = root.key("http").index(number);
             within(&entry.body, &at.key("body"), &mut found);
             within(&entry.status, &at.key("status"), &mut found);
-            found.extend(
-                entry
-                    .refused
-                    .as_deref()
-                    .map(|text| (at.key("refused"), text)),
-            );
+            found.extend(entry.refused.as_deref().map(|text| (at.key("refused"), text)));
             let headers = entry.headers.iter();
             found.extend(headers.map(|(name, text)| (at.key("headers").key(name), text.as_str())));
         }
         let failing = (self.units.iter().map(|entry| &entry.fails).enumerate())
             .map(|(number, fails)| ("units", number, fails))
-            .chain(
-                (self.packages.iter().enumerate()).map(|(n, entry)| ("packages", n, &entry.fails)),
-            )
+            .chain((self.packages.iter().enumerate()).map(|(n, entry)| ("packages", n, &entry.fails)))
             .chain((self.pods.iter().enumerate()).map(|(n, entry)| ("pods", n, &entry.fails)));
         for (list, number, fails) in failing {
             let at = root.key(list).index(number).key("fails");
             found.extend(fails.as_deref().map(|text| (at, text)));
         }
         for (number, entry) in self.pods.iter().enumerate() {
-            found.push((
-                root.key("pods").index(number).key("message"),
-                entry.message.as_str(),
-            ));
+            found.push((root.key("pods").index(number).key("message"), entry.message.as_str()));
         }
         for (at, change) in self.changes() {
             change.texts(&at, &mut found);
@@ -464,10 +453,7 @@ impl Change {
     fn check(&self, at: &JsonPath, mistakes: &mut Mistakes) {
         match self.verbs().as_slice() {
             [_] => {}
-            [] => mistakes.add(
-                at,
-                "a change needs a verb, such as `state`, `file` or `object`",
-            ),
+            [] => mistakes.add(at, "a change needs a verb, such as `state`, `file` or `object`"),
             several => {
                 let several = several.join(" and ");
                 mistakes.add(at, format!("a change has one verb, not {several}"));
@@ -566,44 +552,19 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         let sets = |changes: &str| {
-            format!(
-                r#"{{"component": "x", "units": [{{"unit": "x.service", "on": ["start"], "sets": [{changes}]}}]}}"#
-            )
+            format!(r#"{{"component": "x", "units": [{{"unit": "x.service", "on": ["start"], "sets": [{changes}]}}]}}"#)
         };
         for (text, place, reason) in [
-            (
-                r#"{"component": "x", "commands": [{"argv": []}]}"#.to_owned(),
-                "commands[0].argv",
-                "program",
-            ),
-            (
-                r#"{"component": "x", "comands": []}"#.to_owned(),
-                "comands",
-                "commands",
-            ),
+            (r#"{"component": "x", "commands": [{"argv": []}]}"#.to_owned(), "commands[0].argv", "program"),
+            (r#"{"component": "x", "comands": []}"#.to_owned(), "comands", "commands"),
             (sets("{}"), "units[0].sets[0]", "needs a verb"),
-            (
-                sets(r#"{"state": {}, "here": {}}"#),
-                "units[0].sets[0]",
-                "state and here",
-            ),
+            (sets(r#"{"state": {}, "here": {}}"#), "units[0].sets[0]", "state and here"),
             (sets(r#"{"copy": "/a"}"#), "units[0].sets[0]", "needs `to`"),
-            (
-                sets(r#"{"object": {"kind": "Node", "name": "x"}}"#),
-                "units[0].sets[0]",
-                "`patch` or `merge`",
-            ),
-            (
-                sets(r#"{"state": {"a": ["${x"]}}"#),
-                "units[0].sets[0].state.a[0]",
-                "never closed",
-            ),
+            (sets(r#"{"object": {"kind": "Node", "name": "x"}}"#), "units[0].sets[0]", "`patch` or `merge`"),
+            (sets(r#"{"state": {"a": ["${x"]}}"#), "units[0].sets[0].state.a[0]", "never closed"),
         ] {
             let said = wrong(&text);
-            assert!(
-                said.contains(place) && said.contains(reason),
-                "{text}: {said}"
-            );
+            assert!(said.contains(place) && said.contains(reason), "{text}: {said}");
         }
         let journal = sets(r#"{"journal": "line", "unit": "x.service"}"#);
         assert_eq!(wrong(&journal), "");

@@ -147,10 +147,7 @@ impl Fault {
             FaultKind::Budget => needs("budget", self.budget.is_some()),
             FaultKind::Slow => needs("delay", self.delay.is_some()),
             FaultKind::Api => needs("cluster", self.cluster.is_some()),
-            FaultKind::ConnectionLost => needs(
-                "host` or `cluster",
-                self.host.is_some() || self.cluster.is_some(),
-            ),
+            FaultKind::ConnectionLost => needs("host` or `cluster", self.host.is_some() || self.cluster.is_some()),
         }
     }
 }
@@ -173,11 +170,7 @@ mod tests {
 
     #[test]
     fn occurrences() {
-        let fault = Fault {
-            from: Some(3),
-            count: Some(2),
-            ..Fault::default()
-        };
+        let fault = Fault { from: Some(3), count: Some(2), ..Fault::default() };
         let struck: Vec<u64> = (1..7).filter(|n| fault.strikes(*n)).collect();
         assert_eq!(struck, [3, 4]);
         assert!(Fault::default().strikes(1000));

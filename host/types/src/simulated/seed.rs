@@ -246,10 +246,7 @@ impl Document for PlatformSeed {
         let root = JsonPath::root();
         let templates = root.key("templates");
         let unknown = |names: &[String], at: &JsonPath, mistakes: &mut Mistakes| {
-            for name in names
-                .iter()
-                .filter(|name| !self.templates.contains_key(*name))
-            {
+            for name in names.iter().filter(|name| !self.templates.contains_key(*name)) {
                 mistakes.add(&at.key("like"), format!("there is no template {name:?}"));
             }
         };
@@ -273,40 +270,17 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, place, reason) in [
-            (
-                r#"{"name": "x", "hosts": {}}"#,
-                "hosts",
-                "at least one host",
-            ),
-            (
-                r#"{"name": "x", "hosts": {"a": {"like": "b"}}}"#,
-                "hosts.a.like",
-                "no template \"b\"",
-            ),
-            (
-                r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"txt": "y"}}}}}"#,
-                "txt",
-                "text",
-            ),
-            (
-                r#"{"name": "x", "hosts": {"a": {"disks": {"/": "20GB"}}}}"#,
-                "disks",
-                "units are",
-            ),
-            (
-                r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"mode": "999"}}}}}"#,
-                "/x",
-                "octal",
-            ),
+            (r#"{"name": "x", "hosts": {}}"#, "hosts", "at least one host"),
+            (r#"{"name": "x", "hosts": {"a": {"like": "b"}}}"#, "hosts.a.like", "no template \"b\""),
+            (r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"txt": "y"}}}}}"#, "txt", "text"),
+            (r#"{"name": "x", "hosts": {"a": {"disks": {"/": "20GB"}}}}"#, "disks", "units are"),
+            (r#"{"name": "x", "hosts": {"a": {"files": {"/x": {"mode": "999"}}}}}"#, "/x", "octal"),
         ] {
             let said = match load::<PlatformSeed>(text, "platform.json") {
                 Ok(_) => String::new(),
                 Err(error) => error.to_string(),
             };
-            assert!(
-                said.contains(place) && said.contains(reason),
-                "{text}: {said}"
-            );
+            assert!(said.contains(place) && said.contains(reason), "{text}: {said}");
         }
     }
 

@@ -31,9 +31,7 @@ impl Share {
     pub fn of(self, total: usize) -> usize {
         match self {
             Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            Self::Percent(percent) => {
-                total / 100 * usize::from(percent) + total % 100 * usize::from(percent) / 100
-            }
+            Self::Percent(percent) => total / 100 * usize::from(percent) + total % 100 * usize::from(percent) / 100,
         }
     }
 
@@ -58,11 +56,7 @@ impl FromStr for Share {
             return digits.parse().map(Self::Count).map_err(|_| error());
         }
         let percent: u8 = digits.parse().map_err(|_| error())?;
-        if percent > 100 {
-            Err(error())
-        } else {
-            Ok(Self::Percent(percent))
-        }
+        if percent > 100 { Err(error()) } else { Ok(Self::Percent(percent)) }
     }
 }
 
@@ -94,8 +88,7 @@ impl de::Visitor<'_> for ShareVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, count: u64) -> Result<Share, E> {
-        let count = u32::try_from(count)
-            .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(count), &self))?;
+        let count = u32::try_from(count).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(count), &self))?;
         Ok(Share::Count(count))
     }
 
@@ -210,11 +203,7 @@ impl<'de> Deserialize<'de> for Batch {
 }
 
 fn positive<E: de::Error>(share: Share) -> Result<Share, E> {
-    if share.is_zero() {
-        Err(E::custom("a batch has at least one host"))
-    } else {
-        Ok(share)
-    }
+    if share.is_zero() { Err(E::custom("a batch has at least one host")) } else { Ok(share) }
 }
 
 #[cfg(test)]
@@ -230,29 +219,14 @@ mod tests {
     fn sizes_follow_the_list_and_repeat_the_last() {
         assert_eq!(batch("1").map(|b| b.sizes(3)), Ok(vec![1, 1, 1]));
         assert_eq!(batch("\"25%\"").map(|b| b.sizes(8)), Ok(vec![2, 2, 2, 2]));
-        assert_eq!(
-            batch("[1, 2, \"50%\"]").map(|b| b.sizes(10)),
-            Ok(vec![1, 2, 5, 2])
-        );
+        assert_eq!(batch("[1, 2, \"50%\"]").map(|b| b.sizes(10)), Ok(vec![1, 2, 5, 2]));
         assert_eq!(batch("\"10%\"").map(|b| b.sizes(3)), Ok(vec![1, 1, 1]));
         assert_eq!(batch("5").map(|b| b.sizes(0)), Ok(vec![]));
     }
 
     #[test]
     fn impossible_sizes_are_refused() {
-        for text in [
-            "0",
-            "-1",
-            "\"0%\"",
-            "\"101%\"",
-            "\"%\"",
-            "\"+5%\"",
-            "[]",
-            "[1, 0]",
-            "1.5",
-            "true",
-            "5000000000",
-        ] {
+        for text in ["0", "-1", "\"0%\"", "\"101%\"", "\"%\"", "\"+5%\"", "[]", "[1, 0]", "1.5", "true", "5000000000"] {
             assert!(batch(text).is_err(), "{text}");
         }
     }

@@ -11,23 +11,13 @@ impl Document for Workflow {
 
     fn check(&self, mistakes: &mut Mistakes) {
         let root = JsonPath::root();
-        let names = |steps: &[Step]| {
-            steps
-                .iter()
-                .map(|step| step.name.clone())
-                .collect::<Vec<_>>()
-        };
+        let names = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
         let inner = self.steps.iter().flat_map(|step| match &step.action {
             StepAction::Rolling(block) => names(&block.steps),
             StepAction::Component(_) | StepAction::Workflow(_) => Vec::new(),
         });
         let steps = names(&self.steps).into_iter().chain(inner).collect();
-        Checker {
-            workflow: self,
-            steps,
-            mistakes,
-        }
-        .workflow(&root);
+        Checker { workflow: self, steps, mistakes }.workflow(&root);
     }
 }
 
@@ -76,13 +66,7 @@ impl Checker<'_> {
         let mut seen = HashMap::new();
         for (index, precondition) in self.workflow.preconditions.iter().enumerate() {
             let at = at.index(index);
-            self.unique(
-                &at.key("name"),
-                &precondition.name,
-                index,
-                &mut seen,
-                "precondition",
-            );
+            self.unique(&at.key("name"), &precondition.name, index, &mut seen, "precondition");
             if precondition.component.is_none() && precondition.check.is_none() {
                 self.mistakes.add_with_help(
                     &at,
@@ -90,20 +74,14 @@ impl Checker<'_> {
                     "give `component` to verify, or `check` with an expression",
                 );
             }
-            if precondition.component.is_none()
-                && (precondition.verify.is_some() || !precondition.with.is_empty())
-            {
+            if precondition.component.is_none() && (precondition.verify.is_some() || !precondition.with.is_empty()) {
                 let message = "`verify` and `with` need `component`";
-                self.mistakes
-                    .add_with_help(&at, message, "name the component to verify, or \"*\"");
+                self.mistakes.add_with_help(&at, message, "name the component to verify, or \"*\"");
             }
             if precondition.check.is_some() && precondition.message.is_none() {
                 self.mistakes.add_with_help(
                     &at,
-                    format!(
-                        "precondition {:?} has a `check` and no `message`",
-                        precondition.name
-                    ),
+                    format!("precondition {:?} has a `check` and no `message`", precondition.name),
                     "say what the operator reads when it does not hold, and what to do then",
                 );
             }
@@ -116,8 +94,7 @@ impl Checker<'_> {
         for (index, choice) in input.choices.iter().enumerate() {
             if !kind.accepts(choice) {
                 let at = at.key("enum").index(index);
-                self.mistakes
-                    .add(&at, format!("{choice} is not of the input's type, {kind}"));
+                self.mistakes.add(&at, format!("{choice} is not of the input's type, {kind}"));
             }
         }
         let Some(default) = &input.default else {
@@ -133,8 +110,7 @@ impl Checker<'_> {
                 );
             }
         } else if !kind.accepts(default) {
-            self.mistakes
-                .add(&at, format!("{default} is not of the input's type, {kind}"));
+            self.mistakes.add(&at, format!("{default} is not of the input's type, {kind}"));
         } else if !input.choices.is_empty() && !input.choices.contains(default) {
             let choices: Vec<String> = input.choices.iter().map(Value::to_string).collect();
             let message = format!("{default} is not one of {}", choices.join(", "));
@@ -144,8 +120,7 @@ impl Checker<'_> {
 
     fn prompt(&mut self, at: &JsonPath, prompt: &Prompt) {
         if prompt.message.as_str().trim().is_empty() {
-            self.mistakes
-                .add(&at.key("message"), "a question without a text");
+            self.mistakes.add(&at.key("message"), "a question without a text");
         }
         let Some(skip) = &prompt.skip_when else {
             return;
@@ -155,10 +130,7 @@ impl Checker<'_> {
             && !input.kind.accepts(&skip.equals)
             && !(skip.equals.is_null() && input.optional)
         {
-            let message = format!(
-                "input {:?} is of type {} and never {}",
-                skip.input, input.kind, skip.equals
-            );
+            let message = format!("input {:?} is of type {} and never {}", skip.input, input.kind, skip.equals);
             self.mistakes.add(&at.key("equals"), message);
         }
     }
@@ -168,16 +140,14 @@ impl Checker<'_> {
         let found = inputs.get(name);
         if found.is_none() {
             let message = format!("no input {name:?}{}", did_you_mean(name, inputs.keys()));
-            self.mistakes
-                .add_with_help(at, message, "declare it in `inputs`");
+            self.mistakes.add_with_help(at, message, "declare it in `inputs`");
         }
         found
     }
 
     fn steps(&mut self, at: &JsonPath, steps: &[Step], rolling: bool) {
         if steps.is_empty() {
-            self.mistakes
-                .add_with_help(at, "there is no step", "add at least one");
+            self.mistakes.add_with_help(at, "there is no step", "add at least one");
         }
         let mut seen = HashMap::new();
         for (index, step) in steps.iter().enumerate() {
@@ -191,8 +161,7 @@ impl Checker<'_> {
                     }
                     self.positive(&at.key("timeout"), of.timeout, "a time-out");
                     if of.forks == Some(0) {
-                        self.mistakes
-                            .add(&at.key("forks"), "at least one target at a time is needed");
+                        self.mistakes.add(&at.key("forks"), "at least one target at a time is needed");
                     }
                     if rolling && of.targets.is_some() {
                         self.mistakes.add_with_help(
@@ -212,8 +181,7 @@ impl Checker<'_> {
                 StepAction::Rolling(block) => self.rolling(&at.key("rolling"), block),
                 StepAction::Workflow(of) => {
                     if of.workflow.is_empty() {
-                        self.mistakes
-                            .add(&at.key("workflow"), "the path of a workflow is empty");
+                        self.mistakes.add(&at.key("workflow"), "the path of a workflow is empty");
                     }
                 }
             }
@@ -223,12 +191,8 @@ impl Checker<'_> {
 
     /// Each need must name another step of the list, and following them must end.
     fn needs(&mut self, at: &JsonPath, steps: &[Step]) {
-        let places: HashMap<&str, usize> = steps
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(index, step)| (step.name.as_str(), index))
-            .collect();
+        let places: HashMap<&str, usize> =
+            steps.iter().enumerate().rev().map(|(index, step)| (step.name.as_str(), index)).collect();
         let mut edges: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
         for (index, step) in steps.iter().enumerate() {
             let Some(needs) = &step.needs else {
@@ -242,33 +206,21 @@ impl Checker<'_> {
                 let at = at.index(index).key("needs").index(number);
                 match places.get(need.as_str()) {
                     Some(place) if *place == index => {
-                        self.mistakes
-                            .add(&at, format!("step {need:?} needs itself"));
+                        self.mistakes.add(&at, format!("step {need:?} needs itself"));
                     }
                     Some(place) => edges[index].push(*place),
                     None => {
                         let near = did_you_mean(need, places.keys().copied());
                         let message = format!("no step {need:?}{near}");
-                        self.mistakes.add_with_help(
-                            &at,
-                            message,
-                            "`needs` names steps of the same list",
-                        );
+                        self.mistakes.add_with_help(&at, message, "`needs` names steps of the same list");
                     }
                 }
             }
         }
         if let Some(cycle) = cycle(&edges) {
-            let names: Vec<&str> = cycle
-                .iter()
-                .filter_map(|index| steps.get(*index))
-                .map(|step| step.name.as_str())
-                .collect();
-            let first = cycle
-                .iter()
-                .copied()
-                .find(|index| steps[*index].needs.is_some())
-                .unwrap_or(0);
+            let names: Vec<&str> =
+                cycle.iter().filter_map(|index| steps.get(*index)).map(|step| step.name.as_str()).collect();
+            let first = cycle.iter().copied().find(|index| steps[*index].needs.is_some()).unwrap_or(0);
             self.mistakes.add_with_help(
                 &at.index(first).key("needs"),
                 format!("these steps wait for each other: {}", names.join(" -> ")),
@@ -284,10 +236,7 @@ impl Checker<'_> {
         for (index, of) in block.maintenance.iter().enumerate() {
             self.component(&at.key("maintenance").index(index), &of.component);
         }
-        for (key, prompt) in [
-            ("before", &block.pause.before),
-            ("after", &block.pause.after),
-        ] {
+        for (key, prompt) in [("before", &block.pause.before), ("after", &block.pause.after)] {
             if let Some(prompt) = prompt {
                 self.prompt(&at.key("pause").key(key), prompt);
             }
@@ -308,21 +257,16 @@ impl Checker<'_> {
 
     fn retry(&mut self, at: &JsonPath, retry: &Retry) {
         if !(1..=100).contains(&retry.attempts) {
-            self.mistakes.add(
-                &at.key("attempts"),
-                "attempts are 1 to 100, the first included",
-            );
+            self.mistakes.add(&at.key("attempts"), "attempts are 1 to 100, the first included");
         }
         if !(1.0..=100.0).contains(&retry.backoff) {
-            self.mistakes
-                .add(&at.key("backoff"), "the factor of the pauses is 1 to 100");
+            self.mistakes.add(&at.key("backoff"), "the factor of the pauses is 1 to 100");
         }
     }
 
     fn positive(&mut self, at: &JsonPath, span: Option<TimeSpan>, what: &str) {
         if span.is_some_and(|span| span.get().is_zero()) {
-            self.mistakes
-                .add(at, format!("{what} of nothing would always be over"));
+            self.mistakes.add(at, format!("{what} of nothing would always be over"));
         }
     }
 
@@ -342,22 +286,11 @@ impl Checker<'_> {
         }
     }
 
-    fn unique(
-        &mut self,
-        at: &JsonPath,
-        name: &str,
-        index: usize,
-        seen: &mut HashMap<String, usize>,
-        what: &str,
-    ) {
+    fn unique(&mut self, at: &JsonPath, name: &str, index: usize, seen: &mut HashMap<String, usize>, what: &str) {
         self.name(at, name, &format!("a {what}"));
         if let Some(first) = seen.get(name) {
             let message = format!("{what} {first} of this list is named {name:?} already");
-            self.mistakes.add_with_help(
-                at,
-                message,
-                "names are unique within a list (counted from 0)",
-            );
+            self.mistakes.add_with_help(at, message, "names are unique within a list (counted from 0)");
         } else {
             seen.insert(name.to_owned(), index);
         }
@@ -380,11 +313,7 @@ impl Checker<'_> {
                 if expr.trim().is_empty() {
                     self.mistakes.add(at, "an empty expression");
                 } else if expr.trim_start().starts_with("${") {
-                    self.mistakes.add_with_help(
-                        at,
-                        "this is an expression already",
-                        "write it without `${` and `}`",
-                    );
+                    self.mistakes.add_with_help(at, "this is an expression already", "write it without `${` and `}`");
                 } else {
                     self.references(at, expr);
                 }
@@ -397,11 +326,9 @@ impl Checker<'_> {
                         }
                     }
                 }
-                Err(error) => self.mistakes.add_with_help(
-                    at,
-                    error.to_string(),
-                    "close it, or write `$${` for a plain `${`",
-                ),
+                Err(error) => {
+                    self.mistakes.add_with_help(at, error.to_string(), "close it, or write `$${` for a plain `${`")
+                }
             },
         }
     }
@@ -429,9 +356,7 @@ impl Checker<'_> {
 }
 
 pub(crate) fn is_identifier(name: &str) -> bool {
-    name.chars()
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -500,8 +425,7 @@ pub(crate) fn cycle(edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                 }
                 State::Open => {
                     let from = stack.iter().position(|(node, _)| *node == to).unwrap_or(0);
-                    let mut nodes: Vec<usize> =
-                        stack[from..].iter().map(|(node, _)| *node).collect();
+                    let mut nodes: Vec<usize> = stack[from..].iter().map(|(node, _)| *node).collect();
                     nodes.push(to);
                     return Some(nodes);
                 }

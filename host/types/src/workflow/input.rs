@@ -13,11 +13,7 @@ pub struct InputSpec {
     #[serde(rename = "type")]
     pub kind: InputType,
     /// Value when none is given.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// Whether it may be left out without a default; its value is then null.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -191,10 +191,7 @@ impl Retry {
             return None;
         }
         let longest = self.max_delay.get().as_secs_f64();
-        let factor = self
-            .backoff
-            .max(1.0)
-            .powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
+        let factor = self.backoff.max(1.0).powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
         let seconds = (self.delay.get().as_secs_f64() * factor).min(longest);
         // The product is a finite number below 100 years, or the limit itself.
         #[expect(

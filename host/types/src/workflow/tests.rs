@@ -59,16 +59,11 @@ fn changed(from: &str, to: &str) -> Vec<String> {
 #[test]
 fn a_whole_workflow_is_read_and_written_back() {
     let workflow = read(GOOD).unwrap();
-    let StepAction::Rolling(nodes) = &workflow.steps[2].action else {
-        panic!("no rolling block")
-    };
+    let StepAction::Rolling(nodes) = &workflow.steps[2].action else { panic!("no rolling block") };
     assert_eq!(nodes.batch.sizes(5), [1, 2, 2]);
     assert_eq!(nodes.maintenance[1].component, "lb");
     assert_eq!(workflow.steps[0].needs, None);
-    assert_eq!(
-        workflow.requires.backup.max_age,
-        TimeSpan::from_secs(12 * 3600)
-    );
+    assert_eq!(workflow.requires.backup.max_age, TimeSpan::from_secs(12 * 3600));
     assert_eq!(workflow.component_steps().len(), 3);
     let again = serde_json::to_string_pretty(&workflow).unwrap();
     assert_eq!(read(&again).unwrap(), workflow);
@@ -83,11 +78,7 @@ fn mistakes_are_named_with_place_and_next_step() {
             "w.json:24:33: $.steps[2].needs[0]: no step \"flanel\"; did you mean \"flannel\"?\n  \
              help: `needs` names steps of the same list",
         ),
-        (
-            r#""needs": []"#,
-            r#""needs": ["check"]"#,
-            "w.json:31:98: $.steps[3].needs[0]: step \"check\" needs itself",
-        ),
+        (r#""needs": []"#, r#""needs": ["check"]"#, "w.json:31:98: $.steps[3].needs[0]: step \"check\" needs itself"),
         (
             r#""name": "flannel", "workflow""#,
             r#""name": "flannel", "needs": ["nodes"], "workflow""#,
@@ -178,16 +169,8 @@ fn mistakes_are_named_with_place_and_next_step() {
             r#""batch": 0"#,
             "w.json:25:33: $.steps[2].rolling.batch: a batch has at least one host",
         ),
-        (
-            r#""soak": "30s""#,
-            r#""soak": 30"#,
-            "w.json:25:91: $.steps[2].rolling.soak: expected a text, found `30`",
-        ),
-        (
-            r#""attempts": 3"#,
-            r#""attempts": 0"#,
-            "w.json:22:63: $.steps[1].retry.attempts: attempts are 1 to 100",
-        ),
+        (r#""soak": "30s""#, r#""soak": 30"#, "w.json:25:91: $.steps[2].rolling.soak: expected a text, found `30`"),
+        (r#""attempts": 3"#, r#""attempts": 0"#, "w.json:22:63: $.steps[1].retry.attempts: attempts are 1 to 100"),
         (
             r#""component": "docker", "operation": "backout"}"#,
             r#""workflow": "x.json"}"#,
@@ -244,14 +227,9 @@ fn all_mistakes_come_at_once() {
 
 #[test]
 fn a_cycle_over_the_implicit_order_is_found() {
-    assert_eq!(
-        check::cycle(&[vec![1], vec![2], vec![0]]),
-        Some(vec![0, 1, 2, 0])
-    );
+    assert_eq!(check::cycle(&[vec![1], vec![2], vec![0]]), Some(vec![0, 1, 2, 0]));
     assert_eq!(check::cycle(&[vec![], vec![0], vec![1, 0]]), None);
-    let long: Vec<Vec<usize>> = (0..200_000usize)
-        .map(|n| n.checked_sub(1).into_iter().collect())
-        .collect();
+    let long: Vec<Vec<usize>> = (0..200_000usize).map(|n| n.checked_sub(1).into_iter().collect()).collect();
     assert_eq!(check::cycle(&long), None);
 }
 
@@ -262,79 +240,42 @@ fn values(arguments: &[&str]) -> Result<serde_json::Value, String> {
         .map(|argument| Extra::parse(argument))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|errors| errors.to_string())?;
-    workflow
-        .input_values(&extras)
-        .map(|values| json!(values))
-        .map_err(|errors| errors.to_string())
+    workflow.input_values(&extras).map(|values| json!(values)).map_err(|errors| errors.to_string())
 }
 
 #[test]
 fn values_of_the_command_line_are_read_by_type() {
     let all = |no_interactive, who: &str| {
-        Ok(
-            json!({"no_interactive": no_interactive, "stop_containers": null, "release": "2.0",
-            "who": who, "sizes": []}),
-        )
+        Ok(json!({"no_interactive": no_interactive, "stop_containers": null, "release": "2.0",
+            "who": who, "sizes": []}))
     };
     for text in ["True", "true", "yes", "on", "1", "y", "YES"] {
-        assert_eq!(
-            values(&["who=me", &format!("no_interactive={text}")]),
-            all(true, "me"),
-            "{text}"
-        );
+        assert_eq!(values(&["who=me", &format!("no_interactive={text}")]), all(true, "me"), "{text}");
     }
     for text in ["False", "no", "off", "0"] {
-        assert_eq!(
-            values(&["who=me", &format!("no_interactive={text}")]),
-            all(false, "me"),
-            "{text}"
-        );
+        assert_eq!(values(&["who=me", &format!("no_interactive={text}")]), all(false, "me"), "{text}");
     }
-    assert_eq!(
-        values(&["no_interactive=True who='you and me'"]),
-        all(true, "you and me")
-    );
+    assert_eq!(values(&["no_interactive=True who='you and me'"]), all(true, "you and me"));
     assert_eq!(values(&["who=a", "who=b"]), all(false, "b"), "later wins");
-    assert_eq!(
-        values(&[r#"{"who": "x=y", "no_interactive": "yes"}"#]),
-        all(true, "x=y")
-    );
-    assert_eq!(
-        values(&["who=", "sizes=1,two"]).unwrap()["sizes"],
-        json!(["1", "two"])
-    );
-    assert_eq!(
-        values(&["who=", "sizes=[1]", "stop_containers=no"]).unwrap()["sizes"],
-        json!([1])
-    );
+    assert_eq!(values(&[r#"{"who": "x=y", "no_interactive": "yes"}"#]), all(true, "x=y"));
+    assert_eq!(values(&["who=", "sizes=1,two"]).unwrap()["sizes"], json!(["1", "two"]));
+    assert_eq!(values(&["who=", "sizes=[1]", "stop_containers=no"]).unwrap()["sizes"], json!([1]));
     assert_eq!(values(&["who=x", "stop_containers=null"]), all(false, "x"));
 }
 
 #[test]
 fn wrong_values_of_the_command_line_are_named() {
     let cases: [(&[&str], &str); 8] = [
-        (
-            &[],
-            "-e: input \"who\" (string) is missing\n  help: give it with -e who=VALUE",
-        ),
+        (&[], "-e: input \"who\" (string) is missing\n  help: give it with -e who=VALUE"),
         (
             &["who=x", "no_interactiv=True"],
             "-e no_interactiv: no input \"no_interactiv\"; did you mean \"no_interactive\"?\n  help: inputs of workflow \"backout-all\": no_interactive, stop_containers",
         ),
-        (
-            &["who=x", "no_interactive=maybe"],
-            "-e no_interactive: expected true or false",
-        ),
-        (
-            &["who=x", "release=3"],
-            "-e release: \"3\" is not one of \"1.0\", \"2.0\"",
-        ),
+        (&["who=x", "no_interactive=maybe"], "-e no_interactive: expected true or false"),
+        (&["who=x", "release=3"], "-e release: \"3\" is not one of \"1.0\", \"2.0\""),
         (&["who"], "-e: \"who\" is not of the form NAME=VALUE"),
         (&["who='x"], "-e: a quote in"),
-        (
-            &["{\"who\": 5}"],
-            "-e:1:9: $.who: expected a value of type string, found 5",
-        ),
+        (&["{\"who\": 5}"], "-e:1:9: $.who: expected a value of type string, found 5"),
         (&["{\"who\": "], "-e:1:8: $.who: expected a value"),
     ];
     for (arguments, wanted) in cases {
@@ -347,26 +288,16 @@ fn wrong_values_of_the_command_line_are_named() {
 
 #[test]
 fn a_secret_input_is_not_repeated_in_messages() {
-    let spec: InputSpec =
-        serde_json::from_value(json!({"type": "integer", "secret": true})).unwrap();
+    let spec: InputSpec = serde_json::from_value(json!({"type": "integer", "secret": true})).unwrap();
     assert!(!spec.parse("hunter2").unwrap_err().contains("hunter2"));
-    assert!(
-        !spec
-            .accept(&json!("hunter2"))
-            .unwrap_err()
-            .contains("hunter2")
-    );
+    assert!(!spec.accept(&json!("hunter2")).unwrap_err().contains("hunter2"));
 }
 
 #[test]
 fn pauses_grow_up_to_their_limit() {
-    let retry: Retry = serde_json::from_value(
-        json!({"attempts": 5, "delay": "10s", "backoff": 3.0, "max-delay": "1m"}),
-    )
-    .unwrap();
-    let seconds: Vec<_> = (1..=5)
-        .map(|n| retry.delay_after(n).map(|d| d.get().as_secs()))
-        .collect();
+    let retry: Retry =
+        serde_json::from_value(json!({"attempts": 5, "delay": "10s", "backoff": 3.0, "max-delay": "1m"})).unwrap();
+    let seconds: Vec<_> = (1..=5).map(|n| retry.delay_after(n).map(|d| d.get().as_secs())).collect();
     assert_eq!(seconds, [Some(10), Some(30), Some(60), Some(60), None]);
 }
 
@@ -394,11 +325,7 @@ fn large(steps: usize, wrong: &str) -> String {
         format!(
             r#"{{"name": "s{number}", "component": "c", "operation": "update", "needs": [{}],
                 "when": "steps.s{other}{wrong}.changed"}}"#,
-            if number == 0 {
-                String::new()
-            } else {
-                format!("\"s{other}{wrong}\"")
-            }
+            if number == 0 { String::new() } else { format!("\"s{other}{wrong}\"") }
         )
     };
     let steps: Vec<String> = (0..steps).map(step).collect();
@@ -410,10 +337,5 @@ fn large_files_are_judged_too() {
     assert_eq!(read(&large(10_000, "")).unwrap().steps.len(), 10_000);
     let found = mistakes(&large(10_000, "x"));
     assert!(found.len() <= 60, "{}", found.len());
-    assert!(
-        found
-            .last()
-            .is_some_and(|last| last.contains("more like these")),
-        "{found:?}"
-    );
+    assert!(found.last().is_some_and(|last| last.contains("more like these")), "{found:?}");
 }

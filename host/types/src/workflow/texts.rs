@@ -38,8 +38,7 @@ struct Texts<'a>(Vec<(JsonPath, WorkflowText<'a>)>);
 impl<'a> Texts<'a> {
     fn expr(&mut self, at: &JsonPath, key: &str, expr: Option<&'a Expr>) {
         if let Some(expr) = expr {
-            self.0
-                .push((at.key(key), WorkflowText::Expr(expr.as_str())));
+            self.0.push((at.key(key), WorkflowText::Expr(expr.as_str())));
         }
     }
 
@@ -124,10 +123,7 @@ impl<'a> Texts<'a> {
         for (index, of) in rolling.maintenance.iter().enumerate() {
             self.values(&at.key("maintenance").index(index).key("with"), &of.with);
         }
-        for (key, prompt) in [
-            ("before", &rolling.pause.before),
-            ("after", &rolling.pause.after),
-        ] {
+        for (key, prompt) in [("before", &rolling.pause.before), ("after", &rolling.pause.after)] {
             if let Some(prompt) = prompt {
                 self.prompt(&at.key("pause").key(key), prompt);
             }

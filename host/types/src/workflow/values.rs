@@ -79,10 +79,7 @@ fn words(text: &str) -> Result<Vec<String>, Diagnostics> {
         }
     }
     if quote.is_some() {
-        return Err(wrong(
-            format!("a quote in {text:?} is never closed"),
-            "close it",
-        ));
+        return Err(wrong(format!("a quote in {text:?} is never closed"), "close it"));
     }
     words.extend(word);
     Ok(words)
@@ -106,31 +103,24 @@ impl InputSpec {
             InputType::List => match text.trim() {
                 "" => Some(Value::Array(Vec::new())),
                 json if json.starts_with('[') => serde_json::from_str(json).ok(),
-                plain => Some(
-                    plain
-                        .split(',')
-                        .map(|item| Value::from(item.trim()))
-                        .collect(),
-                ),
+                plain => Some(plain.split(',').map(|item| Value::from(item.trim())).collect()),
             },
             InputType::Object => serde_json::from_str(text).ok(),
         };
-        let value = value
-            .filter(|value| self.kind.accepts(value))
-            .ok_or_else(|| {
-                let expected = match self.kind {
-                    InputType::Boolean => "true or false (yes, no, on, off, True, False, 1, 0)",
-                    InputType::Integer => "a whole number",
-                    InputType::Number => "a number",
-                    InputType::String => "a text",
-                    InputType::List => "a JSON list, or items with commas between them",
-                    InputType::Object => "a JSON object",
-                };
-                match self.secret {
-                    true => format!("expected {expected}"),
-                    false => format!("expected {expected}, found {text:?}"),
-                }
-            })?;
+        let value = value.filter(|value| self.kind.accepts(value)).ok_or_else(|| {
+            let expected = match self.kind {
+                InputType::Boolean => "true or false (yes, no, on, off, True, False, 1, 0)",
+                InputType::Integer => "a whole number",
+                InputType::Number => "a number",
+                InputType::String => "a text",
+                InputType::List => "a JSON list, or items with commas between them",
+                InputType::Object => "a JSON object",
+            };
+            match self.secret {
+                true => format!("expected {expected}"),
+                false => format!("expected {expected}, found {text:?}"),
+            }
+        })?;
         self.choose(value)
     }
 
@@ -144,10 +134,7 @@ impl InputSpec {
             Value::String(text) if self.kind == InputType::Boolean => self.parse(text),
             value if self.kind.accepts(value) => self.choose(value.clone()),
             _ if self.secret => Err(format!("expected a value of type {}", self.kind)),
-            value => Err(format!(
-                "expected a value of type {}, found {value}",
-                self.kind
-            )),
+            value => Err(format!("expected a value of type {}, found {value}", self.kind)),
         }
     }
 
@@ -163,10 +150,7 @@ impl InputSpec {
             .as_str()
             .map(|text| did_you_mean(text, self.choices.iter().filter_map(Value::as_str)))
             .unwrap_or_default();
-        Err(format!(
-            "{value} is not one of {}{near}",
-            choices.join(", ")
-        ))
+        Err(format!("{value} is not one of {}{near}", choices.join(", ")))
     }
 }
 
@@ -245,9 +229,7 @@ impl Workflow {
                     GivenValue::Text(text) => spec.parse(&text),
                     GivenValue::Json(value) => spec.accept(&value),
                 };
-                let value = value
-                    .map_err(|message| found.push(Diagnostic { message, ..place }))
-                    .ok();
+                let value = value.map_err(|message| found.push(Diagnostic { message, ..place })).ok();
                 values.insert(name, value);
             }
         }
@@ -274,10 +256,7 @@ impl Workflow {
 
     fn no_input(&self, name: &str, place: Diagnostic) -> Diagnostic {
         let names: Vec<&str> = self.inputs.keys().map(String::as_str).collect();
-        let message = format!(
-            "no input {name:?}{}",
-            did_you_mean(name, names.iter().copied())
-        );
+        let message = format!("no input {name:?}{}", did_you_mean(name, names.iter().copied()));
         let help = match names.as_slice() {
             [] => format!("workflow {:?} has no inputs", self.name),
             names => format!("inputs of workflow {:?}: {}", self.name, names.join(", ")),

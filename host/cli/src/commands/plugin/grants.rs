@@ -8,9 +8,7 @@ use clap::Args;
 use indexmap::IndexMap;
 use runner_engine::plugin::Package;
 use runner_engine::project::read as read_file;
-use runner_types::{
-    DiskFiles, Grant, Manifest, Operation, Policy, StepAction, Workflow, load, load_inventory,
-};
+use runner_types::{DiskFiles, Grant, Manifest, Operation, Policy, StepAction, Workflow, load, load_inventory};
 use serde_json::{Map, Value};
 
 use super::{file, read};
@@ -58,19 +56,10 @@ impl Grants {
         }
         let (grants, open) = lines(&manifest, &settings, &values);
         for parameter in open {
-            out::stderr(&format!(
-                "warning: parameter {parameter} has no value: fill it in, or name a --workflow\n"
-            ));
+            out::stderr(&format!("warning: parameter {parameter} has no value: fill it in, or name a --workflow\n"));
         }
         let description = format!("What {} {} requests", manifest.name, manifest.version);
-        out::stdout(
-            &Policy {
-                schema: None,
-                description,
-                grants,
-            }
-            .to_text(),
-        )?;
+        out::stdout(&Policy { schema: None, description, grants }.to_text())?;
         Ok(Exit::Succeeded)
     }
 
@@ -84,11 +73,7 @@ impl Grants {
             },
         };
         let inventory = load_inventory(&DiskFiles, &path)?.inventory;
-        Ok(inventory
-            .components
-            .get(component)
-            .cloned()
-            .unwrap_or_default())
+        Ok(inventory.components.get(component).cloned().unwrap_or_default())
     }
 }
 
@@ -107,11 +92,7 @@ fn used(workflow: &Workflow, component: &str, values: &mut Vec<(Operation, Map<S
     }
     for step in &workflow.steps {
         if let StepAction::Rolling(block) = &step.action {
-            for part in block
-                .maintenance
-                .iter()
-                .filter(|part| part.component == component)
-            {
+            for part in block.maintenance.iter().filter(|part| part.component == component) {
                 values.push((Operation::Maintenance, known(&part.with)));
             }
         }
@@ -126,11 +107,8 @@ fn lines(
 ) -> (Vec<Grant>, Vec<String>) {
     let mut parameters: Vec<Value> = Vec::new();
     for (operation, spec) in &manifest.operations {
-        let mut steps: Vec<Map<String, Value>> = given
-            .iter()
-            .filter(|(of, _)| of == operation)
-            .map(|(_, values)| values.clone())
-            .collect();
+        let mut steps: Vec<Map<String, Value>> =
+            given.iter().filter(|(of, _)| of == operation).map(|(_, values)| values.clone()).collect();
         if steps.is_empty() {
             steps.push(Map::new());
         }
@@ -141,9 +119,7 @@ fn lines(
                 .flatten()
                 .filter_map(|(name, schema)| Some((name.clone(), schema.get("default")?.clone())))
                 .collect();
-            let known = settings
-                .iter()
-                .filter(|(name, _)| properties.is_some_and(|known| known.contains_key(*name)));
+            let known = settings.iter().filter(|(name, _)| properties.is_some_and(|known| known.contains_key(*name)));
             values.extend(known.map(|(name, value)| (name.clone(), value.clone())));
             values.extend(with);
             parameters.push(Value::Object(values));
@@ -201,21 +177,11 @@ mod tests {
             ]
         );
         assert!(open.is_empty());
-        let settings = IndexMap::from([
-            ("unit".to_owned(), json!("haproxy.service")),
-            ("other".to_owned(), json!(1)),
-        ]);
+        let settings = IndexMap::from([("unit".to_owned(), json!("haproxy.service")), ("other".to_owned(), json!(1))]);
         assert!(texts(&lines(&manifest, &settings, &[]).0)[0].contains("haproxy.service"));
-        let step = json!({"unit": "edge.service"})
-            .as_object()
-            .cloned()
-            .unwrap();
+        let step = json!({"unit": "edge.service"}).as_object().cloned().unwrap();
         let grants = texts(&lines(&manifest, &settings, &[(Operation::Update, step)]).0);
-        assert_eq!(
-            grants.len(),
-            4,
-            "verify has the setting, update its step's value: {grants:?}"
-        );
+        assert_eq!(grants.len(), 4, "verify has the setting, update its step's value: {grants:?}");
     }
 
     #[test]
@@ -224,9 +190,6 @@ mod tests {
         let manifest = load::<Manifest>(&text, "m.json").unwrap();
         let (grants, open) = lines(&manifest, &IndexMap::new(), &[]);
         assert_eq!(open, ["unit"]);
-        assert!(
-            texts(&grants)[0].contains("${parameters.unit}"),
-            "{grants:?}"
-        );
+        assert!(texts(&grants)[0].contains("${parameters.unit}"), "{grants:?}");
     }
 }

@@ -78,17 +78,13 @@ fn described(manifest: &Manifest, package: &Package) -> String {
         let properties = spec.parameters.get("properties").and_then(Value::as_object);
         let required = spec.parameters.get("required").and_then(Value::as_array);
         for (name, schema) in properties.into_iter().flatten() {
-            let is_required =
-                required.is_some_and(|names| names.iter().any(|required| required == name));
+            let is_required = required.is_some_and(|names| names.iter().any(|required| required == name));
             let default = match schema.get("default") {
                 Some(default) => format!(" [default: {default}]"),
                 None if is_required => " [required]".to_owned(),
                 None => String::new(),
             };
-            let about = schema
-                .get("description")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
             let _ = writeln!(text, "    {name}{default}  {about}");
         }
     }
@@ -96,26 +92,10 @@ fn described(manifest: &Manifest, package: &Package) -> String {
         text.push_str("\nquestions it may ask\n");
     }
     for prompt in &manifest.prompts {
-        let operations: Vec<&str> = prompt
-            .operations
-            .iter()
-            .map(|operation| operation.as_str())
-            .collect();
-        let destructive = if prompt.destructive {
-            ", a yes destroys"
-        } else {
-            ""
-        };
-        let when = prompt
-            .enabled_by
-            .as_ref()
-            .map_or_else(String::new, |condition| format!(", when {}", condition.0));
-        let _ = writeln!(
-            text,
-            "  {} ({}{destructive}{when})",
-            prompt.key,
-            operations.join(", ")
-        );
+        let operations: Vec<&str> = prompt.operations.iter().map(|operation| operation.as_str()).collect();
+        let destructive = if prompt.destructive { ", a yes destroys" } else { "" };
+        let when = prompt.enabled_by.as_ref().map_or_else(String::new, |condition| format!(", when {}", condition.0));
+        let _ = writeln!(text, "  {} ({}{destructive}{when})", prompt.key, operations.join(", "));
         let _ = writeln!(text, "    {}", prompt.message.replace('\n', "\n    "));
     }
     text.push_str("\ncapabilities it requests\n");
@@ -127,11 +107,7 @@ fn described(manifest: &Manifest, package: &Package) -> String {
         for (field, patterns) in &request.patterns.0 {
             let _ = write!(line, "  {}: {}", field.as_str(), patterns.join(" "));
         }
-        let _ = writeln!(
-            text,
-            "  {line}\n      {}",
-            request.reason.replace('\n', "\n      ")
-        );
+        let _ = writeln!(text, "  {line}\n      {}", request.reason.replace('\n', "\n      "));
     }
     for (title, names) in [("imports", &package.imports), ("exports", &package.exports)] {
         let _ = writeln!(text, "\n{title}");

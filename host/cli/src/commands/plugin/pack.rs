@@ -48,22 +48,14 @@ impl Pack {
         let target = self.output.as_deref().unwrap_or(&self.component);
         write(target, &packed).with_context(|| format!("cannot write {}", target.display()))?;
         let digest = Package::read(&packed)?.digest;
-        out::stdout(&format!(
-            "{}  {} {} {digest}\n",
-            target.display(),
-            manifest.name,
-            manifest.version
-        ))?;
+        out::stdout(&format!("{}  {} {} {digest}\n", target.display(), manifest.name, manifest.version))?;
         Ok(Exit::Succeeded)
     }
 }
 
 /// Whole or not at all: a plugin that is in use is never seen half written.
 fn write(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = target
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}", std::process::id()));
     let written = fs::File::create(&temporary).and_then(|mut file| {
@@ -82,11 +74,7 @@ fn write(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
 const OWN_DATA: [&str; 2] = ["artifacts.put-data", "artifacts.get-data"];
 
 fn warnings(manifest: &Manifest, imported: &[String]) -> Vec<String> {
-    let requested: BTreeSet<&str> = manifest
-        .capabilities
-        .iter()
-        .map(|request| request.capability.as_str())
-        .collect();
+    let requested: BTreeSet<&str> = manifest.capabilities.iter().map(|request| request.capability.as_str()).collect();
     let needs_request = |function: &&String| {
         let interface = function.split('.').next().unwrap_or_default();
         Field::of_interface(interface).is_some() && !OWN_DATA.contains(&function.as_str())
@@ -101,11 +89,10 @@ fn warnings(manifest: &Manifest, imported: &[String]) -> Vec<String> {
     }
     for capability in requested {
         if !FUNCTIONS.contains(&capability) {
-            warnings.push(format!(
-                "its manifest requests {capability}, which the contract does not have"
-            ));
+            warnings.push(format!("its manifest requests {capability}, which the contract does not have"));
         } else if !imported.iter().any(|function| function == capability) {
-            warnings.push(format!("its manifest requests {capability}, and it does not import that: it can never use it"));
+            warnings
+                .push(format!("its manifest requests {capability}, and it does not import that: it can never use it"));
         }
     }
     warnings
@@ -123,14 +110,8 @@ mod tests {
         let imported = ["systemd.status", "files.read", "log.write"].map(str::to_owned);
         let warnings = warnings(&manifest, &imported);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(
-            warnings[0].starts_with("it imports files.read"),
-            "{warnings:?}"
-        );
-        assert!(
-            warnings[1].contains("requests systemd.restart"),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].starts_with("it imports files.read"), "{warnings:?}");
+        assert!(warnings[1].contains("requests systemd.restart"), "{warnings:?}");
     }
 
     #[test]
@@ -147,11 +128,7 @@ mod tests {
         write(&target, b"one").unwrap();
         write(&target, b"two").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"two");
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
         assert!(write(&folder.path().join("none/p.wasm"), b"x").is_err());
     }
 }

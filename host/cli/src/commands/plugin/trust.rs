@@ -36,13 +36,7 @@ pub(super) struct Trust {
     #[arg(long, value_name = "FILE", env = "RUNNER_POLICY", hide_env = true)]
     policy: Option<PathBuf>,
     /// Inventory beside which the policy lies
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "RUNNER_INVENTORY",
-        hide_env = true
-    )]
+    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
     inventory: Option<PathBuf>,
     #[command(flatten)]
     plugins: Plugins,
@@ -54,22 +48,14 @@ impl Trust {
         let path = self.lock()?;
         let mut lock = match path.exists() {
             true => read_file::<PluginLock>(&path)?.into_parts().0,
-            false => PluginLock {
-                schema: None,
-                plugins: indexmap::IndexMap::new(),
-            },
+            false => PluginLock { schema: None, plugins: indexmap::IndexMap::new() },
         };
         let names: Vec<String> = match self.all {
-            true => catalog
-                .manifests()
-                .map(|(_, _, manifest)| manifest.name.clone())
-                .collect(),
+            true => catalog.manifests().map(|(_, _, manifest)| manifest.name.clone()).collect(),
             false => self.names.clone(),
         };
         if names.is_empty() {
-            return Err(Problem::usage("no plugin was found")
-                .hint("name their directory with --plugins")
-                .into());
+            return Err(Problem::usage("no plugin was found").hint("name their directory with --plugins").into());
         }
         let mut text = String::new();
         for name in names {
@@ -99,8 +85,6 @@ impl Trust {
             return Ok(lock_beside(policy));
         }
         // The policy lies beside the inventory, and the lock file beside the policy.
-        Ok(lock_beside(
-            &Surroundings::real().inventory(self.inventory.as_deref(), None)?,
-        ))
+        Ok(lock_beside(&Surroundings::real().inventory(self.inventory.as_deref(), None)?))
     }
 }

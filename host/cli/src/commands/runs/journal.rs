@@ -61,10 +61,7 @@ impl Journal {
             }
         }
         if record.torn > 0 {
-            out::stderr(&format!(
-                "{} bytes at the end were cut off in mid-write and prove nothing\n",
-                record.torn
-            ));
+            out::stderr(&format!("{} bytes at the end were cut off in mid-write and prove nothing\n", record.torn));
         }
         Ok(Exit::Succeeded)
     }
@@ -81,11 +78,7 @@ fn raw(directory: &Path) -> io::Result<()> {
 fn text(record: &Record, step: Option<&str>, limit: usize) -> String {
     let header = &record.header;
     let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "run {} on platform {} by {}",
-        header.run, header.platform, header.operator
-    );
+    let _ = writeln!(text, "run {} on platform {} by {}", header.run, header.platform, header.operator);
     for line in &record.lines {
         if step.is_none_or(|wanted| belongs(line, wanted)) {
             entry(line, limit, &mut text);
@@ -104,10 +97,7 @@ fn belongs(line: &Line, wanted: &str) -> bool {
         Entry::StepEnded(ended) => Some(&ended.attempt.step),
         Entry::RunEnded(_) => None,
     };
-    step.is_some_and(|step| {
-        step.strip_prefix(wanted)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    step.is_some_and(|step| step.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn entry(line: &Line, limit: usize, text: &mut String) {
@@ -118,14 +108,8 @@ fn entry(line: &Line, limit: usize, text: &mut String) {
     };
     match &line.entry {
         Entry::StepBegun(begun) => {
-            let mode = begun
-                .mode
-                .as_ref()
-                .map_or_else(String::new, |mode| format!(" ({mode})"));
-            let set = begun
-                .backup
-                .as_ref()
-                .map_or_else(String::new, |set| format!(", backup set {set}"));
+            let mode = begun.mode.as_ref().map_or_else(String::new, |mode| format!(" ({mode})"));
+            let set = begun.backup.as_ref().map_or_else(String::new, |set| format!(", backup set {set}"));
             let what = format!(
                 "{}: {} of {}{mode} on {}{set} {}",
                 begun.attempt,
@@ -137,19 +121,9 @@ fn entry(line: &Line, limit: usize, text: &mut String) {
             say("begun", &what);
         }
         Entry::Start(start) => {
-            let destructive = if start.destructive {
-                ", DESTRUCTIVE"
-            } else {
-                ""
-            };
+            let destructive = if start.destructive { ", DESTRUCTIVE" } else { "" };
             let items = payload(&start.items, limit);
-            say(
-                "start",
-                &format!(
-                    "{}: {} ({}{destructive}) {items}",
-                    start.call, start.function, start.class
-                ),
-            );
+            say("start", &format!("{}: {} ({}{destructive}) {items}", start.call, start.function, start.class));
         }
         Entry::End(end) => {
             for item in &end.items {
@@ -162,48 +136,27 @@ fn entry(line: &Line, limit: usize, text: &mut String) {
             }
         }
         Entry::Decision(decision) => {
-            let step = decision
-                .step
-                .as_ref()
-                .map_or_else(String::new, |step| format!("{step}: "));
+            let step = decision.step.as_ref().map_or_else(String::new, |step| format!("{step}: "));
             let what = serde_json::to_value(&decision.what).unwrap_or_default();
             say("decision", &format!("{step}{}", short(&what, limit)));
         }
         Entry::Log(log) => {
             let level = serde_json::to_value(log.level).unwrap_or_default();
             let level = level.as_str().unwrap_or_default().to_owned();
-            say(
-                "log",
-                &format!(
-                    "{}: {level}: {}",
-                    log.attempt,
-                    log.message.replace('\n', "\n                    ")
-                ),
-            );
+            say("log", &format!("{}: {level}: {}", log.attempt, log.message.replace('\n', "\n                    ")));
         }
         Entry::StepEnded(ended) => {
             let mut what = format!("{}: {}", ended.attempt, ended.outcome);
-            if let Some(report) = ended
-                .report
-                .as_ref()
-                .filter(|report| !report.summary.is_empty())
-            {
+            if let Some(report) = ended.report.as_ref().filter(|report| !report.summary.is_empty()) {
                 let _ = write!(what, ": {}", report.summary);
             }
             for finding in &ended.findings {
-                let _ = write!(
-                    what,
-                    "\n                    {}: {}",
-                    finding.code, finding.message
-                );
+                let _ = write!(what, "\n                    {}: {}", finding.code, finding.message);
             }
             say("ended", &what);
         }
         Entry::RunEnded(ended) => {
-            let message = ended
-                .message
-                .as_ref()
-                .map_or_else(String::new, |message| format!(": {message}"));
+            let message = ended.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
             say("run ended", &format!("{}{message}", ended.outcome));
         }
     }
@@ -229,27 +182,19 @@ pub(super) mod tests {
     use super::*;
     use indexmap::IndexMap;
     use runner_types::{
-        AnsweredBy, ApiVersion, Attempt, CallId, Decision, DecisionEntry, Digest, EffectClass, End,
-        FileDigest, FormatVersion, ItemEnd, Operation, Operator, RunHeader, SourceFile, Start,
-        StepBegun, Target, Timestamp,
+        AnsweredBy, ApiVersion, Attempt, CallId, Decision, DecisionEntry, Digest, EffectClass, End, FileDigest,
+        FormatVersion, ItemEnd, Operation, Operator, RunHeader, SourceFile, Start, StepBegun, Target, Timestamp,
     };
     use serde_json::json;
 
     fn who() -> Operator {
-        Operator {
-            user: "ann".to_owned(),
-            host: "bastion".to_owned(),
-        }
+        Operator { user: "ann".to_owned(), host: "bastion".to_owned() }
     }
 
     /// A run that was killed between the two items of a write.
     pub(in crate::commands::runs) fn record() -> Record {
         let start = Timestamp::from_unix_millis(1_795_247_506_000);
-        let file = |path: &str| SourceFile {
-            path: path.to_owned(),
-            digest: Digest::zero(),
-            content: Value::Null,
-        };
+        let file = |path: &str| SourceFile { path: path.to_owned(), digest: Digest::zero(), content: Value::Null };
         let header = RunHeader {
             format: FormatVersion::CURRENT,
             runner: "0.1.0".to_owned(),
@@ -263,40 +208,17 @@ pub(super) mod tests {
             inventory: file("inventory.json"),
             releases: None,
             plugins: IndexMap::new(),
-            policy: FileDigest {
-                path: "policy.json".to_owned(),
-                digest: Digest::zero(),
-            },
+            policy: FileDigest { path: "policy.json".to_owned(), digest: Digest::zero() },
             operator: who(),
             started: start,
         };
-        let attempt = Attempt {
-            step: "etcd".to_owned(),
-            target: Target::Cluster("main".to_owned()),
-            attempt: 1,
-        };
-        let call = CallId {
-            step: attempt.step.clone(),
-            target: attempt.target.clone(),
-            attempt: 1,
-            index: 0,
-        };
-        let by = AnsweredBy::Operator {
-            who: who(),
-            terminal: Some("/dev/pts/1".to_owned()),
-        };
-        let answered = Decision::Answered {
-            prompt: "confirm".to_owned(),
-            message: "?".to_owned(),
-            answer: json!(true),
-            by,
-        };
+        let attempt = Attempt { step: "etcd".to_owned(), target: Target::Cluster("main".to_owned()), attempt: 1 };
+        let call = CallId { step: attempt.step.clone(), target: attempt.target.clone(), attempt: 1, index: 0 };
+        let by = AnsweredBy::Operator { who: who(), terminal: Some("/dev/pts/1".to_owned()) };
+        let answered =
+            Decision::Answered { prompt: "confirm".to_owned(), message: "?".to_owned(), answer: json!(true), by };
         let entries = vec![
-            Entry::Decision(DecisionEntry {
-                step: None,
-                target: None,
-                what: answered,
-            }),
+            Entry::Decision(DecisionEntry { step: None, target: None, what: answered }),
             Entry::StepBegun(StepBegun {
                 attempt,
                 component: "etcd".to_owned(),
@@ -313,9 +235,7 @@ pub(super) mod tests {
                 class: EffectClass::WriteIdempotent,
                 destructive: false,
                 count: 2,
-                items: Payload::Inline(
-                    json!([{"host": "master-1", "unit": "etcd.service"}, {"host": "node-1"}]),
-                ),
+                items: Payload::Inline(json!([{"host": "master-1", "unit": "etcd.service"}, {"host": "node-1"}])),
                 before: Vec::new(),
             }),
             Entry::End(End {
@@ -327,20 +247,9 @@ pub(super) mod tests {
                 }],
             }),
         ];
-        let lines = (0..)
-            .zip(entries)
-            .map(|(seq, entry)| Line {
-                seq,
-                time: start,
-                prev: Digest::zero(),
-                entry,
-            })
-            .collect();
-        Record {
-            header,
-            lines,
-            torn: 0,
-        }
+        let lines =
+            (0..).zip(entries).map(|(seq, entry)| Line { seq, time: start, prev: Digest::zero(), entry }).collect();
+        Record { header, lines, torn: 0 }
     }
 
     #[test]

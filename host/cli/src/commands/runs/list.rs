@@ -68,11 +68,7 @@ impl List {
     pub(super) fn carry_out(&self, folder: &Folder) -> anyhow::Result<Exit> {
         let names = folder.names()?;
         let skip = self.last.map_or(0, |last| names.len().saturating_sub(last));
-        let rows: Vec<Row> = names
-            .into_iter()
-            .skip(skip)
-            .map(|name| row(&folder.0.join(&name), name))
-            .collect();
+        let rows: Vec<Row> = names.into_iter().skip(skip).map(|name| row(&folder.0.join(&name), name)).collect();
         match self.output {
             ListOutput::Json => out::json(&rows)?,
             ListOutput::Text => out::stdout(&table(&rows))?,
@@ -90,17 +86,9 @@ fn row(directory: &Path, run: String) -> Row {
     let header = header.ok();
     Row {
         run,
-        workflow: header.as_ref().and_then(|header| {
-            Some(
-                header
-                    .workflows
-                    .first()?
-                    .content
-                    .get("name")?
-                    .as_str()?
-                    .to_owned(),
-            )
-        }),
+        workflow: header
+            .as_ref()
+            .and_then(|header| Some(header.workflows.first()?.content.get("name")?.as_str()?.to_owned())),
         platform: header.as_ref().map(|header| header.platform.clone()),
         operator: header.as_ref().map(|header| header.operator.to_string()),
         started: header.as_ref().map(|header| header.started),
@@ -117,9 +105,7 @@ fn state(directory: &Path) -> State {
     match RunStatus::of(record.lines.iter().map(|line| &line.entry)) {
         Err((index, error)) => State::Damaged(format!("entry {index}: {error}")),
         Ok(_) if running => State::Running,
-        Ok(status) => status
-            .ended()
-            .map_or(State::CutOff, |ended| State::Ended(ended.outcome)),
+        Ok(status) => status.ended().map_or(State::CutOff, |ended| State::Ended(ended.outcome)),
     }
 }
 
@@ -127,14 +113,7 @@ fn table(rows: &[Row]) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| {
-            vec![
-                row.run.clone(),
-                text(&row.platform),
-                text(&row.operator),
-                row.state.text(),
-            ]
-        })
+        .map(|row| vec![row.run.clone(), text(&row.platform), text(&row.operator), row.state.text()])
         .collect();
     out::table(&["RUN", "PLATFORM", "OPERATOR", "STATE"], &rows)
 }
@@ -148,10 +127,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("run.json"), "{\"format\": 99}").unwrap();
         let row = row(home.path(), "r1".to_owned());
-        assert!(
-            matches!(&row.state, State::Damaged(reason) if reason.contains("newer")),
-            "{row:?}"
-        );
+        assert!(matches!(&row.state, State::Damaged(reason) if reason.contains("newer")), "{row:?}");
         assert!(table(&[row]).contains("r1   -         -         DAMAGED: "));
     }
 }

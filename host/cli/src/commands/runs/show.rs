@@ -64,10 +64,7 @@ fn standing(status: &RunStatus, running: bool) -> String {
 fn text(record: &Record, status: &RunStatus, directory: &Path, running: bool) -> String {
     let header = &record.header;
     let mut text = String::new();
-    let workflow = header
-        .workflows
-        .first()
-        .map_or("", |workflow| workflow.path.as_str());
+    let workflow = header.workflows.first().map_or("", |workflow| workflow.path.as_str());
     let _ = writeln!(text, "run {} {}", header.run, standing(status, running));
     if let Some(message) = status.ended().and_then(|ended| ended.message.as_deref()) {
         let _ = writeln!(text, "  {}", message.replace('\n', "\n  "));
@@ -77,38 +74,23 @@ fn text(record: &Record, status: &RunStatus, directory: &Path, running: bool) ->
     let _ = writeln!(text, "operator   {}", header.operator);
     let _ = writeln!(text, "started    {}", header.started);
     if let Some(last) = record.lines.last() {
-        let _ = writeln!(
-            text,
-            "last entry {} (after {})",
-            last.time,
-            duration(last.time.since(header.started))
-        );
+        let _ = writeln!(text, "last entry {} (after {})", last.time, duration(last.time.since(header.started)));
     }
     for (name, value) in &header.inputs {
         let _ = writeln!(text, "input      {name}={value}");
     }
     if record.torn > 0 {
-        let _ = writeln!(
-            text,
-            "torn       {} bytes at the end were cut off in mid-write and prove nothing",
-            record.torn
-        );
+        let _ =
+            writeln!(text, "torn       {} bytes at the end were cut off in mid-write and prove nothing", record.torn);
     }
     answers(record, &mut text);
     let rows: Vec<Vec<String>> = status
         .steps()
         .filter_map(|(step, target, attempts)| {
             let last = attempts.last()?;
-            let outcome = last.outcome().map_or(
-                if running { "running" } else { "cut off" },
-                StepOutcome::as_str,
-            );
+            let outcome = last.outcome().map_or(if running { "running" } else { "cut off" }, StepOutcome::as_str);
             let said = last.ended.as_ref().map_or_else(String::new, |ended| {
-                let findings: Vec<&str> = ended
-                    .findings
-                    .iter()
-                    .map(|finding| finding.message.as_str())
-                    .collect();
+                let findings: Vec<&str> = ended.findings.iter().map(|finding| finding.message.as_str()).collect();
                 match &ended.report {
                     _ if !findings.is_empty() => findings.join("; "),
                     Some(report) => report.summary.clone(),
@@ -116,21 +98,12 @@ fn text(record: &Record, status: &RunStatus, directory: &Path, running: bool) ->
                 }
             });
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(vec![
-                step.to_owned(),
-                target.to_string(),
-                attempts.len().to_string(),
-                outcome.to_owned(),
-                said,
-            ])
+            Some(vec![step.to_owned(), target.to_string(), attempts.len().to_string(), outcome.to_owned(), said])
         })
         .collect();
     if !rows.is_empty() {
         text.push('\n');
-        text.push_str(&out::table(
-            &["STEP", "TARGET", "ATTEMPTS", "OUTCOME", "SAID"],
-            &rows,
-        ));
+        text.push_str(&out::table(&["STEP", "TARGET", "ATTEMPTS", "OUTCOME", "SAID"], &rows));
     }
     let open = status.open_writes();
     if !open.is_empty() {
@@ -138,23 +111,13 @@ fn text(record: &Record, status: &RunStatus, directory: &Path, running: bool) ->
         let _ = writeln!(text, "\n{state}:");
         for write in open {
             let items: Vec<String> = write.items.iter().map(ToString::to_string).collect();
-            let _ = writeln!(
-                text,
-                "  {} of {} (items {})",
-                write.function,
-                write.call,
-                items.join(", ")
-            );
+            let _ = writeln!(text, "  {} of {} (items {})", write.function, write.call, items.join(", "));
         }
     }
     if let Some(ended) = status.ended() {
         let _ = write!(text, "\n{}", recap(&ended.recap));
     }
-    let _ = writeln!(
-        text,
-        "\njournal    {}",
-        directory.join(runner_engine::journal::ENTRIES).display()
-    );
+    let _ = writeln!(text, "\njournal    {}", directory.join(runner_engine::journal::ENTRIES).display());
     text
 }
 
@@ -163,14 +126,8 @@ fn answers(record: &Record, text: &mut String) {
         let Entry::Decision(decision) = &line.entry else {
             continue;
         };
-        if let Decision::Answered {
-            prompt, answer, by, ..
-        } = &decision.what
-        {
-            let step = decision
-                .step
-                .as_ref()
-                .map_or_else(String::new, |step| format!("{step}: "));
+        if let Decision::Answered { prompt, answer, by, .. } = &decision.what {
+            let step = decision.step.as_ref().map_or_else(String::new, |step| format!("{step}: "));
             let said = answered(prompt, answer, by);
             let _ = writeln!(text, "answer     {} {step}{said}", line.time);
         }
@@ -224,10 +181,7 @@ mod tests {
         let record = record();
         let status = RunStatus::of(record.lines.iter().map(|line| &line.entry)).unwrap();
         let shown = text(&record, &status, Path::new("/s/runs/r1"), false);
-        assert!(
-            shown.starts_with("run r1 was cut off: nobody runs it, and it did not end\n"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("run r1 was cut off: nobody runs it, and it did not end\n"), "{shown}");
         assert!(
             shown.contains(
                 ": confirm: yes, by ann@bastion at /dev/pts/1
@@ -238,19 +192,10 @@ mod tests {
             ),
             "{shown}"
         );
-        assert!(
-            shown.contains("\nin doubt:\n  systemd.stop of etcd @ main #1.0 (items 1)\n"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("\netcd  main    1         cut off\n"),
-            "{shown}"
-        );
+        assert!(shown.contains("\nin doubt:\n  systemd.stop of etcd @ main #1.0 (items 1)\n"), "{shown}");
+        assert!(shown.contains("\netcd  main    1         cut off\n"), "{shown}");
         let shown = text(&record, &status, Path::new("/s/runs/r1"), true);
         assert!(shown.contains("\nunder way:\n"), "{shown}");
-        assert_eq!(
-            document(&record, &status, Path::new("/r"), false)["open-writes"][0]["function"],
-            "systemd.stop"
-        );
+        assert_eq!(document(&record, &status, Path::new("/r"), false)["open-writes"][0]["function"], "systemd.stop");
     }
 }

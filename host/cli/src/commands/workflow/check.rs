@@ -57,26 +57,16 @@ impl Check {
         }
         text.push('\n');
         let surroundings = Surroundings::real();
-        if surroundings
-            .inventory(self.files.inventory.as_deref(), Some(path))
-            .is_err()
-        {
+        if surroundings.inventory(self.files.inventory.as_deref(), Some(path)).is_err() {
             text.push_str("  not planned: no inventory is named (-i FILE)\n");
             return Ok(text);
         }
         let extras = self.inputs.read()?;
         // Without values for what must be given, the file itself is all that can be judged.
         if extras.is_empty()
-            && let Some(Err(missing)) = files
-                .values()
-                .next()
-                .map(|file| file.value().input_values(&extras))
+            && let Some(Err(missing)) = files.values().next().map(|file| file.value().input_values(&extras))
         {
-            let _ = writeln!(
-                text,
-                "  not planned: {}",
-                missing.to_string().replace('\n', "\n  ")
-            );
+            let _ = writeln!(text, "  not planned: {}", missing.to_string().replace('\n', "\n  "));
             return Ok(text);
         }
         let project = Project::load(surroundings.options(common, &self.files, Some(path))?)?;
@@ -111,18 +101,10 @@ pub(super) fn with_inner(path: &Path) -> anyhow::Result<IndexMap<PathBuf, Locate
 /// What will be done, in one line.
 fn extent(plan: &Plan) -> String {
     let outline = plan.outline();
-    let mut hosts: Vec<&str> = outline
-        .iter()
-        .flat_map(|step| step.hosts.iter().map(String::as_str))
-        .collect();
+    let mut hosts: Vec<&str> = outline.iter().flat_map(|step| step.hosts.iter().map(String::as_str)).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    format!(
-        "  {} steps on {} hosts, components: {}\n",
-        outline.len(),
-        hosts.len(),
-        plan.components().join(", ")
-    )
+    format!("  {} steps on {} hosts, components: {}\n", outline.len(), hosts.len(), plan.components().join(", "))
 }
 
 /// Each kind of question once.
@@ -135,16 +117,8 @@ fn questions(prompts: &[PossiblePrompt]) -> String {
     let mut text = String::new();
     for ((component, key), (count, prompt)) in kinds {
         let who = component.map_or_else(String::new, |component| format!("{component}/"));
-        let times = if count > 1 {
-            format!(" (up to {count} times)")
-        } else {
-            String::new()
-        };
-        let destructive = if prompt.destructive {
-            ", a yes destroys"
-        } else {
-            ""
-        };
+        let times = if count > 1 { format!(" (up to {count} times)") } else { String::new() };
+        let destructive = if prompt.destructive { ", a yes destroys" } else { "" };
         let answered = match (&prompt.option, prompt.answered) {
             (_, true) => "answered in advance".to_owned(),
             (Some(option), false) => format!("{option} answers it"),
@@ -173,12 +147,7 @@ mod tests {
         assert_eq!(files.len(), 2);
         assert_eq!(files.first().unwrap().1.value().name, "outer");
         fs::remove_file(folder.path().join("inner.json")).unwrap();
-        assert!(
-            with_inner(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("inner.json")
-        );
+        assert!(with_inner(&path).unwrap_err().to_string().contains("inner.json"));
     }
 
     #[test]
@@ -193,9 +162,6 @@ mod tests {
             answered: false,
         };
         let text = questions(&[prompt("nodes/node-1"), prompt("nodes/node-2")]);
-        assert_eq!(
-            text,
-            "  asks pause-before (up to 2 times): -e interactive_backout=False answers it\n"
-        );
+        assert_eq!(text, "  asks pause-before (up to 2 times): -e interactive_backout=False answers it\n");
     }
 }

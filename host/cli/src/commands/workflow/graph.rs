@@ -42,22 +42,18 @@ enum Form {
 impl Graph {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
         let files = with_inner(&self.workflow)?;
-        let nodes = files
-            .get(&self.workflow)
-            .map(|file| nodes(file.value(), &self.workflow, &files, "", 0));
+        let nodes = files.get(&self.workflow).map(|file| nodes(file.value(), &self.workflow, &files, "", 0));
         let nodes = nodes.unwrap_or_default();
-        let name = files
-            .get(&self.workflow)
-            .map_or("", |file| file.value().name.as_str());
+        let name = files.get(&self.workflow).map_or("", |file| file.value().name.as_str());
         match self.output {
             Form::Text => {
                 let mut text = format!("{name}\n");
                 tree(&nodes, "", &mut text);
                 out::stdout(&text)?;
             }
-            Form::Json => out::json(
-                &json!({"workflow": name, "steps": nodes.iter().map(document).collect::<Vec<_>>()}),
-            )?,
+            Form::Json => {
+                out::json(&json!({"workflow": name, "steps": nodes.iter().map(document).collect::<Vec<_>>()}))?
+            }
             Form::Dot => out::stdout(&dot(name, &nodes))?,
         }
         Ok(Exit::Succeeded)
@@ -97,9 +93,7 @@ fn nodes(
         StepAction::Workflow(of) => {
             let file = path.parent().unwrap_or(Path::new("")).join(&of.workflow);
             let inner = files.get(&file).filter(|_| depth < DEEPEST);
-            let inner = inner
-                .map(|inner| nodes(inner.value(), &file, files, at, depth + 1))
-                .unwrap_or_default();
+            let inner = inner.map(|inner| nodes(inner.value(), &file, files, at, depth + 1)).unwrap_or_default();
             ("workflow", format!("workflow {}", of.workflow), inner)
         }
     })
@@ -109,11 +103,7 @@ type Drawn = (&'static str, String, Vec<Node>);
 
 fn list(steps: &[Step], prefix: &str, draw: &dyn Fn(&Step, &str) -> Drawn) -> Vec<Node> {
     let at = |name: &str| {
-        if prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{prefix}/{name}")
-        }
+        if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
     };
     let mut before: Option<&str> = None;
     let mut drawn = Vec::with_capacity(steps.len());
@@ -149,9 +139,7 @@ fn list(steps: &[Step], prefix: &str, draw: &dyn Fn(&Step, &str) -> Drawn) -> Ve
 }
 
 fn component(of: &ComponentStep) -> String {
-    let targets = of.targets.as_ref().map_or_else(String::new, |targets| {
-        format!(" on {}", targets.0.join(", "))
-    });
+    let targets = of.targets.as_ref().map_or_else(String::new, |targets| format!(" on {}", targets.0.join(", ")));
     format!("{} {}{targets}", of.operation, of.component)
 }
 
@@ -166,22 +154,14 @@ fn rolling(block: &Rolling) -> String {
         let _ = write!(text, ", {} canaries first", block.canaries);
     }
     if !block.maintenance.is_empty() {
-        let names: Vec<&str> = block
-            .maintenance
-            .iter()
-            .map(|part| part.component.as_str())
-            .collect();
+        let names: Vec<&str> = block.maintenance.iter().map(|part| part.component.as_str()).collect();
         let _ = write!(text, ", out of service by {}", names.join(", "));
     }
     if block.pause.before.is_some() || block.pause.after.is_some() {
         text.push_str(", with pauses");
     }
     if !block.health.is_empty() {
-        let names: Vec<&str> = block
-            .health
-            .iter()
-            .map(|gate| gate.component.as_str())
-            .collect();
+        let names: Vec<&str> = block.health.iter().map(|gate| gate.component.as_str()).collect();
         let _ = write!(text, ", health of {} between batches", names.join(", "));
     }
     text
@@ -199,23 +179,11 @@ fn block_steps(block: &Rolling, prefix: &str) -> Vec<Node> {
 fn tree(nodes: &[Node], indent: &str, text: &mut String) {
     for (index, node) in nodes.iter().enumerate() {
         let last = index + 1 == nodes.len();
-        let (branch, below) = if last {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
-        };
+        let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         let mut line = format!("{indent}{branch}{}  {}", node.name, node.what);
         if node.needs_named {
-            let needs: Vec<&str> = node
-                .needs
-                .iter()
-                .filter_map(|need| need.rsplit('/').next())
-                .collect();
-            let needs = if needs.is_empty() {
-                "nothing".to_owned()
-            } else {
-                needs.join(", ")
-            };
+            let needs: Vec<&str> = node.needs.iter().filter_map(|need| need.rsplit('/').next()).collect();
+            let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
             let _ = write!(line, "  (needs {needs})");
         }
         for note in &node.notes {
@@ -238,10 +206,7 @@ fn document(node: &Node) -> Value {
 }
 
 fn dot(name: &str, nodes: &[Node]) -> String {
-    let mut text = format!(
-        "digraph {} {{\n  rankdir=LR;\n  compound=true;\n  node [shape=box];\n",
-        quoted(name)
-    );
+    let mut text = format!("digraph {} {{\n  rankdir=LR;\n  compound=true;\n  node [shape=box];\n", quoted(name));
     dot_nodes(nodes, "  ", &mut text);
     text.push_str("}\n");
     text
@@ -253,11 +218,7 @@ fn dot_nodes(nodes: &[Node], indent: &str, text: &mut String) {
         if node.inner.is_empty() {
             let _ = writeln!(text, "{indent}{} [label={label}];", quoted(&node.path));
         } else {
-            let _ = writeln!(
-                text,
-                "{indent}subgraph {} {{",
-                quoted(&format!("cluster {}", node.path))
-            );
+            let _ = writeln!(text, "{indent}subgraph {} {{", quoted(&format!("cluster {}", node.path)));
             let _ = writeln!(text, "{indent}  label={label};");
             // Edges to and from the block end at this point.
             let _ = writeln!(text, "{indent}  {} [shape=point];", quoted(&node.path));
@@ -271,12 +232,7 @@ fn dot_nodes(nodes: &[Node], indent: &str, text: &mut String) {
 }
 
 fn quoted(text: &str) -> String {
-    format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
-    )
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 #[cfg(test)]
@@ -284,7 +240,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const INNER: &str = r#"{"name": "inner", "steps": [{"name": "flannel", "component": "flannel", "operation": "update"}]}"#;
+    const INNER: &str =
+        r#"{"name": "inner", "steps": [{"name": "flannel", "component": "flannel", "operation": "update"}]}"#;
     const OUTER: &str = r#"{"name": "outer", "steps": [
         {"name": "etcd", "component": "etcd", "operation": "update", "targets": "etcd"},
         {"name": "nodes", "when": "inputs.all", "rolling": {"over": "nodes", "batch": "25%", "canaries": 1,
@@ -327,10 +284,7 @@ mod tests {
             "    \"nodes/docker\" -> \"nodes/kubelet\";",
             "  \"etcd\" -> \"net\";",
         ] {
-            assert!(
-                text.contains(&format!("{line}\n")),
-                "{line} is missing in:\n{text}"
-            );
+            assert!(text.contains(&format!("{line}\n")), "{line} is missing in:\n{text}");
         }
         assert_eq!(text.matches('{').count(), text.matches('}').count());
     }

@@ -42,11 +42,9 @@ impl SchemaOf {
         let Some((_, schema)) = schemas.iter().find(|(name, _)| *name == self.kind) else {
             let names: Vec<&str> = schemas.iter().map(|(name, _)| *name).collect();
             let near = did_you_mean(&self.kind, names.iter().copied());
-            return Err(
-                Problem::usage(format!("there is no schema {:?}{near}", self.kind))
-                    .hint(format!("there are {}", names.join(", ")))
-                    .into(),
-            );
+            return Err(Problem::usage(format!("there is no schema {:?}{near}", self.kind))
+                .hint(format!("there are {}", names.join(", ")))
+                .into());
         };
         out::json(schema)?;
         Ok(Exit::Succeeded)
@@ -54,8 +52,7 @@ impl SchemaOf {
 }
 
 fn write(directory: &Path, schemas: &[(&str, Value)]) -> anyhow::Result<()> {
-    fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for (name, schema) in schemas {
         let path = directory.join(format!("{name}.schema.json"));
         let mut text = serde_json::to_string_pretty(schema)?;

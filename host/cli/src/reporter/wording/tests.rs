@@ -32,15 +32,10 @@ fn a_run_in_plain_lines() {
 fn effects_are_shown_on_demand() {
     let text = shown(&failed_run(), 1);
     assert!(
-        text.contains(
-            "write       nodes/node-1/kubernetes [node-1]: systemd.stop node-1: kubelet.service\n"
-        ),
+        text.contains("write       nodes/node-1/kubernetes [node-1]: systemd.stop node-1: kubelet.service\n"),
         "{text}"
     );
-    assert!(
-        text.contains("systemd.stop failed\n              node-1: job timed out\n"),
-        "{text}"
-    );
+    assert!(text.contains("systemd.stop failed\n              node-1: job timed out\n"), "{text}");
 }
 
 #[test]
@@ -57,35 +52,20 @@ fn an_effect_on_many_things_stays_one_line() {
     let items = vec![
         item("a"),
         item("b"),
-        EffectItem {
-            place: Place::Host("node-2".to_owned()),
-            subject: "a".to_owned(),
-        },
+        EffectItem { place: Place::Host("node-2".to_owned()), subject: "a".to_owned() },
         item("c"),
         item("d"),
     ];
-    let event = EventKind::EffectBegun {
-        call: call(),
-        function: "files.read".to_owned(),
-        class: EffectClass::Read,
-        items,
-    };
-    assert!(
-        shown(&[at(0, event.clone())], 1)
-            .ends_with(": files.read node-1: a, b; node-2: a and 2 more\n")
-    );
+    let event =
+        EventKind::EffectBegun { call: call(), function: "files.read".to_owned(), class: EffectClass::Read, items };
+    assert!(shown(&[at(0, event.clone())], 1).ends_with(": files.read node-1: a, b; node-2: a and 2 more\n"));
     assert_eq!(shown(&[at(0, event)], 0), "");
 }
 
 #[test]
 fn who_answered_is_said() {
-    let by = AnsweredBy::Operator {
-        who: Operator {
-            user: "ann".to_owned(),
-            host: "bastion".to_owned(),
-        },
-        terminal: None,
-    };
+    let by =
+        AnsweredBy::Operator { who: Operator { user: "ann".to_owned(), host: "bastion".to_owned() }, terminal: None };
     let answered = |by| EventKind::Decided {
         step: None,
         target: None,
@@ -96,28 +76,13 @@ fn who_answered_is_said() {
             by,
         },
     };
-    assert_eq!(
-        shown(&[at(0, answered(by))], 0),
-        "answer      confirm: yes, by ann@bastion\n"
-    );
-    let by = AnsweredBy::Input {
-        name: "no_interactive".to_owned(),
-    };
-    assert_eq!(
-        shown(&[at(0, answered(by))], 0),
-        "answer      confirm: not asked, -e no_interactive=True\n"
-    );
+    assert_eq!(shown(&[at(0, answered(by))], 0), "answer      confirm: yes, by ann@bastion\n");
+    let by = AnsweredBy::Input { name: "no_interactive".to_owned() };
+    assert_eq!(shown(&[at(0, answered(by))], 0), "answer      confirm: not asked, -e no_interactive=True\n");
 }
 
 #[test]
 fn a_message_of_several_lines_stays_under_its_own() {
-    let event = EventKind::Log {
-        attempt: attempt(1),
-        level: LogLevel::Warn,
-        message: "one\ntwo".to_owned(),
-    };
-    assert_eq!(
-        shown(&[at(0, event)], 0),
-        "warning     nodes/node-1/kubernetes [node-1]: one\n              two\n"
-    );
+    let event = EventKind::Log { attempt: attempt(1), level: LogLevel::Warn, message: "one\ntwo".to_owned() };
+    assert_eq!(shown(&[at(0, event)], 0), "warning     nodes/node-1/kubernetes [node-1]: one\n              two\n");
 }

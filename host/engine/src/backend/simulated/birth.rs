@@ -25,12 +25,7 @@ const MOST: u64 = 100_000;
 const LIKENESS: usize = 16;
 
 /// The first facts of a platform.
-pub(super) fn platform(
-    seed: &PlatformSeed,
-    rules: &Rules,
-    blobs: &Blobs,
-    now: Timestamp,
-) -> Result<Change, Failure> {
+pub(super) fn platform(seed: &PlatformSeed, rules: &Rules, blobs: &Blobs, now: Timestamp) -> Result<Change, Failure> {
     let nothing = Memory::new(terms);
     let mut model = Model::new(&nothing, rules, blobs, now);
     model.spared = true;
@@ -64,16 +59,12 @@ pub(super) fn platform(
 fn likeness(seed: &PlatformSeed, host: HostSeed, depth: usize) -> Result<HostSeed, Failure> {
     let mut base = HostSeed::default();
     if depth > LIKENESS {
-        return Err(failure::invalid(
-            "templates",
-            "templates are like each other without end",
-        ));
+        return Err(failure::invalid("templates", "templates are like each other without end"));
     }
     for name in &host.like.0 {
         let template = seed.templates.get(name).cloned();
-        let template = template.ok_or_else(|| {
-            failure::invalid("templates", format!("there is no template {name:?}"))
-        })?;
+        let template =
+            template.ok_or_else(|| failure::invalid("templates", format!("there is no template {name:?}")))?;
         base = likeness(seed, template, depth + 1)?.over(base);
     }
     Ok(host.over(base))
@@ -90,34 +81,19 @@ struct Range<'p> {
 
 impl<'p> Range<'p> {
     fn of(pattern: &'p str) -> Result<Option<Self>, Failure> {
-        let wrong = || {
-            failure::invalid(
-                pattern,
-                format!("{pattern:?} is no range such as node-[1:100]"),
-            )
-        };
+        let wrong = || failure::invalid(pattern, format!("{pattern:?} is no range such as node-[1:100]"));
         let Some((before, rest)) = pattern.split_once('[') else {
             return Ok(None);
         };
         let (inner, after) = rest.split_once(']').ok_or_else(wrong)?;
         let (first, last) = inner.split_once(':').ok_or_else(wrong)?;
-        let width = if first.starts_with('0') {
-            first.len()
-        } else {
-            0
-        };
+        let width = if first.starts_with('0') { first.len() } else { 0 };
         let first: u64 = first.parse().map_err(|_| wrong())?;
         let last: u64 = last.parse().map_err(|_| wrong())?;
         if last < first || last - first >= MOST {
             return Err(wrong());
         }
-        Ok(Some(Self {
-            before,
-            first,
-            last,
-            width,
-            after,
-        }))
+        Ok(Some(Self { before, first, last, width, after }))
     }
 }
 
@@ -130,13 +106,7 @@ fn expand<T: Clone + serde::Serialize + serde::de::DeserializeOwned>(
     let Some(range) = Range::of(pattern)? else {
         return Ok(vec![(pattern.to_owned(), value.clone())]);
     };
-    let Range {
-        before,
-        first,
-        last,
-        width,
-        after,
-    } = range;
+    let Range { before, first, last, width, after } = range;
     let wrong = |error: serde_json::Error| failure::invalid(pattern, error.to_string());
     let template = serde_json::to_value(value).map_err(wrong)?;
     let mut all = Vec::new();
@@ -156,18 +126,13 @@ fn numbered(model: &Model<'_>, scope: &Scope, value: &Value) -> Result<Value, Fa
         Value::String(text) => {
             let speaks = |piece: &Segment<'_>| matches!(piece, Segment::Expr(expr) if expr.split(|c: char| !c.is_alphanumeric()).any(|word| word == "n"));
             match segments(text) {
-                Ok(pieces) if pieces.iter().any(speaks) => {
-                    Value::String(model.render(scope, text)?)
-                }
+                Ok(pieces) if pieces.iter().any(speaks) => Value::String(model.render(scope, text)?),
                 _ => value.clone(),
             }
         }
-        Value::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| numbered(model, scope, item))
-                .collect::<Result<_, _>>()?,
-        ),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| numbered(model, scope, item)).collect::<Result<_, _>>()?)
+        }
         Value::Object(fields) => {
             let mut filled = Map::new();
             for (name, value) in fields {
@@ -181,9 +146,7 @@ fn numbered(model: &Model<'_>, scope: &Scope, value: &Value) -> Result<Value, Fa
 
 impl Model<'_> {
     fn bear_host(&mut self, name: &str, seed: &HostSeed) -> Result<(), Failure> {
-        let or = |value: &Option<String>, default: &str| {
-            value.clone().unwrap_or_else(|| default.to_owned())
-        };
+        let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
         let host = Host {
             address: or(&seed.address, name),
             hostname: or(&seed.hostname, name),
@@ -203,19 +166,10 @@ impl Model<'_> {
         self.tx.set(&keys::host(name), &host)?;
         let mut disks = seed.disks.clone();
         if !disks.contains_key("/") {
-            disks.insert(
-                "/".to_owned(),
-                DiskSeed {
-                    size: Size(40 << 30),
-                    used: Size(6 << 30),
-                },
-            );
+            disks.insert("/".to_owned(), DiskSeed { size: Size(40 << 30), used: Size(6 << 30) });
         }
         for (mount, disk) in &disks {
-            let disk = Disk {
-                size: disk.size.0,
-                used: disk.used.0,
-            };
+            let disk = Disk { size: disk.size.0, used: disk.used.0 };
             self.tx.set(&keys::disk(name, mount), &disk)?;
         }
         self.bear_packages(name, seed)?;
@@ -224,18 +178,11 @@ impl Model<'_> {
         }
         self.bear_units(name, seed)?;
         for (component, state) in &seed.components {
-            self.tx
-                .set(&keys::component(component, Some(name)), state)?;
+            self.tx.set(&keys::component(component, Some(name)), state)?;
         }
         for (unit, lines) in &seed.journal {
-            let lines: Vec<JournalLine> = lines
-                .iter()
-                .map(|text| JournalLine {
-                    time: self.now,
-                    priority: 6,
-                    text: text.clone(),
-                })
-                .collect();
+            let lines: Vec<JournalLine> =
+                lines.iter().map(|text| JournalLine { time: self.now, priority: 6, text: text.clone() }).collect();
             self.tx.set(&keys::journal(name, unit), &lines)?;
         }
         Ok(())
@@ -243,28 +190,15 @@ impl Model<'_> {
 
     fn bear_packages(&mut self, host: &str, seed: &HostSeed) -> Result<(), Failure> {
         for (name, version) in &seed.packages {
-            let wanted = PackageVersion {
-                name: name.clone(),
-                version: version.clone(),
-            };
-            self.unpack(
-                host,
-                &wanted,
-                Package::default(),
-                ChangedConfiguration::Keep,
-                &mut Vec::new(),
-            )?;
+            let wanted = PackageVersion { name: name.clone(), version: version.clone() };
+            self.unpack(host, &wanted, Package::default(), ChangedConfiguration::Keep, &mut Vec::new())?;
             let key = keys::package(host, name);
             let mut package: Package = self.tx.get(&key)?.unwrap_or_default();
             package.broken = false;
             package.held = seed.held.contains(name);
             self.tx.set(&key, &package)?;
         }
-        for name in seed
-            .held
-            .iter()
-            .filter(|name| !seed.packages.contains_key(*name))
-        {
+        for name in seed.held.iter().filter(|name| !seed.packages.contains_key(*name)) {
             self.set_held(host, std::slice::from_ref(name), true)?;
         }
         Ok(())
@@ -277,9 +211,7 @@ impl Model<'_> {
                 let content = self.blobs.keep(text.clone().into_bytes())?;
                 self.put(host, &path, &Entry::file(content, self.now))?;
             }
-            let mut known = self
-                .unit(host, name)?
-                .unwrap_or_else(|| Unit::new(None, true));
+            let mut known = self.unit(host, name)?.unwrap_or_else(|| Unit::new(None, true));
             if let Some(enabled) = unit.enabled {
                 known.enabled = enabled;
             }
@@ -289,10 +221,7 @@ impl Model<'_> {
             self.tx.set(&keys::unit(host, name), &known)?;
         }
         for (name, mut unit) in self.tx.list::<Unit>(&keys::unit(host, ""))? {
-            let said = seed
-                .units
-                .get(&name)
-                .and_then(|unit| unit.active.as_deref());
+            let said = seed.units.get(&name).and_then(|unit| unit.active.as_deref());
             if said.is_none() && unit.enabled {
                 unit.active = "active".to_owned();
             }
@@ -311,11 +240,9 @@ impl Model<'_> {
     }
 
     fn bear_cluster(&mut self, cluster: &str, seed: &ClusterSeed) -> Result<(), Failure> {
-        let namespaces =
-            ["default", "kube-system", "kube-public", "kube-node-lease"].map(str::to_owned);
+        let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(str::to_owned);
         for name in namespaces.iter().chain(&seed.namespaces) {
-            let namespace =
-                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             self.put_whole(cluster, namespace)?;
         }
         for (pattern, node) in &seed.nodes {
@@ -344,15 +271,9 @@ impl Model<'_> {
     fn bear_node(&mut self, cluster: &str, name: &str, seed: &NodeSeed) -> Result<(), Failure> {
         let host_name = seed.host.clone().unwrap_or_else(|| name.to_owned());
         let Some(mut host) = self.host(&host_name)? else {
-            return Err(failure::invalid(
-                name,
-                format!("node {name} is host {host_name:?}, which is not there"),
-            ));
+            return Err(failure::invalid(name, format!("node {name} is host {host_name:?}, which is not there")));
         };
-        let address = seed
-            .internal_ip
-            .clone()
-            .unwrap_or_else(|| host.address.clone());
+        let address = seed.internal_ip.clone().unwrap_or_else(|| host.address.clone());
         host.node = Some(name.to_owned());
         host.cluster = Some(cluster.to_owned());
         self.tx.set(&keys::host(&host_name), &host)?;
@@ -360,10 +281,7 @@ impl Model<'_> {
         self.tx.set(&keys::node_host(cluster, name), &host_name)?;
         let mut allocatable = Map::new();
         for (resource, default) in [("cpu", "4"), ("memory", "8Gi"), ("pods", "110")] {
-            let value = seed
-                .allocatable
-                .get(resource)
-                .map_or(default, String::as_str);
+            let value = seed.allocatable.get(resource).map_or(default, String::as_str);
             allocatable.insert(resource.to_owned(), value.into());
         }
         let mut node = json!({
@@ -392,18 +310,10 @@ impl Model<'_> {
             },
         });
         for (label, value) in &seed.labels {
-            set(
-                &mut node,
-                &format!("/metadata/labels/{}", label.replace('/', "~1")),
-                value.as_str().into(),
-            );
+            set(&mut node, &format!("/metadata/labels/{}", label.replace('/', "~1")), value.as_str().into());
         }
         for (annotation, value) in &seed.annotations {
-            set(
-                &mut node,
-                &format!("/metadata/annotations/{}", annotation.replace('/', "~1")),
-                value.as_str().into(),
-            );
+            set(&mut node, &format!("/metadata/annotations/{}", annotation.replace('/', "~1")), value.as_str().into());
         }
         if !seed.taints.is_empty() {
             set(&mut node, "/spec/taints", seed.taints.clone().into());

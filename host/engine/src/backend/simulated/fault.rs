@@ -34,17 +34,10 @@ mod tests {
 
     #[test]
     fn places() {
-        let fault = Fault {
-            host: Some("node-*".to_owned()),
-            function: Some("packages.*".to_owned()),
-            ..Fault::default()
-        };
+        let fault =
+            Fault { host: Some("node-*".to_owned()), function: Some("packages.*".to_owned()), ..Fault::default() };
         let on = |kind, host, function| {
-            let occasion = Occasion {
-                function,
-                host: Some(host),
-                cluster: None,
-            };
+            let occasion = Occasion { function, host: Some(host), cluster: None };
             fits(&fault, kind, occasion)
         };
         assert!(on(FaultKind::Unreachable, "node-1", "packages.install"));

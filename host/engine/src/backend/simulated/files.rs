@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_types::simulated::{Behaviours, Faults, PlatformSeed};
-use runner_types::{
-    Diagnostic, Diagnostics, Document, JsonPath, Mistakes, Segment, load_bytes, segments,
-};
+use runner_types::{Diagnostic, Diagnostics, Document, JsonPath, Mistakes, Segment, load_bytes, segments};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -40,27 +38,15 @@ impl SeedFile {
     pub(super) fn read_checked(path: &Path, checked: &mut Checked) -> Result<Self, Diagnostics> {
         let (platform, digest) = checked.read::<PlatformSeed>(path, |_, _| {})?;
         let beside = path.parent().unwrap_or(Path::new("."));
-        let behaviours = platform
-            .behaviours
-            .iter()
-            .map(|name| beside.join(name))
-            .collect();
-        Ok(Self {
-            behaviours,
-            digest,
-            platform,
-        })
+        let behaviours = platform.behaviours.iter().map(|name| beside.join(name)).collect();
+        Ok(Self { behaviours, digest, platform })
     }
 
     /// A seed that stands in no file.
     #[must_use]
     pub fn made(platform: PlatformSeed) -> Self {
         let text = serde_json::to_vec(&platform).unwrap_or_default();
-        Self {
-            digest: hex::encode(Sha256::digest(text)),
-            platform,
-            behaviours: Vec::new(),
-        }
+        Self { digest: hex::encode(Sha256::digest(text)), platform, behaviours: Vec::new() }
     }
 }
 
@@ -79,9 +65,7 @@ impl Checked {
     pub(super) fn of(directory: &Path) -> Self {
         let known = std::fs::read(directory.join(CHECKED)).ok();
         let known: Option<Self> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        known
-            .filter(|known| known.format == FORMAT)
-            .unwrap_or_default()
+        known.filter(|known| known.format == FORMAT).unwrap_or_default()
     }
 
     /// Keeps what became known. That it cannot be kept costs time alone.
@@ -94,11 +78,7 @@ impl Checked {
     }
 
     /// Reads a file, thoroughly if it was not read before; answers its digest, too.
-    fn read<T: Document>(
-        &mut self,
-        path: &Path,
-        check: fn(&T, &mut Mistakes),
-    ) -> Result<(T, String), Diagnostics> {
+    fn read<T: Document>(&mut self, path: &Path, check: fn(&T, &mut Mistakes)) -> Result<(T, String), Diagnostics> {
         let bytes = bytes(path)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         let name = format!("{} {digest}", T::KIND);
@@ -127,10 +107,7 @@ pub fn read_behaviours(files: &[PathBuf]) -> Result<Vec<Behaviours>, Diagnostics
     behaviours_checked(files, &mut Checked::default())
 }
 
-pub(super) fn behaviours_checked(
-    files: &[PathBuf],
-    checked: &mut Checked,
-) -> Result<Vec<Behaviours>, Diagnostics> {
+pub(super) fn behaviours_checked(files: &[PathBuf], checked: &mut Checked) -> Result<Vec<Behaviours>, Diagnostics> {
     let read = |path: &PathBuf| {
         let read = checked.read::<Behaviours>(path, check_expressions);
         read.map(|(behaviours, _)| behaviours)
@@ -150,10 +127,7 @@ pub fn read_faults(path: &Path) -> Result<Faults, Diagnostics> {
 fn bytes(path: &Path) -> Result<Vec<u8>, Diagnostics> {
     std::fs::read(path).map_err(|error| {
         let file = path.display().to_string();
-        Diagnostics::one(Diagnostic::of_file(
-            &file,
-            format!("cannot be read: {error}"),
-        ))
+        Diagnostics::one(Diagnostic::of_file(&file, format!("cannot be read: {error}")))
     })
 }
 

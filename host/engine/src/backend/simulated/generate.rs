@@ -69,10 +69,7 @@ pub fn generate(shape: Shape) -> serde_json::Result<(PlatformSeed, Behaviours)> 
             ]},
         ],
     });
-    Ok((
-        serde_json::from_value(seed)?,
-        serde_json::from_value(behaviours)?,
-    ))
+    Ok((serde_json::from_value(seed)?, serde_json::from_value(behaviours)?))
 }
 
 fn application(space: u32, replicas: u32) -> [Value; 2] {

@@ -46,10 +46,7 @@ fn tokens(templates: &[String], argv: &[String], captures: &mut Captures) -> boo
     };
     let any = match first.as_str() {
         "**" => Some(None),
-        named => named
-            .strip_prefix('{')
-            .and_then(|name| name.strip_suffix("...}"))
-            .map(Some),
+        named => named.strip_prefix('{').and_then(|name| name.strip_suffix("...}")).map(Some),
     };
     if let Some(name) = any {
         for count in 0..=argv.len() {
@@ -78,26 +75,16 @@ fn token(template: &str, text: &str, captures: &mut Captures) -> bool {
 /// Matches a URL with a template.
 pub(crate) fn url(template: &str, url: &str) -> Option<Captures> {
     let mut captures = Captures::new();
-    pieces(
-        template,
-        url,
-        &mut captures,
-        |wildcard, found| match wildcard {
-            "**" => true,
-            "*" => !found.contains('/'),
-            _ => !found.is_empty() && !found.contains(['/', '?', '&', '#', ':']),
-        },
-    )
+    pieces(template, url, &mut captures, |wildcard, found| match wildcard {
+        "**" => true,
+        "*" => !found.contains('/'),
+        _ => !found.is_empty() && !found.contains(['/', '?', '&', '#', ':']),
+    })
     .then_some(captures)
 }
 
 /// Matches text with a template of literal pieces, `{name}`, `*` and `**`; `may` says what a wildcard may stand for.
-fn pieces(
-    template: &str,
-    text: &str,
-    captures: &mut Captures,
-    may: fn(wildcard: &str, found: &str) -> bool,
-) -> bool {
+fn pieces(template: &str, text: &str, captures: &mut Captures, may: fn(wildcard: &str, found: &str) -> bool) -> bool {
     let Some(start) = template.find(['{', '*']) else {
         return template == text;
     };
@@ -164,13 +151,7 @@ mod tests {
     fn argument_templates() {
         let members = "etcdctl ** member list **";
         assert!(captured(members, "etcdctl member list").is_some());
-        assert!(
-            captured(
-                members,
-                "/usr/bin/etcdctl --endpoints=x member list -w json"
-            )
-            .is_some()
-        );
+        assert!(captured(members, "/usr/bin/etcdctl --endpoints=x member list -w json").is_some());
         assert!(captured(members, "etcdctl endpoint status").is_none());
         assert_eq!(
             captured("x --a={a} {b} {rest...}", "x --a=1=2 3 4 5").as_deref(),
@@ -183,10 +164,7 @@ mod tests {
     #[test]
     fn url_templates() {
         let host = url("http://{host}:2379/health", "http://10.0.0.1:2379/health");
-        assert_eq!(
-            host.and_then(|mut c| c.remove("host")),
-            Some("10.0.0.1".into())
-        );
+        assert_eq!(host.and_then(|mut c| c.remove("host")), Some("10.0.0.1".into()));
         assert!(url("http://{host}/a", "http://x/b/a").is_none());
         assert!(url("http://*/**", "http://x/b/a?c=d").is_some());
         let query = url("http://x/q?a={a}&b={b}", "http://x/q?a=1&b=2");

@@ -29,17 +29,7 @@ pub(super) struct Source {
 /// A pipe into a task.
 pub(super) fn into_async() -> (Sink, Source) {
     let (sender, receiver) = channel(WAITING);
-    (
-        Sink {
-            pieces: sender,
-            buffer: Vec::new(),
-        },
-        Source {
-            pieces: receiver,
-            piece: Vec::new(),
-            at: 0,
-        },
-    )
+    (Sink { pieces: sender, buffer: Vec::new() }, Source { pieces: receiver, piece: Vec::new(), at: 0 })
 }
 
 /// What a task's stream holds, for a thread that may block.
@@ -59,12 +49,7 @@ pub(super) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl 
             }
         }
     });
-    Blocking {
-        pieces: receiver,
-        piece: Vec::new(),
-        at: 0,
-        ended: false,
-    }
+    Blocking { pieces: receiver, piece: Vec::new(), at: 0, ended: false }
 }
 
 impl Sink {
@@ -75,9 +60,7 @@ impl Sink {
     }
 
     fn send(&self, piece: io::Result<Vec<u8>>) -> io::Result<()> {
-        self.pieces
-            .blocking_send(piece)
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -178,9 +161,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_finished_is_an_error() {
         let (mut sink, mut source) = into_async();
-        let writer = tokio::task::spawn_blocking(move || {
-            sink.write_all(b"half").and_then(|()| sink.flush())
-        });
+        let writer = tokio::task::spawn_blocking(move || sink.write_all(b"half").and_then(|()| sink.flush()));
         assert!(writer.await.is_ok());
         let mut found = Vec::new();
         assert!(source.read_to_end(&mut found).await.is_err());

@@ -99,10 +99,7 @@ impl Simulated {
         faults: Faults,
         store: Arc<dyn artifacts::Store>,
     ) -> Result<Self, SimulatedError> {
-        let wrong = |source| SimulatedError::Facts {
-            directory: directory.to_owned(),
-            source,
-        };
+        let wrong = |source| SimulatedError::Facts { directory: directory.to_owned(), source };
         let rules = Rules::new(&seed.platform, behaviours, faults.faults);
         let blobs = Blobs::new(directory.join("blobs"));
         let known = facts::Store::open(directory, terms).map_err(wrong)?;
@@ -112,36 +109,21 @@ impl Simulated {
             }
             Some(known) => known,
             None => {
-                let change =
-                    birth::platform(&seed.platform, &rules, &blobs, now()).map_err(|failure| {
-                        SimulatedError::Seed(format!("{}: {}", failure.subject, failure.message))
-                    })?;
+                let change = birth::platform(&seed.platform, &rules, &blobs, now())
+                    .map_err(|failure| SimulatedError::Seed(format!("{}: {}", failure.subject, failure.message)))?;
                 facts::Store::create(directory, &seed.digest, change, terms).map_err(wrong)?
             }
         };
-        let shared = Shared {
-            facts: Mutex::new(facts),
-            rules,
-            blobs,
-            store,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { facts: Mutex::new(facts), rules, blobs, store };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// All facts below a prefix, as JSON texts by key: what `runner platform show` prints.
     #[must_use]
     pub fn facts(&self, prefix: &str) -> Vec<(String, String)> {
-        let facts = self
-            .shared
-            .facts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let facts = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner);
         let found = facts.facts().below(prefix).into_iter();
-        found
-            .map(|(key, fact)| (key.to_string(), fact.to_string()))
-            .collect()
+        found.map(|(key, fact)| (key.to_string(), fact.to_string())).collect()
     }
 
     /// Performs the items of a call, each as one transaction, off the async threads.
@@ -180,20 +162,13 @@ impl Simulated {
         let lost = match begin {
             Begin::Go => None,
             Begin::Fail(failure) => return Ok(refused(failure, items.len(), write)),
-            Begin::Lost {
-                performed: false,
-                message,
-            } => return Err(InDoubt { item: 0, message }.into()),
-            Begin::Lost {
-                performed: true,
-                message,
-            } => Some(message),
+            Begin::Lost { performed: false, message } => return Err(InDoubt { item: 0, message }.into()),
+            Begin::Lost { performed: true, message } => Some(message),
         };
         let shared = Arc::clone(&self.shared);
         let count = items.len();
-        let answers = blocking(move || act(&shared, &items))
-            .await
-            .unwrap_or_else(|failure| refused(failure, count, write));
+        let answers =
+            blocking(move || act(&shared, &items)).await.unwrap_or_else(|failure| refused(failure, count, write));
         match lost {
             Some(message) => Err(InDoubt { item: 0, message }.into()),
             None => Ok(answers),
@@ -208,9 +183,7 @@ impl Simulated {
                 Err(failure) => Begin::Fail(failure),
             };
         }
-        let found = self
-            .shared
-            .transact(|model| Ok(obstacles(model, place, function, write)));
+        let found = self.shared.transact(|model| Ok(obstacles(model, place, function, write)));
         let (delay, obstacle) = match found {
             Ok(Ok(found)) => found,
             Ok(Err(failure)) | Err(failure) => return Begin::Fail(failure),
@@ -230,10 +203,7 @@ impl Simulated {
 
 impl Shared {
     /// Runs an effect, saves what it changed, and answers.
-    pub(super) fn transact<T>(
-        &self,
-        act: impl FnOnce(&mut Model<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(super) fn transact<T>(&self, act: impl FnOnce(&mut Model<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut model = Model::new(facts.facts(), &self.rules, &self.blobs, now());
         let answer = act(&mut model).and_then(|answer| model.settle().map(|()| answer));
@@ -262,12 +232,8 @@ impl Shared {
 }
 
 /// Runs on a thread that may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(act)
-        .await
-        .map_err(|error| failure::other("simulator", "platform", error.to_string()))
+pub(super) async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(act).await.map_err(|error| failure::other("simulator", "platform", error.to_string()))
 }
 
 /// The answers of a call of which nothing was performed.
@@ -285,23 +251,14 @@ fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-fn obstacles(
-    model: &mut Model<'_>,
-    place: &Place,
-    function: &str,
-    write: bool,
-) -> Result<(Duration, Begin), Failure> {
+fn obstacles(model: &mut Model<'_>, place: &Place, function: &str, write: bool) -> Result<(Duration, Begin), Failure> {
     let (host, cluster) = match place {
         Place::Host(host) => (Some(host.as_str()), None),
         Place::Cluster(cluster) => (None, Some(cluster.as_str())),
         Place::Runner => (None, None),
     };
     let name = host.or(cluster).unwrap_or("runner");
-    let occasion = Occasion {
-        function,
-        host,
-        cluster,
-    };
+    let occasion = Occasion { function, host, cluster };
     let said = |message: &Option<String>, default: String| message.clone().unwrap_or(default);
     let mut delay = Duration::ZERO;
     if place != &Place::Runner
@@ -330,17 +287,8 @@ fn obstacles(
         && place != &Place::Runner
         && let Some(fault) = model.fault(FaultKind::ConnectionLost, occasion, |_| true)?
     {
-        let message = said(
-            &fault.message,
-            format!("the connection to {name} was lost while {function} was under way"),
-        );
-        return Ok((
-            delay,
-            Begin::Lost {
-                performed: fault.performed,
-                message,
-            },
-        ));
+        let message = said(&fault.message, format!("the connection to {name} was lost while {function} was under way"));
+        return Ok((delay, Begin::Lost { performed: fault.performed, message }));
     }
     Ok((delay, Begin::Go))
 }

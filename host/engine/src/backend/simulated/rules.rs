@@ -30,11 +30,7 @@ pub(crate) struct Compiled {
 
 impl Rules {
     /// From the files of a platform; behaviours in the order of their components.
-    pub(crate) fn new(
-        seed: &PlatformSeed,
-        mut behaviours: Vec<Behaviours>,
-        faults: Vec<Fault>,
-    ) -> Self {
+    pub(crate) fn new(seed: &PlatformSeed, mut behaviours: Vec<Behaviours>, faults: Vec<Fault>) -> Self {
         behaviours.sort_by(|a, b| a.component.cmp(&b.component));
         Self {
             behaviours,
@@ -48,9 +44,7 @@ impl Rules {
 
     /// What a version of a package has, wherever it is offered.
     pub(crate) fn package(&self, name: &str, version: &str) -> Option<PackageContent> {
-        self.repositories
-            .values()
-            .find_map(|repository| repository.packages.get(name)?.content(version))
+        self.repositories.values().find_map(|repository| repository.packages.get(name)?.content(version))
     }
 
     /// The cluster that is meant where none is named: the only one.
@@ -68,12 +62,7 @@ impl Rules {
             return Ok(Arc::clone(known));
         }
         let program = compile(text)?;
-        let functions = program
-            .references()
-            .functions()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let functions = program.references().functions().into_iter().map(str::to_owned).collect();
         let compiled = Arc::new(Compiled { program, functions });
         programs.insert(text.to_owned(), Arc::clone(&compiled));
         Ok(compiled)

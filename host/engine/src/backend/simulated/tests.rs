@@ -119,30 +119,15 @@ impl Bench {
         let behaviours = vec![serde_json::from_value(behaviours()).expect("behaviours")];
         let directory = tempfile::tempdir().expect("a directory");
         let platform = open(directory.path(), &seed, &behaviours, faults);
-        Self {
-            platform,
-            seed,
-            behaviours,
-            directory,
-        }
+        Self { platform, seed, behaviours, directory }
     }
 
     /// Closes the platform and opens it again, as another process would.
     fn reopen(self, faults: Value) -> Self {
-        let Self {
-            platform,
-            seed,
-            behaviours,
-            directory,
-        } = self;
+        let Self { platform, seed, behaviours, directory } = self;
         drop(platform);
         let platform = open(directory.path(), &seed, &behaviours, faults);
-        Self {
-            platform,
-            seed,
-            behaviours,
-            directory,
-        }
+        Self { platform, seed, behaviours, directory }
     }
 
     async fn run(&self, host: &str, argv: &[&str], effect: EffectClass) -> Result<Output, Failure> {
@@ -166,29 +151,18 @@ impl Bench {
     }
 
     async fn unit(&self, host: &str, unit: &str) -> UnitStatus {
-        let asked = UnitRef {
-            host: host.to_owned(),
-            unit: unit.to_owned(),
-        };
+        let asked = UnitRef { host: host.to_owned(), unit: unit.to_owned() };
         let answers = self.platform.systemd().status(&on(host), vec![asked]).await;
         one(answers.expect("no doubt")).expect("a status")
     }
 
     async fn start(&self, host: &str, unit: &str) -> Result<UnitChange, Failure> {
-        let answers = self
-            .platform
-            .systemd()
-            .start(&on(host), vec![order(host, unit)])
-            .await;
+        let answers = self.platform.systemd().start(&on(host), vec![order(host, unit)]).await;
         one(answers.expect("no doubt"))
     }
 
     async fn stop(&self, host: &str, unit: &str) -> Result<UnitChange, Failure> {
-        let answers = self
-            .platform
-            .systemd()
-            .stop(&on(host), vec![order(host, unit)])
-            .await;
+        let answers = self.platform.systemd().stop(&on(host), vec![order(host, unit)]).await;
         one(answers.expect("no doubt"))
     }
 
@@ -198,10 +172,9 @@ impl Bench {
         packages: &[(&str, &str)],
         allow_downgrade: bool,
     ) -> Result<Transaction, Failure> {
-        let packages = packages.iter().map(|(name, version)| PackageVersion {
-            name: (*name).to_owned(),
-            version: (*version).to_owned(),
-        });
+        let packages = packages
+            .iter()
+            .map(|(name, version)| PackageVersion { name: (*name).to_owned(), version: (*version).to_owned() });
         let order = InstallOrder {
             host: host.to_owned(),
             packages: packages.collect(),
@@ -210,31 +183,19 @@ impl Bench {
             changed_configuration: ChangedConfiguration::Keep,
             time_out: 1000,
         };
-        let answers = self
-            .platform
-            .packages()
-            .install(&on(host), vec![order])
-            .await;
+        let answers = self.platform.packages().install(&on(host), vec![order]).await;
         one(answers.expect("no doubt"))
     }
 
     async fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let answers = self
-            .platform
-            .kubernetes()
-            .get(&main(), vec![reference(kind, namespace, name)])
-            .await;
+        let answers = self.platform.kubernetes().get(&main(), vec![reference(kind, namespace, name)]).await;
         let found = one(answers.expect("no doubt")).ok()?;
         serde_json::from_str(&found.body).ok()
     }
 }
 
 fn order(host: &str, unit: &str) -> UnitOrder {
-    UnitOrder {
-        host: host.to_owned(),
-        unit: unit.to_owned(),
-        time_out: 1000,
-    }
+    UnitOrder { host: host.to_owned(), unit: unit.to_owned(), time_out: 1000 }
 }
 
 fn on(host: &str) -> Place {
@@ -254,10 +215,7 @@ fn one<T>(mut answers: Vec<T>) -> T {
 /// A kind as `apps/v1 Deployment` or `Pod`.
 fn kind(text: &str) -> ObjectKind {
     let (api_version, name) = text.split_once(' ').unwrap_or(("v1", text));
-    ObjectKind {
-        api_version: api_version.to_owned(),
-        name: name.to_owned(),
-    }
+    ObjectKind { api_version: api_version.to_owned(), name: name.to_owned() }
 }
 
 fn reference(of: &str, namespace: &str, name: &str) -> ObjectRef {

@@ -7,20 +7,13 @@ use crate::inventory::resolved::CONNECTION_VARIABLES;
 use crate::{Become, Connection, Host, Needs, Unavailable, Variable};
 
 /// Moves connection variables into the host's own fields. What cannot be understood is said.
-pub(super) fn host_of(
-    name: &str,
-    mut variables: Variables,
-    file: &str,
-) -> Result<Host, Vec<String>> {
+pub(super) fn host_of(name: &str, mut variables: Variables, file: &str) -> Result<Host, Vec<String>> {
     let mut wrong = Vec::new();
     // Of two names the one that Ansible prefers comes first.
     let mut host = Host {
         address: text(&variables, &["ansible_host", "ansible_ssh_host"]),
         user: text(&variables, &["ansible_user", "ansible_ssh_user"]),
-        key: text(
-            &variables,
-            &["ansible_ssh_private_key_file", "ansible_private_key_file"],
-        ),
+        key: text(&variables, &["ansible_ssh_private_key_file", "ansible_private_key_file"]),
         ..Host::default()
     };
     if let Some(port) = text(&variables, &["ansible_port", "ansible_ssh_port"]) {
@@ -53,51 +46,34 @@ pub(super) fn host_of(
         variables.shift_remove(key);
     }
     variables.retain(|key, variable| {
-        !CONNECTION_VARIABLES.contains(&key.as_str())
-            || matches!(variable, Variable::Unavailable(_))
+        !CONNECTION_VARIABLES.contains(&key.as_str()) || matches!(variable, Variable::Unavailable(_))
     });
     for (key, variable) in &mut variables {
         if says_secret(key) && matches!(variable, Variable::Value(_)) {
-            *variable = Variable::Unavailable(Unavailable {
-                needs: Needs::Secret,
-                file: file.to_owned(),
-            });
+            *variable = Variable::Unavailable(Unavailable { needs: Needs::Secret, file: file.to_owned() });
         }
     }
     host.variables = variables;
-    if wrong.is_empty() {
-        Ok(host)
-    } else {
-        Err(wrong)
-    }
+    if wrong.is_empty() { Ok(host) } else { Err(wrong) }
 }
 
 fn text(variables: &Variables, names: &[&str]) -> Option<String> {
-    names
-        .iter()
-        .find_map(|name| match variables.get(*name)?.value()? {
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(flag) => Some(flag.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        })
+    names.iter().find_map(|name| match variables.get(*name)?.value()? {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
-fn become_of(
-    name: &str,
-    variables: &mut Variables,
-    file: &str,
-    wrong: &mut Vec<String>,
-) -> Option<Become> {
+fn become_of(name: &str, variables: &mut Variables, file: &str, wrong: &mut Vec<String>) -> Option<Become> {
     let flag = text(variables, &["ansible_become"]);
     let enabled = match flag.as_deref().map(str::to_lowercase).as_deref() {
         Some("true" | "yes" | "on" | "1") => true,
         Some("false" | "no" | "off" | "0") | None => false,
         Some(other) => {
-            wrong.push(format!(
-                "host {name:?}: ansible_become {other:?} is neither true nor false"
-            ));
+            wrong.push(format!("host {name:?}: ansible_become {other:?} is neither true nor false"));
             false
         }
     };
@@ -109,25 +85,16 @@ fn become_of(
     if let Some(method) = text(variables, &["ansible_become_method"])
         && !["sudo", "ansible.builtin.sudo"].contains(&method.as_str())
     {
-        wrong.push(format!(
-            "host {name:?}: ansible_become_method {method:?} is not supported; runner uses sudo"
-        ));
+        wrong.push(format!("host {name:?}: ansible_become_method {method:?} is not supported; runner uses sudo"));
     }
     // A password in an inventory is not used; it is needed all the same, and the settings can name where it is.
     for key in ["ansible_become_password", "ansible_become_pass"] {
         if let Some(variable @ Variable::Value(_)) = variables.get_mut(key) {
-            *variable = Variable::Unavailable(Unavailable {
-                needs: Needs::Secret,
-                file: file.to_owned(),
-            });
+            *variable = Variable::Unavailable(Unavailable { needs: Needs::Secret, file: file.to_owned() });
         }
     }
     let user = text(variables, &["ansible_become_user"]).unwrap_or_else(|| "root".to_owned());
-    Some(Become {
-        enabled: true,
-        user,
-        password: None,
-    })
+    Some(Become { enabled: true, user, password: None })
 }
 
 /// `-J host`, `-o ProxyJump=host`. Other arguments of ssh cannot be taken over unread.
@@ -155,10 +122,7 @@ fn jump_of(arguments: &str) -> Result<Option<String>, String> {
         };
         let (key, value) = match option.split_once('=') {
             Some((key, value)) => (key.to_lowercase(), value.to_owned()),
-            None => (
-                option.to_lowercase(),
-                words.next().unwrap_or_default().to_owned(),
-            ),
+            None => (option.to_lowercase(), words.next().unwrap_or_default().to_owned()),
         };
         match key.as_str() {
             "proxyjump" => jump = Some(value),
@@ -183,17 +147,9 @@ fn jump_of(arguments: &str) -> Result<Option<String>, String> {
 /// Whether a variable's name says that it holds a secret.
 fn says_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "private_key",
-        "credential",
-    ]
-    .iter()
-    .any(|word| name.contains(word) && !name.ends_with("_file") && !name.ends_with("_path"))
+    ["password", "passwd", "passphrase", "secret", "token", "private_key", "credential"]
+        .iter()
+        .any(|word| name.contains(word) && !name.ends_with("_file") && !name.ends_with("_path"))
         || name.ends_with("_pass")
 }
 
@@ -204,19 +160,13 @@ mod tests {
     #[test]
     fn jumps() {
         let cases = [
-            (
-                "-o ProxyJump=ops@bastion:2222",
-                Ok(Some("ops@bastion:2222")),
-            ),
+            ("-o ProxyJump=ops@bastion:2222", Ok(Some("ops@bastion:2222"))),
             ("-J bastion", Ok(Some("bastion"))),
             ("-Jbastion -o ControlMaster=auto", Ok(Some("bastion"))),
             ("'-oProxyJump=b'", Ok(Some("b"))),
             ("-o StrictHostKeyChecking=no", Ok(None)),
             ("", Ok(None)),
-            (
-                "-o ProxyCommand=\"ssh -W %h:%p x\"",
-                Err("option \"proxycommand\""),
-            ),
+            ("-o ProxyCommand=\"ssh -W %h:%p x\"", Err("option \"proxycommand\"")),
             ("-A", Err("argument \"-A\"")),
         ];
         for (arguments, wanted) in cases {
@@ -230,12 +180,7 @@ mod tests {
 
     #[test]
     fn names_that_say_secret() {
-        for name in [
-            "db_password",
-            "API_TOKEN",
-            "ansible_become_pass",
-            "tls_private_key",
-        ] {
+        for name in ["db_password", "API_TOKEN", "ansible_become_pass", "tls_private_key"] {
             assert!(says_secret(name), "{name}");
         }
         for name in ["password_file", "bypass_proxy", "tokens_path", "compass"] {

@@ -58,15 +58,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&mut self, line: usize, message: String, help: &str) {
-        let diagnostic = Diagnostic {
-            position: Some(Position { line, column: 1 }),
-            ..Diagnostic::of_file(self.file, message)
-        };
-        self.found.push(if help.is_empty() {
-            diagnostic
-        } else {
-            diagnostic.help(help)
-        });
+        let diagnostic =
+            Diagnostic { position: Some(Position { line, column: 1 }), ..Diagnostic::of_file(self.file, message) };
+        self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 
     fn section(&mut self, number: usize, line: &str, rest: &str) -> Option<(String, Kind)> {
@@ -75,11 +69,7 @@ impl Reader<'_> {
             after.is_empty() || after.starts_with(['#', ';'])
         });
         let Some((head, _)) = closed else {
-            self.wrong(
-                number,
-                format!("{line:?} is no section"),
-                "write [GROUP], [GROUP:children] or [GROUP:vars]",
-            );
+            self.wrong(number, format!("{line:?} is no section"), "write [GROUP], [GROUP:children] or [GROUP:vars]");
             return None;
         };
         let (name, kind) = match head.split_once(':') {
@@ -88,21 +78,13 @@ impl Reader<'_> {
             Some((name, "vars")) => (name, Kind::Variables),
             Some((_, kind)) => {
                 let near = did_you_mean(kind, ["children", "vars"]);
-                self.wrong(
-                    number,
-                    format!("no kind of section {kind:?}{near}"),
-                    "[GROUP:children] or [GROUP:vars]",
-                );
+                self.wrong(number, format!("no kind of section {kind:?}{near}"), "[GROUP:children] or [GROUP:vars]");
                 return None;
             }
         };
         let name = name.trim();
         if name.is_empty() || name.contains(char::is_whitespace) {
-            self.wrong(
-                number,
-                format!("{name:?} cannot be the name of a group"),
-                "",
-            );
+            self.wrong(number, format!("{name:?} cannot be the name of a group"), "");
             return None;
         }
         match kind {
@@ -149,10 +131,7 @@ impl Reader<'_> {
                 known.insert("ansible_port".to_owned(), Value::from(port).into());
             }
             for (key, value) in &variables {
-                known.insert(
-                    (*key).to_owned(),
-                    variable_of_json(value_of(value), self.file),
-                );
+                known.insert((*key).to_owned(), variable_of_json(value_of(value), self.file));
             }
         }
     }
@@ -160,11 +139,7 @@ impl Reader<'_> {
     fn child(&mut self, number: usize, group: &str, line: &str) {
         let name = line.split(['#', ' ', '\t']).next().unwrap_or_default();
         if name.is_empty() || line.contains('=') {
-            self.wrong(
-                number,
-                format!("{line:?} is no group"),
-                "one name of a group a line",
-            );
+            self.wrong(number, format!("{line:?} is no group"), "one name of a group a line");
             return;
         }
         self.named.push((number, name.to_owned()));
@@ -172,33 +147,19 @@ impl Reader<'_> {
     }
 
     fn variable(&mut self, number: usize, group: &str, line: &str) {
-        let Some((key, value)) = line
-            .split_once('=')
-            .filter(|(key, _)| !key.trim().is_empty())
-        else {
-            self.wrong(
-                number,
-                format!("{line:?} is not of the form NAME=VALUE"),
-                "",
-            );
+        let Some((key, value)) = line.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+            self.wrong(number, format!("{line:?} is not of the form NAME=VALUE"), "");
             return;
         };
         let variable = variable_of_json(value_of(value.trim()), self.file);
-        self.tree
-            .group(group)
-            .variables
-            .insert(key.trim().to_owned(), variable);
+        self.tree.group(group).variables.insert(key.trim().to_owned(), variable);
     }
 
     fn finish(mut self) -> Result<Tree, Diagnostics> {
         for (number, name) in std::mem::take(&mut self.named) {
             if !self.declared.contains(&name) {
                 let near = did_you_mean(&name, &self.declared);
-                self.wrong(
-                    number,
-                    format!("no section declares group {name:?}{near}"),
-                    "add a section [GROUP]",
-                );
+                self.wrong(number, format!("no section declares group {name:?}{near}"), "add a section [GROUP]");
             }
         }
         Diagnostics::check(self.found)?;
@@ -226,14 +187,7 @@ fn split_port(name: &str) -> (&str, Option<u16>) {
         && let Ok(port) = port.parse()
     {
         let is_v6 = host.starts_with('[') && host.ends_with(']') && host.matches(':').count() > 1;
-        return (
-            if is_v6 {
-                host.trim_matches(['[', ']'])
-            } else {
-                host
-            },
-            Some(port),
-        );
+        return (if is_v6 { host.trim_matches(['[', ']']) } else { host }, Some(port));
     }
     (name, None)
 }

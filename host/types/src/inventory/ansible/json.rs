@@ -10,24 +10,13 @@ const HOSTVARS: &str = "hostvars";
 
 /// Whether a JSON file is such an output rather than an inventory in native form.
 pub(super) fn is_list(value: &Value) -> bool {
-    let is_group = |group: &Value| {
-        group.is_array()
-            || ["children", "vars"]
-                .iter()
-                .any(|key| group.get(key).is_some())
-    };
-    value.get(META).is_some()
-        || value.get(ALL).is_some_and(is_group)
-        || value.get(UNGROUPED).is_some_and(is_group)
+    let is_group = |group: &Value| group.is_array() || ["children", "vars"].iter().any(|key| group.get(key).is_some());
+    value.get(META).is_some() || value.get(ALL).is_some_and(is_group) || value.get(UNGROUPED).is_some_and(is_group)
 }
 
 /// Reads such an output.
 pub(super) fn parse(source: &Source) -> Result<Tree, Diagnostics> {
-    let mut reader = Reader {
-        source,
-        tree: Tree::default(),
-        found: Vec::new(),
-    };
+    let mut reader = Reader { source, tree: Tree::default(), found: Vec::new() };
     let root = JsonPath::root();
     let value = source.value();
     for (name, group) in value.as_object().into_iter().flatten() {
@@ -67,10 +56,7 @@ impl Reader<'_> {
             };
             let known = self.tree.host(name, None);
             for (key, value) in variables {
-                known.insert(
-                    key.clone(),
-                    variable_of_json(value.clone(), self.source.name()),
-                );
+                known.insert(key.clone(), variable_of_json(value.clone(), self.source.name()));
             }
         }
     }
@@ -81,10 +67,7 @@ impl Reader<'_> {
             return self.hosts(at, name, group);
         }
         let Some(members) = group.as_object() else {
-            return self.wrong(
-                at,
-                "expected a group: an object of hosts, children and vars",
-            );
+            return self.wrong(at, "expected a group: an object of hosts, children and vars");
         };
         for (key, value) in members {
             let at = at.key(key);
@@ -102,10 +85,7 @@ impl Reader<'_> {
                     Some(variables) => {
                         for (key, value) in variables {
                             let variable = variable_of_json(value.clone(), self.source.name());
-                            self.tree
-                                .group(name)
-                                .variables
-                                .insert(key.clone(), variable);
+                            self.tree.group(name).variables.insert(key.clone(), variable);
                         }
                     }
                     None => self.wrong(&at, "expected an object of variables"),

@@ -109,31 +109,20 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Option<Value> {
         let text = self.taken(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.' | '_'));
         let digits = text.trim_start_matches(['-', '+']);
-        let radix =
-            |prefix: &str, radix| i64::from_str_radix(digits.strip_prefix(prefix)?, radix).ok();
+        let radix = |prefix: &str, radix| i64::from_str_radix(digits.strip_prefix(prefix)?, radix).ok();
         let whole = radix("0x", 16)
             .or_else(|| radix("0o", 8))
             .or_else(|| radix("0b", 2))
-            .map(|number| {
-                if text.starts_with('-') {
-                    -number
-                } else {
-                    number
-                }
-            });
+            .map(|number| if text.starts_with('-') { -number } else { number });
         // Python refuses decimal numbers that begin with a zero: they stay texts, such as 0644 and 08.
-        let padded = digits.len() > 1
-            && digits.starts_with('0')
-            && digits.bytes().all(|b| b.is_ascii_digit());
+        let padded = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
         let plain = text.replace('_', "");
         let plain = plain.strip_prefix('+').unwrap_or(&plain);
         if let Some(number) = whole.or_else(|| plain.parse::<i64>().ok().filter(|_| !padded)) {
             return Some(Value::from(number));
         }
         let is_float = plain.contains(['.', 'e', 'E'])
-            && plain
-                .bytes()
-                .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'));
+            && plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'));
         let number = plain.parse::<f64>().ok().filter(|_| is_float)?;
         Number::from_f64(number).map(Value::Number)
     }
@@ -179,10 +168,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_texts() {
-        for text in [
-            "", "true", "yes", "0644", "08", "1.2.3", "10.0.0.1", "a", "'a", "[1", "{a: 1}", "5 6",
-            "/x", "-", "1_0x",
-        ] {
+        for text in
+            ["", "true", "yes", "0644", "08", "1.2.3", "10.0.0.1", "a", "'a", "[1", "{a: 1}", "5 6", "/x", "-", "1_0x"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -8,22 +8,13 @@ pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {
     let mut names = vec![String::new()];
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('[') {
-        let (range, tail) = after
-            .split_once(']')
-            .ok_or_else(|| format!("the range in {name:?} is never closed by `]`"))?;
-        let items =
-            items(range).map_err(|reason| format!("range [{range}] in {name:?}: {reason}"))?;
+        let (range, tail) =
+            after.split_once(']').ok_or_else(|| format!("the range in {name:?} is never closed by `]`"))?;
+        let items = items(range).map_err(|reason| format!("range [{range}] in {name:?}: {reason}"))?;
         if names.len().saturating_mul(items.len()) > MAX_HOSTS {
             return Err(format!("{name:?} means more than {MAX_HOSTS} hosts"));
         }
-        names = names
-            .iter()
-            .flat_map(|name| {
-                items
-                    .iter()
-                    .map(move |item| format!("{name}{before}{item}"))
-            })
-            .collect();
+        names = names.iter().flat_map(|name| items.iter().map(move |item| format!("{name}{before}{item}"))).collect();
         rest = tail;
     }
     names.iter_mut().for_each(|name| name.push_str(rest));
@@ -36,11 +27,7 @@ fn items(range: &str) -> Result<Vec<String>, String> {
         [begin, end, step] => (*begin, *end, *step),
         _ => return Err("a range is BEGIN:END or BEGIN:END:STEP".to_owned()),
     };
-    let step: usize = step
-        .parse()
-        .ok()
-        .filter(|step| *step > 0)
-        .ok_or("the step is a whole number from 1")?;
+    let step: usize = step.parse().ok().filter(|step| *step > 0).ok_or("the step is a whole number from 1")?;
     let begin = if begin.is_empty() { "0" } else { begin };
     if end.is_empty() {
         return Err("the end is missing".to_owned());
@@ -49,10 +36,7 @@ fn items(range: &str) -> Result<Vec<String>, String> {
         if first > last {
             return Err("the end comes before the beginning".to_owned());
         }
-        return Ok((first..=last)
-            .step_by(step)
-            .map(|at| LETTERS[at..=at].to_owned())
-            .collect());
+        return Ok((first..=last).step_by(step).map(|at| LETTERS[at..=at].to_owned()).collect());
     }
     let number = |text: &str| {
         Some(text)
@@ -64,21 +48,14 @@ fn items(range: &str) -> Result<Vec<String>, String> {
     if first > last {
         return Err("the end comes before the beginning".to_owned());
     }
-    let width = if begin.len() > 1 && begin.starts_with('0') {
-        begin.len()
-    } else {
-        0
-    };
+    let width = if begin.len() > 1 && begin.starts_with('0') { begin.len() } else { 0 };
     if width > 0 && width != end.len() {
         return Err("with leading zeros both ends have as many digits".to_owned());
     }
     if (last - first) / step >= MAX_HOSTS {
         return Err(format!("more than {MAX_HOSTS} hosts"));
     }
-    Ok((first..=last)
-        .step_by(step)
-        .map(|number| format!("{number:0width$}"))
-        .collect())
+    Ok((first..=last).step_by(step).map(|number| format!("{number:0width$}")).collect())
 }
 
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -109,11 +86,7 @@ mod tests {
         for (name, wanted) in cases {
             assert_eq!(
                 expand(name).as_deref(),
-                Ok(wanted
-                    .iter()
-                    .map(|s| (*s).to_owned())
-                    .collect::<Vec<_>>()
-                    .as_slice()),
+                Ok(wanted.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice()),
                 "{name}"
             );
         }

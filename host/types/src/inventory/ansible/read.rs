@@ -10,8 +10,8 @@ use super::tree::{Tree, UNGROUPED, Variables};
 use super::vars::{self, unreadable};
 use super::{ini, json, yaml};
 use crate::{
-    ALL, Diagnostic, Diagnostics, Document, Group, Inventory, InventorySettings, Located, Mistakes,
-    Source, load, text_of,
+    ALL, Diagnostic, Diagnostics, Document, Group, Inventory, InventorySettings, Located, Mistakes, Source, load,
+    text_of,
 };
 
 /// Where files come from: the disk, or a test's memory.
@@ -42,10 +42,7 @@ impl Files for DiskFiles {
         let Some(entries) = absent_is_none(std::fs::read_dir(path))? else {
             return Ok(None);
         };
-        entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<_>>()
-            .map(Some)
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<_>>().map(Some)
     }
 }
 
@@ -79,17 +76,10 @@ pub struct LoadedInventory {
 pub fn load_inventory(files: &dyn Files, path: &Path) -> Result<LoadedInventory, Diagnostics> {
     let name = path.display().to_string();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let wrong = |message: &str, help: &str| {
-        Err(Diagnostics::one(
-            Diagnostic::of_file(&name, message).help(help),
-        ))
-    };
+    let wrong = |message: &str, help: &str| Err(Diagnostics::one(Diagnostic::of_file(&name, message).help(help)));
     let Some(bytes) = files.read(path).map_err(|error| unreadable(path, &error))? else {
         return match files.list(path).map_err(|error| unreadable(path, &error))? {
-            Some(_) => wrong(
-                "this is a folder",
-                "name the inventory file in it; group_vars beside it is read too",
-            ),
+            Some(_) => wrong("this is a folder", "name the inventory file in it; group_vars beside it is read too"),
             None => wrong("there is no such file", "give the inventory with -i FILE"),
         };
     };
@@ -101,22 +91,14 @@ pub fn load_inventory(files: &dyn Files, path: &Path) -> Result<LoadedInventory,
         );
     }
     if text.starts_with("$ANSIBLE_VAULT") {
-        return wrong(
-            "the whole inventory is encrypted",
-            "decrypt it into a file of its own",
-        );
+        return wrong("the whole inventory is encrypted", "decrypt it into a file of its own");
     }
     let tree = match form_of(path, text) {
         Form::Json => {
             let source = Source::parse(text, &name)?;
             if !json::is_list(&source.value()) {
                 let (inventory, source) = load::<Inventory>(text, &name)?.into_parts();
-                return Ok(LoadedInventory {
-                    inventory,
-                    folder,
-                    source: Some(source),
-                    warnings: Vec::new(),
-                });
+                return Ok(LoadedInventory { inventory, folder, source: Some(source), warnings: Vec::new() });
             }
             json::parse(&source)?
         }
@@ -145,10 +127,7 @@ fn form_of(path: &Path, text: &str) -> Form {
         Some("json") => Form::Json,
         Some("yml" | "yaml") => Form::Yaml,
         _ => {
-            let first = text
-                .lines()
-                .map(str::trim)
-                .find(|line| !line.is_empty() && !line.starts_with('#'));
+            let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
             match first {
                 Some(line) if line.starts_with('{') => Form::Json,
                 Some(line) if line.starts_with("---") || line == "all:" => Form::Yaml,
@@ -159,23 +138,13 @@ fn form_of(path: &Path, text: &str) -> Form {
 }
 
 /// `hosts.ini.settings.json`, `hosts.settings.json` or `settings.json` beside `hosts.ini`.
-fn settings_beside(
-    files: &dyn Files,
-    path: &Path,
-) -> Result<Option<Located<InventorySettings>>, Diagnostics> {
+fn settings_beside(files: &dyn Files, path: &Path) -> Result<Option<Located<InventorySettings>>, Diagnostics> {
     let named = |name: Option<&std::ffi::OsStr>| {
         name.map(|name| path.with_file_name(format!("{}.settings.json", name.to_string_lossy())))
     };
-    let candidates = [
-        named(path.file_name()),
-        named(path.file_stem()),
-        Some(path.with_file_name("settings.json")),
-    ];
+    let candidates = [named(path.file_name()), named(path.file_stem()), Some(path.with_file_name("settings.json"))];
     for candidate in candidates.into_iter().flatten() {
-        if let Some(bytes) = files
-            .read(&candidate)
-            .map_err(|error| unreadable(&candidate, &error))?
-        {
+        if let Some(bytes) = files.read(&candidate).map_err(|error| unreadable(&candidate, &error))? {
             let name = candidate.display().to_string();
             return load(text_of(&bytes, &name)?, &name).map(Some);
         }
@@ -184,32 +153,17 @@ fn settings_beside(
 }
 
 /// Merges variables in Ansible's order, into each host.
-fn assemble(
-    files: &dyn Files,
-    name: &str,
-    folder: PathBuf,
-    mut tree: Tree,
-) -> Result<LoadedInventory, Diagnostics> {
+fn assemble(files: &dyn Files, name: &str, folder: PathBuf, mut tree: Tree) -> Result<LoadedInventory, Diagnostics> {
     let mut warnings = std::mem::take(&mut tree.warnings);
     let group_folder = folder.join("group_vars");
     let mut from_files: IndexMap<&str, Variables> = IndexMap::new();
-    for group in tree
-        .groups
-        .keys()
-        .map(String::as_str)
-        .chain([ALL, UNGROUPED])
-    {
+    for group in tree.groups.keys().map(String::as_str).chain([ALL, UNGROUPED]) {
         if !from_files.contains_key(group) {
-            from_files.insert(
-                group,
-                vars::read(files, &group_folder, group, &mut warnings)?,
-            );
+            from_files.insert(group, vars::read(files, &group_folder, group, &mut warnings)?);
         }
     }
     let mut inventory = Inventory {
-        name: Path::new(name)
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned()),
+        name: Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         ..Inventory::default()
     };
     let mut wrong = Vec::new();
@@ -224,21 +178,12 @@ fn assemble(
             merged.extend(from_files.get(group).cloned().unwrap_or_default());
         }
         merged.extend(tree.hosts.get(host).cloned().unwrap_or_default());
-        merged.extend(vars::read(
-            files,
-            &folder.join("host_vars"),
-            host,
-            &mut warnings,
-        )?);
+        merged.extend(vars::read(files, &folder.join("host_vars"), host, &mut warnings)?);
         match host_of(host, merged, name) {
             Ok(of) => {
                 inventory.hosts.insert(host.to_owned(), of);
             }
-            Err(reasons) => wrong.extend(
-                reasons
-                    .into_iter()
-                    .map(|reason| Diagnostic::of_file(name, reason)),
-            ),
+            Err(reasons) => wrong.extend(reasons.into_iter().map(|reason| Diagnostic::of_file(name, reason))),
         }
     }
     Diagnostics::check(wrong)?;
@@ -247,32 +192,18 @@ fn assemble(
             continue;
         }
         let elsewhere = |host: &&String| {
-            group == UNGROUPED
-                && tree
-                    .groups
-                    .iter()
-                    .any(|(name, of)| name != UNGROUPED && of.hosts.contains(*host))
+            group == UNGROUPED && tree.groups.iter().any(|(name, of)| name != UNGROUPED && of.hosts.contains(*host))
         };
         inventory.groups.insert(
             group.clone(),
             Group {
-                hosts: of
-                    .hosts
-                    .iter()
-                    .filter(|host| !elsewhere(host))
-                    .cloned()
-                    .collect(),
+                hosts: of.hosts.iter().filter(|host| !elsewhere(host)).cloned().collect(),
                 groups: of.children.iter().cloned().collect(),
                 ..Group::default()
             },
         );
     }
-    Ok(LoadedInventory {
-        inventory,
-        folder,
-        source: None,
-        warnings,
-    })
+    Ok(LoadedInventory { inventory, folder, source: None, warnings })
 }
 
 /// The checks of the native form, without its places.

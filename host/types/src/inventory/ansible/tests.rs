@@ -14,12 +14,7 @@ struct Memory(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Memory {
     fn of(files: &[(&str, &str)]) -> Self {
-        Self(
-            files
-                .iter()
-                .map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()))
-                .collect(),
-        )
+        Self(files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect())
     }
 }
 
@@ -49,10 +44,7 @@ fn resolve(files: &[(&str, &str)]) -> ResolvedInventory {
 }
 
 fn error(files: &[(&str, &str)]) -> String {
-    load_inventory(&Memory::of(files), Path::new(files[0].0))
-        .map(|l| format!("{l:?}"))
-        .unwrap_err()
-        .to_string()
+    load_inventory(&Memory::of(files), Path::new(files[0].0)).map(|l| format!("{l:?}")).unwrap_err().to_string()
 }
 
 fn variables(inventory: &ResolvedInventory, host: &str) -> Value {
@@ -92,17 +84,10 @@ site=tokyo
 #[test]
 fn ini_files() {
     let inventory = resolve(&[("inv/hosts.ini", INI)]);
-    assert_eq!(
-        inventory.hosts.keys().collect::<Vec<_>>(),
-        ["lonely", "master-1", "node-1", "node-2", "node-3"]
-    );
+    assert_eq!(inventory.hosts.keys().collect::<Vec<_>>(), ["lonely", "master-1", "node-1", "node-2", "node-3"]);
     let master = inventory.host("master-1").unwrap();
     assert_eq!(
-        (
-            master.address.as_str(),
-            master.user.as_deref(),
-            master.jump.as_deref()
-        ),
+        (master.address.as_str(), master.user.as_deref(), master.jump.as_deref()),
         ("10.0.0.11", Some("ops"), Some("ops@bastion"))
     );
     assert!(master.r#become.enabled);
@@ -117,14 +102,8 @@ fn ini_files() {
             "flag": true, "yes": "yes", "mode": "0644"})
     );
     assert_eq!(inventory.host("node-3").unwrap().port, Some(2222));
-    assert_eq!(
-        inventory.host("lonely").unwrap().connection,
-        Connection::Local
-    );
-    assert_eq!(
-        inventory.groups["kubernetes"],
-        ["master-1", "node-1", "node-2", "node-3"]
-    );
+    assert_eq!(inventory.host("lonely").unwrap().connection, Connection::Local);
+    assert_eq!(inventory.groups["kubernetes"], ["master-1", "node-1", "node-2", "node-3"]);
     assert_eq!(inventory.groups["ungrouped"], ["lonely"]);
 }
 
@@ -154,19 +133,10 @@ all:
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
     assert!(loaded.warnings[0].starts_with("hosts.yml:19: group \"kubernetes\" holds \"later\""));
     let inventory = loaded.inventory.resolve();
-    assert_eq!(
-        variables(&inventory, "master-1"),
-        json!({"site": "tokyo", "level": "outer", "drained": false})
-    );
-    assert_eq!(
-        variables(&inventory, "node-2"),
-        json!({"site": "tokyo", "level": "inner"})
-    );
+    assert_eq!(variables(&inventory, "master-1"), json!({"site": "tokyo", "level": "outer", "drained": false}));
+    assert_eq!(variables(&inventory, "node-2"), json!({"site": "tokyo", "level": "inner"}));
     assert_eq!(inventory.host("node-1").unwrap().port, Some(2201));
-    assert_eq!(
-        inventory.select(&["kubernetes"]).unwrap(),
-        ["master-1", "node-1", "node-2"]
-    );
+    assert_eq!(inventory.select(&["kubernetes"]).unwrap(), ["master-1", "node-1", "node-2"]);
 }
 
 #[test]
@@ -189,17 +159,12 @@ fn the_output_of_ansible_inventory() {
 
 #[test]
 fn native_inventories_are_read_too() {
-    let loaded = load(&[(
-        "a/i.json",
-        r#"{"hosts": {"x": {}}, "groups": {"all-of-them": {"hosts": ["x"]}}}"#,
-    )]);
+    let loaded = load(&[("a/i.json", r#"{"hosts": {"x": {}}, "groups": {"all-of-them": {"hosts": ["x"]}}}"#)]);
     assert!(loaded.source.is_some());
     assert_eq!(loaded.folder, Path::new("a"));
     let found = error(&[("i.json", r#"{"hosts": {"x": {"adress": "1"}}}"#)]);
     assert!(
-        found.starts_with(
-            "i.json:1:18: $.hosts.x.adress: unknown field \"adress\"; did you mean \"address\"?"
-        ),
+        found.starts_with("i.json:1:18: $.hosts.x.adress: unknown field \"adress\"; did you mean \"address\"?"),
         "{found}"
     );
 }
@@ -211,10 +176,7 @@ fn variables_beside_the_inventory_in_ansibles_order() {
             "i/hosts",
             "[web]\nw1 own=inline both=inline\n[web:vars]\na=inline-group\nb=inline-group\n[all:vars]\na=inline-all\n",
         ),
-        (
-            "i/group_vars/all.yml",
-            "a: file-all\nc: file-all\nd: file-all\n",
-        ),
+        ("i/group_vars/all.yml", "a: file-all\nc: file-all\nd: file-all\n"),
         ("i/group_vars/web/10-first.yml", "c: first\nd: first\n"),
         ("i/group_vars/web/20-second.json", "{\"d\": \"second\"}"),
         ("i/group_vars/web/.hidden.yml", "d: hidden\n"),
@@ -231,17 +193,10 @@ fn variables_beside_the_inventory_in_ansibles_order() {
 
 #[test]
 fn groups_merge_by_depth_then_priority_then_name() {
-    let text =
-        "[b]\nh\n[a]\nh\n[z:children]\na\n[a:vars]\nx=a\ny=a\n[b:vars]\nx=b\n[z:vars]\nx=z\ny=z\n";
-    assert_eq!(
-        variables(&resolve(&[("h.ini", text)]), "h"),
-        json!({"x": "a", "y": "a"})
-    );
+    let text = "[b]\nh\n[a]\nh\n[z:children]\na\n[a:vars]\nx=a\ny=a\n[b:vars]\nx=b\n[z:vars]\nx=z\ny=z\n";
+    assert_eq!(variables(&resolve(&[("h.ini", text)]), "h"), json!({"x": "a", "y": "a"}));
     let flat = "[b]\nh\n[a]\nh\n[a:vars]\nx=a\n[b:vars]\nx=b\n";
-    assert_eq!(
-        variables(&resolve(&[("h.ini", flat)]), "h"),
-        json!({"x": "b"})
-    );
+    assert_eq!(variables(&resolve(&[("h.ini", flat)]), "h"), json!({"x": "b"}));
     let prior = flat.replace("x=a", "x=a\nansible_group_priority=10");
     assert_eq!(variables(&resolve(&[("h.ini", &prior)]), "h")["x"], "a");
 }
@@ -249,24 +204,15 @@ fn groups_merge_by_depth_then_priority_then_name() {
 #[test]
 fn what_needs_a_vault_or_a_template_is_refused_only_when_needed() {
     let files = [
-        (
-            "i/hosts.ini",
-            "[web]\nw1 ansible_host=10.0.0.1\nw2 ansible_host=\"{{ base }}.2\"\n",
-        ),
+        ("i/hosts.ini", "[web]\nw1 ansible_host=10.0.0.1\nw2 ansible_host=\"{{ base }}.2\"\n"),
         (
             "i/group_vars/web.yml",
             "secret_key: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\nplain: 1\nurl: 'http://{{ x }}/'\nnested: {a: ['{{ x }}']}\n",
         ),
-        (
-            "i/group_vars/all/vault.yml",
-            "$ANSIBLE_VAULT;1.1;AES256\n6162\n",
-        ),
+        ("i/group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n"),
     ];
     let loaded = load(&files);
-    assert_eq!(
-        loaded.warnings,
-        ["i/group_vars/all/vault.yml is encrypted; its variables are not available"]
-    );
+    assert_eq!(loaded.warnings, ["i/group_vars/all/vault.yml is encrypted; its variables are not available"]);
     let inventory = loaded.inventory.resolve();
     assert_eq!(variables(&inventory, "w1"), json!({"plain": 1}));
     let one = inventory.host("w1").unwrap();
@@ -296,8 +242,7 @@ fn secrets_in_variables_do_not_go_on() {
     assert_eq!(error.variable, "ansible_become_password");
     assert_eq!(error.why.needs, Needs::Secret);
     assert!(inventory.host("w2").unwrap().check_available().is_ok());
-    let settings =
-        r#"{"access": {"become": {"password": "sudo"}}, "secrets": {"sudo": {"file": "/x"}}}"#;
+    let settings = r#"{"access": {"become": {"password": "sudo"}}, "secrets": {"sudo": {"file": "/x"}}}"#;
     let inventory = resolve(&[("h.ini", text), ("settings.json", settings)]);
     let host = inventory.host("w1").unwrap();
     assert!(host.check_available().is_ok());
@@ -310,27 +255,17 @@ fn settings_beside_the_inventory() {
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
         "clusters": {"main": {"kubeconfig": "k"}}, "connection": "simulated", "platform": "p.json",
         "lock-host": "master-1", "components": {"metrics": {"volume": "/v"}}}"#;
-    for name in [
-        "i/hosts.ini.settings.json",
-        "i/hosts.settings.json",
-        "i/settings.json",
-    ] {
+    for name in ["i/hosts.ini.settings.json", "i/hosts.settings.json", "i/settings.json"] {
         let loaded = load(&[("i/hosts.ini", INI), (name, settings)]);
         assert_eq!(loaded.inventory.name.as_deref(), Some("prod"));
         assert_eq!(loaded.inventory.components["metrics"]["volume"], "/v");
         let inventory = loaded.inventory.resolve();
         assert_eq!(inventory.select(&["etcd"]).unwrap(), ["master-1", "node-1"]);
         let master = inventory.host("master-1").unwrap();
-        assert_eq!(
-            (master.port, master.node.as_deref()),
-            (Some(99), Some("master-1"))
-        );
+        assert_eq!((master.port, master.node.as_deref()), (Some(99), Some("master-1")));
         assert_eq!(master.connection, Connection::Simulated);
         let lonely = inventory.host("lonely").unwrap();
-        assert_eq!(
-            (lonely.node.as_deref(), lonely.connection),
-            (None, Connection::Local)
-        );
+        assert_eq!((lonely.node.as_deref(), lonely.connection), (None, Connection::Local));
     }
     let wrong = |settings: &str| error(&[("i/hosts.ini", INI), ("i/settings.json", settings)]);
     let cases = [
@@ -346,14 +281,8 @@ fn settings_beside_the_inventory() {
             r#"{"nodes": "kubernets"}"#,
             "i/settings.json:1:11: $.nodes: no host or group \"kubernets\"; did you mean \"kubernetes\"?",
         ),
-        (
-            r#"{"lock-host": "x"}"#,
-            "i/settings.json: $.lock-host: no host \"x\"",
-        ),
-        (
-            r#"{"cluster": {}}"#,
-            "i/settings.json:1:2: $.cluster: unknown field \"cluster\"; did you mean \"clusters\"?",
-        ),
+        (r#"{"lock-host": "x"}"#, "i/settings.json: $.lock-host: no host \"x\""),
+        (r#"{"cluster": {}}"#, "i/settings.json:1:2: $.cluster: unknown field \"cluster\"; did you mean \"clusters\"?"),
     ];
     for (settings, wanted) in cases {
         let found = wrong(settings);
@@ -365,54 +294,26 @@ fn settings_beside_the_inventory() {
 fn wrong_inventories_are_named_with_their_line() {
     let cases: [(&str, &str, &str); 22] = [
         ("h.ini", "[web\nx\n", "h.ini:1:1: \"[web\" is no section"),
-        (
-            "h.ini",
-            "[web:var]\n",
-            "h.ini:1:1: no kind of section \"var\"; did you mean \"vars\"?",
-        ),
-        (
-            "h.ini",
-            "[web]\nx a\n",
-            "h.ini:2:1: \"a\" is not of the form NAME=VALUE",
-        ),
+        ("h.ini", "[web:var]\n", "h.ini:1:1: no kind of section \"var\"; did you mean \"vars\"?"),
+        ("h.ini", "[web]\nx a\n", "h.ini:2:1: \"a\" is not of the form NAME=VALUE"),
         ("h.ini", "[web]\nx a='b\n", "h.ini:2:1: a quote in"),
-        (
-            "h.ini",
-            "[web]\na=b\n",
-            "h.ini:2:1: \"a=b\" is a variable and no host",
-        ),
+        ("h.ini", "[web]\na=b\n", "h.ini:2:1: \"a=b\" is a variable and no host"),
         ("h.ini", "[web]\nn[1:\n", "h.ini:2:1: the range in"),
         (
             "h.ini",
             "[web]\nx\n[k:children]\nwbe\n",
             "h.ini:4:1: no section declares group \"wbe\"; did you mean \"web\"?",
         ),
-        (
-            "h.ini",
-            "[web]\nx\n[wbe:vars]\na=1\n",
-            "h.ini:3:1: no section declares group \"wbe\"; did you mean \"web\"?",
-        ),
-        (
-            "h.ini",
-            "[web]\nx\n[web:vars]\na\n",
-            "h.ini:4:1: \"a\" is not of the form NAME=VALUE",
-        ),
+        ("h.ini", "[web]\nx\n[wbe:vars]\na=1\n", "h.ini:3:1: no section declares group \"wbe\"; did you mean \"web\"?"),
+        ("h.ini", "[web]\nx\n[web:vars]\na\n", "h.ini:4:1: \"a\" is not of the form NAME=VALUE"),
         (
             "h.ini",
             "[a:children]\nb\n[b:children]\na\n[c]\nx\n",
             "h.ini: $.groups.a.groups: these groups contain each other: a -> b -> a",
         ),
         ("h.ini", "[web]\n", "h.ini: $.hosts: there is no host"),
-        (
-            "h.ini",
-            "x ansible_port=ssh\n",
-            "h.ini: host \"x\": ansible_port \"ssh\" is no port",
-        ),
-        (
-            "h.ini",
-            "x ansible_connection=winrm\n",
-            "h.ini: host \"x\": ansible_connection \"winrm\" is not supported",
-        ),
+        ("h.ini", "x ansible_port=ssh\n", "h.ini: host \"x\": ansible_port \"ssh\" is no port"),
+        ("h.ini", "x ansible_connection=winrm\n", "h.ini: host \"x\": ansible_connection \"winrm\" is not supported"),
         (
             "h.ini",
             "x ansible_ssh_common_args='-o ProxyCommand=x'\n",
@@ -425,52 +326,22 @@ fn wrong_inventories_are_named_with_their_line() {
         ),
         ("h.yml", "all:\n  hosts: [a, b]\n", "h.yml:2:"),
         ("h.yml", "- a\n", "h.yml:1:1: expected a mapping of groups"),
-        (
-            "h.yml",
-            "all:\n  hosts:\n    a: 5\n",
-            "h.yml:3:8: \"a\": expected a mapping",
-        ),
-        (
-            "l.json",
-            "{\"_meta\": {\"hostvars\": []}}",
-            "l.json:1:24: $._meta.hostvars: expected an object of hosts",
-        ),
-        (
-            "l.json",
-            "{\"_meta\": {}, \"k\": {\"hosts\": [5]}}",
-            "l.json:1:31: $.k.hosts[0]: expected a name",
-        ),
+        ("h.yml", "all:\n  hosts:\n    a: 5\n", "h.yml:3:8: \"a\": expected a mapping"),
+        ("l.json", "{\"_meta\": {\"hostvars\": []}}", "l.json:1:24: $._meta.hostvars: expected an object of hosts"),
+        ("l.json", "{\"_meta\": {}, \"k\": {\"hosts\": [5]}}", "l.json:1:31: $.k.hosts[0]: expected a name"),
         ("h", "#!/usr/bin/env python\n", "h: this is a program"),
-        (
-            "h",
-            "$ANSIBLE_VAULT;1.1\n",
-            "h: the whole inventory is encrypted",
-        ),
+        ("h", "$ANSIBLE_VAULT;1.1\n", "h: the whole inventory is encrypted"),
     ];
     for (file, text, wanted) in cases {
         let found = error(&[(file, text)]);
-        assert!(
-            found.starts_with(wanted),
-            "{text}\n{found}\nwanted {wanted}"
-        );
+        assert!(found.starts_with(wanted), "{text}\n{found}\nwanted {wanted}");
     }
-    let missing = load_inventory(&Memory::default(), Path::new("no.ini"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        missing.starts_with("no.ini: there is no such file"),
-        "{missing}"
-    );
-    let broken = error(&[
-        ("h.ini", "[web]\nx\n"),
-        ("group_vars/web.yml", "a: [1\nb: 2\n"),
-    ]);
+    let missing = load_inventory(&Memory::default(), Path::new("no.ini")).unwrap_err().to_string();
+    assert!(missing.starts_with("no.ini: there is no such file"), "{missing}");
+    let broken = error(&[("h.ini", "[web]\nx\n"), ("group_vars/web.yml", "a: [1\nb: 2\n")]);
     assert!(broken.starts_with("group_vars/web.yml:2:"), "{broken}");
     let list = error(&[("h.ini", "[web]\nx\n"), ("group_vars/web.yml", "- a\n")]);
-    assert!(
-        list.starts_with("group_vars/web.yml:1:1: expected a mapping of variables"),
-        "{list}"
-    );
+    assert!(list.starts_with("group_vars/web.yml:1:1: expected a mapping of variables"), "{list}");
 }
 
 #[test]
@@ -483,30 +354,15 @@ fn files_of_the_disk() {
     let missing = load_inventory(&DiskFiles, &folder.join("hosts/x"));
     let is_folder = load_inventory(&DiskFiles, &folder);
     std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(
-        variables(&loaded.unwrap().inventory.resolve(), "x"),
-        json!({"a": 1})
-    );
-    assert!(
-        missing
-            .unwrap_err()
-            .to_string()
-            .contains("there is no such file")
-    );
-    assert!(
-        is_folder
-            .unwrap_err()
-            .to_string()
-            .contains("this is a folder")
-    );
+    assert_eq!(variables(&loaded.unwrap().inventory.resolve(), "x"), json!({"a": 1}));
+    assert!(missing.unwrap_err().to_string().contains("there is no such file"));
+    assert!(is_folder.unwrap_err().to_string().contains("this is a folder"));
 }
 
 #[test]
 fn a_group_named_like_a_path_reads_no_file_elsewhere() {
     let text = "all:\n  hosts:\n    ../../etc/x: {}\n";
-    assert!(
-        error(&[("a/b/h.yml", text), ("a/etc/x", "a: 1")]).contains("cannot be the name of a host")
-    );
+    assert!(error(&[("a/b/h.yml", text), ("a/etc/x", "a: 1")]).contains("cannot be the name of a host"));
 }
 
 #[test]
@@ -514,10 +370,7 @@ fn a_thousand_hosts_are_read_in_no_time() {
     let text = "[all:vars]\na=1\n[web]\nn[1:1000] b='{{ x }}'\n[k:children]\nweb\n";
     let inventory = resolve(&[("h.ini", text)]);
     assert_eq!(inventory.hosts.len(), 1000);
-    assert!(matches!(
-        inventory.hosts["n7"].variables["b"],
-        Variable::Unavailable(_)
-    ));
+    assert!(matches!(inventory.hosts["n7"].variables["b"], Variable::Unavailable(_)));
 }
 
 proptest! {
@@ -552,14 +405,6 @@ fn large_files_are_judged_too() {
     assert!(error(&[("h.ini", &bad)]).lines().count() < 200);
     let many = "n[1:60000]\nm[1:60000]\n";
     assert!(error(&[("h.ini", many)]).contains("more than 100000 hosts"));
-    let hosts: String = (0..50_000)
-        .map(|n| format!("    h{n}: {{a: {n}}}\n"))
-        .collect();
-    assert_eq!(
-        load(&[("h.yml", &format!("all:\n  hosts:\n{hosts}"))])
-            .inventory
-            .hosts
-            .len(),
-        50_000
-    );
+    let hosts: String = (0..50_000).map(|n| format!("    h{n}: {{a: {n}}}\n")).collect();
+    assert_eq!(load(&[("h.yml", &format!("all:\n  hosts:\n{hosts}"))]).inventory.hosts.len(), 50_000);
 }

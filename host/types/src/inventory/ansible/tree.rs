@@ -66,12 +66,8 @@ impl Tree {
 
     /// How many groups there are around each but `all`, along the longest way.
     fn depths(&self) -> Vec<usize> {
-        let groups: IndexMap<&str, &TreeGroup> = self
-            .groups
-            .iter()
-            .filter(|(name, _)| *name != ALL)
-            .map(|(name, group)| (name.as_str(), group))
-            .collect();
+        let groups: IndexMap<&str, &TreeGroup> =
+            self.groups.iter().filter(|(name, _)| *name != ALL).map(|(name, group)| (name.as_str(), group)).collect();
         let mut depths = vec![1; groups.len()];
         // Each round goes one level deeper; a cycle, which is refused, ends with the rounds.
         for _ in 0..groups.len() {
@@ -101,11 +97,8 @@ impl Tree {
                 parents.entry(child).or_default().push(name);
             }
         }
-        let mut of_host: IndexMap<&str, IndexSet<&str>> = self
-            .hosts
-            .keys()
-            .map(|host| (host.as_str(), IndexSet::new()))
-            .collect();
+        let mut of_host: IndexMap<&str, IndexSet<&str>> =
+            self.hosts.keys().map(|host| (host.as_str(), IndexSet::new())).collect();
         for (name, group) in &self.groups {
             let mut above: IndexSet<&str> = IndexSet::from([name.as_str()]);
             let mut next = 0;
@@ -120,16 +113,7 @@ impl Tree {
         let order = self.merge_order();
         of_host
             .into_iter()
-            .map(|(host, groups)| {
-                (
-                    host,
-                    order
-                        .iter()
-                        .copied()
-                        .filter(|group| groups.contains(group))
-                        .collect(),
-                )
-            })
+            .map(|(host, groups)| (host, order.iter().copied().filter(|group| groups.contains(group)).collect()))
             .collect()
     }
 }
@@ -137,13 +121,8 @@ impl Tree {
 impl TreeGroup {
     /// Of groups at one depth the one with the greater priority wins.
     fn priority(&self) -> i64 {
-        let priority = self
-            .variables
-            .get("ansible_group_priority")
-            .and_then(Variable::value);
-        priority
-            .and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()))
-            .unwrap_or(1)
+        let priority = self.variables.get("ansible_group_priority").and_then(Variable::value);
+        priority.and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(1)
     }
 }
 
@@ -192,12 +171,7 @@ fn without_marks(value: Value) -> Value {
     match value {
         Value::Object(mut members) => match members.shift_remove(UNSAFE_MARK) {
             Some(text) => text,
-            None => Value::Object(
-                members
-                    .into_iter()
-                    .map(|(k, v)| (k, without_marks(v)))
-                    .collect(),
-            ),
+            None => Value::Object(members.into_iter().map(|(k, v)| (k, without_marks(v))).collect()),
         },
         Value::Array(items) => Value::Array(items.into_iter().map(without_marks).collect()),
         other => other,
@@ -215,8 +189,5 @@ fn needs_of_text(text: &str) -> Option<Needs> {
 }
 
 fn unavailable(needs: Needs, file: &str) -> Variable {
-    Variable::Unavailable(Unavailable {
-        needs,
-        file: file.to_owned(),
-    })
+    Variable::Unavailable(Unavailable { needs, file: file.to_owned() })
 }

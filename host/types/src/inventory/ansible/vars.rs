@@ -37,11 +37,7 @@ fn find(files: &dyn Files, folder: &Path, name: &str) -> Result<Vec<PathBuf>, Di
     }
     let with = |extension: &&str| folder.join(format!("{name}.{extension}"));
     for path in std::iter::once(plain).chain(EXTENSIONS.iter().map(with)) {
-        if files
-            .read(&path)
-            .map_err(|error| unreadable(&path, &error))?
-            .is_some()
-        {
+        if files.read(&path).map_err(|error| unreadable(&path, &error))?.is_some() {
             return Ok(vec![path]);
         }
     }
@@ -75,16 +71,11 @@ fn walk(
 }
 
 fn list(files: &dyn Files, folder: &Path) -> Result<Option<Vec<String>>, Diagnostics> {
-    files
-        .list(folder)
-        .map_err(|error| unreadable(folder, &error))
+    files.list(folder).map_err(|error| unreadable(folder, &error))
 }
 
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostics {
-    Diagnostics::one(Diagnostic::of_file(
-        &path.display().to_string(),
-        format!("cannot be read: {error}"),
-    ))
+    Diagnostics::one(Diagnostic::of_file(&path.display().to_string(), format!("cannot be read: {error}")))
 }
 
 fn read_file(
@@ -99,9 +90,7 @@ fn read_file(
     };
     let text = text_of(&bytes, &name)?;
     if text.starts_with("$ANSIBLE_VAULT") {
-        warnings.push(format!(
-            "{name} is encrypted; its variables are not available"
-        ));
+        warnings.push(format!("{name} is encrypted; its variables are not available"));
         return Ok(());
     }
     // JSON is YAML, and its texts may hold templates just the same.

@@ -7,22 +7,14 @@ use crate::{ALL, Diagnostic, Diagnostics, MAX_DEPTH};
 /// Reads a YAML inventory.
 pub(super) fn parse(text: &str, file: &str) -> Result<Tree, Diagnostics> {
     let root = parse_yaml(text, file)?;
-    let mut reader = Reader {
-        file,
-        tree: Tree::default(),
-        found: Vec::new(),
-    };
+    let mut reader = Reader { file, tree: Tree::default(), found: Vec::new() };
     match &root.kind {
         YamlKind::Map(groups) => {
             for (name, group) in groups {
                 reader.group(name, group, 0);
             }
         }
-        _ => reader.wrong(
-            &root,
-            "expected a mapping of groups, `all` first".to_owned(),
-            "",
-        ),
+        _ => reader.wrong(&root, "expected a mapping of groups, `all` first".to_owned(), ""),
     }
     Diagnostics::check(reader.found)?;
     Ok(reader.tree)
@@ -36,15 +28,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&mut self, at: &Yaml, message: String, help: &str) {
-        let diagnostic = Diagnostic {
-            position: Some(at.position),
-            ..Diagnostic::of_file(self.file, message)
-        };
-        self.found.push(if help.is_empty() {
-            diagnostic
-        } else {
-            diagnostic.help(help)
-        });
+        let diagnostic = Diagnostic { position: Some(at.position), ..Diagnostic::of_file(self.file, message) };
+        self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 
     fn group(&mut self, name: &str, group: &Yaml, depth: usize) {
@@ -76,13 +61,9 @@ impl Reader<'_> {
                 }
                 other => {
                     let near = crate::did_you_mean(other, ["hosts", "children", "vars"]);
-                    let message = format!(
-                        "group {name:?} holds {other:?}, which Ansible leaves out too{near}"
-                    );
+                    let message = format!("group {name:?} holds {other:?}, which Ansible leaves out too{near}");
                     let line = value.position.line;
-                    self.tree
-                        .warnings
-                        .push(format!("{}:{line}: {message}", self.file));
+                    self.tree.warnings.push(format!("{}:{line}: {message}", self.file));
                 }
             }
         }
@@ -112,22 +93,12 @@ impl Reader<'_> {
         match &value.kind {
             YamlKind::Map(members) => members.clone().into_iter().collect(),
             YamlKind::Text { text, .. } if ["hosts", "children"].contains(&what) => {
-                vec![(
-                    text.clone(),
-                    Yaml {
-                        position: value.position,
-                        kind: YamlKind::Plain(serde_json::Value::Null),
-                    },
-                )]
+                vec![(text.clone(), Yaml { position: value.position, kind: YamlKind::Plain(serde_json::Value::Null) })]
             }
             _ if value.is_null() => Vec::new(),
             _ => {
                 let message = format!("{what:?}: expected a mapping");
-                self.wrong(
-                    value,
-                    message,
-                    "each name with a colon after it, not a list",
-                );
+                self.wrong(value, message, "each name with a colon after it, not a list");
                 Vec::new()
             }
         }

@@ -5,10 +5,7 @@ use super::*;
 
 /// Entries as they stand in a journal.
 fn entries(lines: &[serde_json::Value]) -> Vec<Entry> {
-    lines
-        .iter()
-        .map(|line| serde_json::from_value(line.clone()).unwrap())
-        .collect()
+    lines.iter().map(|line| serde_json::from_value(line.clone()).unwrap()).collect()
 }
 
 fn attempt(number: u32) -> serde_json::Value {
@@ -30,10 +27,7 @@ fn start(attempt: u32, index: u32, class: &str) -> serde_json::Value {
 }
 
 fn end(attempt: u32, index: u32, items: &[u32]) -> serde_json::Value {
-    let items: Vec<_> = items
-        .iter()
-        .map(|i| json!({"item": i, "outcome": {"ok": null}, "changed": true}))
-        .collect();
+    let items: Vec<_> = items.iter().map(|i| json!({"item": i, "outcome": {"ok": null}, "changed": true})).collect();
     json!({"end": {"call": call(attempt, index), "items": items}})
 }
 
@@ -73,17 +67,8 @@ fn a_run_that_failed_and_was_resumed() {
     assert!(status.ended().is_none());
     assert_eq!(status.resumptions(), 1);
     let target = Target::Cluster("main".to_owned());
-    assert_eq!(
-        status
-            .last_attempt("etcd", &target)
-            .and_then(AttemptStatus::outcome),
-        None
-    );
-    assert!(
-        status
-            .steps()
-            .all(|(_, _, attempts)| attempts.len() == 2 && attempts[0].changed)
-    );
+    assert_eq!(status.last_attempt("etcd", &target).and_then(AttemptStatus::outcome), None);
+    assert!(status.steps().all(|(_, _, attempts)| attempts.len() == 2 && attempts[0].changed));
     let open = status.open_writes();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].call.to_string(), "etcd @ main #2.0");
@@ -92,22 +77,12 @@ fn a_run_that_failed_and_was_resumed() {
 
 #[test]
 fn calls_are_asked_again_after_a_stop_only() {
-    let stopped = [
-        begun(1),
-        start(1, 0, "read"),
-        end(1, 0, &[0, 1]),
-        start(1, 1, "write-once"),
-    ];
+    let stopped = [begun(1), start(1, 0, "read"), end(1, 0, &[0, 1]), start(1, 1, "write-once")];
     let with = |more: &[serde_json::Value]| status(&[&stopped, more].concat());
     assert!(with(&[resumed(), start(1, 0, "read"), start(1, 1, "write-once")]).is_ok());
     let reason = |more: &[serde_json::Value]| with(more).unwrap_err().1;
-    assert_eq!(
-        reason(&[start(1, 0, "read")]),
-        "call etcd @ main #1.0 begins, and it began before"
-    );
-    assert!(
-        reason(&[end(1, 1, &[0, 1]), resumed(), start(1, 1, "write-once")]).ends_with("it is over")
-    );
+    assert_eq!(reason(&[start(1, 0, "read")]), "call etcd @ main #1.0 begins, and it began before");
+    assert!(reason(&[end(1, 1, &[0, 1]), resumed(), start(1, 1, "write-once")]).ends_with("it is over"));
 }
 
 #[test]
@@ -116,75 +91,27 @@ fn what_cannot_follow_is_damage() {
         (&[start(1, 0, "read")], 0, "it never began"),
         (&[begun(2)], 0, "it is not the next one"),
         (&[begun(1), begun(2)], 1, "the one before it has not ended"),
-        (
-            &[begun(1), ended(1, "failed"), begun(3)],
-            2,
-            "it is not the next one",
-        ),
-        (
-            &[begun(1), ended(1, "changed"), begun(2)],
-            2,
-            "the one before it succeeded",
-        ),
-        (
-            &[begun(1), ended(1, "ok"), ended(1, "ok")],
-            2,
-            "it ended before",
-        ),
-        (
-            &[begun(1), ended(1, "ok"), start(1, 0, "read")],
-            2,
-            "it ended before",
-        ),
-        (
-            &[begun(1), start(1, 2, "read"), start(1, 1, "read")],
-            2,
-            "a later one began before it",
-        ),
+        (&[begun(1), ended(1, "failed"), begun(3)], 2, "it is not the next one"),
+        (&[begun(1), ended(1, "changed"), begun(2)], 2, "the one before it succeeded"),
+        (&[begun(1), ended(1, "ok"), ended(1, "ok")], 2, "it ended before"),
+        (&[begun(1), ended(1, "ok"), start(1, 0, "read")], 2, "it ended before"),
+        (&[begun(1), start(1, 2, "read"), start(1, 1, "read")], 2, "a later one began before it"),
         (&[begun(1), end(1, 0, &[0])], 1, "it never began"),
-        (
-            &[begun(1), start(1, 0, "read"), end(1, 0, &[2])],
-            2,
-            "it has no such item",
-        ),
-        (
-            &[begun(1), start(1, 0, "read"), end(1, 0, &[0, 0])],
-            2,
-            "this item ended before",
-        ),
-        (
-            &[run_ended("failed"), begun(1)],
-            1,
-            "nobody resumed the run",
-        ),
-        (
-            &[run_ended("succeeded"), resumed()],
-            1,
-            "ended for good (succeeded)",
-        ),
-        (
-            &[run_ended("failed"), run_ended("failed")],
-            1,
-            "nobody resumed the run",
-        ),
+        (&[begun(1), start(1, 0, "read"), end(1, 0, &[2])], 2, "it has no such item"),
+        (&[begun(1), start(1, 0, "read"), end(1, 0, &[0, 0])], 2, "this item ended before"),
+        (&[run_ended("failed"), begun(1)], 1, "nobody resumed the run"),
+        (&[run_ended("succeeded"), resumed()], 1, "ended for good (succeeded)"),
+        (&[run_ended("failed"), run_ended("failed")], 1, "nobody resumed the run"),
     ];
     for (lines, index, reason) in cases {
         let (at, error) = status(lines).unwrap_err();
-        assert!(
-            at == index && error.ends_with(reason),
-            "{at} {error}; wanted {index} {reason}"
-        );
+        assert!(at == index && error.ends_with(reason), "{at} {error}; wanted {index} {reason}");
     }
 }
 
 #[test]
 fn an_effect_may_end_after_its_attempt() {
-    let lines = [
-        begun(1),
-        start(1, 0, "write-once"),
-        ended(1, "timed-out"),
-        end(1, 0, &[0, 1]),
-    ];
+    let lines = [begun(1), start(1, 0, "write-once"), ended(1, "timed-out"), end(1, 0, &[0, 1])];
     assert!(status(&lines[..3]).unwrap().open_writes().len() == 1);
     assert!(status(&lines).unwrap().open_writes().is_empty());
 }

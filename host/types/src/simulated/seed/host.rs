@@ -129,20 +129,10 @@ struct DiskFields {
 
 impl<'de> Deserialize<'de> for DiskSeed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text_or_fields(
-            deserializer,
-            "a size, or an object with `size` and `used`",
-            |text| {
-                Size::parse(text).map(|size| DiskFields {
-                    size,
-                    used: Size(0),
-                })
-            },
-        )
-        .map(|fields: DiskFields| Self {
-            size: fields.size,
-            used: fields.used,
+        text_or_fields(deserializer, "a size, or an object with `size` and `used`", |text| {
+            Size::parse(text).map(|size| DiskFields { size, used: Size(0) })
         })
+        .map(|fields: DiskFields| Self { size: fields.size, used: fields.used })
     }
 }
 
@@ -151,10 +141,7 @@ impl JsonSchema for DiskSeed {
         "DiskSeed".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        either(
-            "A file system: its size, or an object.",
-            DiskFields::json_schema(generator),
-        )
+        either("A file system: its size, or an object.", DiskFields::json_schema(generator))
     }
 }
 
@@ -210,19 +197,12 @@ impl<'de> Deserialize<'de> for FileSeed {
         let fields: FileFields = text_or_fields(
             deserializer,
             "a file's text, or an object with `text`, `size`, `directory` or `link`",
-            |text| {
-                Ok(FileFields {
-                    text: Some(text.to_owned()),
-                    ..FileFields::default()
-                })
-            },
+            |text| Ok(FileFields { text: Some(text.to_owned()), ..FileFields::default() }),
         )?;
         if let Some(mode) = &fields.mode
             && u32::from_str_radix(mode, 8).is_err()
         {
-            return Err(de::Error::custom(format!(
-                "mode {mode:?} is not octal, such as `0644`"
-            )));
+            return Err(de::Error::custom(format!("mode {mode:?} is not octal, such as `0644`")));
         }
         Ok(Self {
             text: fields.text,
@@ -241,10 +221,7 @@ impl JsonSchema for FileSeed {
         "FileSeed".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        either(
-            "A file: its text, or an object.",
-            FileFields::json_schema(generator),
-        )
+        either("A file: its text, or an object.", FileFields::json_schema(generator))
     }
 }
 
@@ -278,8 +255,5 @@ where
             T::deserialize(de::value::MapAccessDeserializer::new(map))
         }
     }
-    deserializer.deserialize_any(Visitor {
-        expecting,
-        from_text,
-    })
+    deserializer.deserialize_any(Visitor { expecting, from_text })
 }

@@ -123,10 +123,7 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(
-            serde_json::from_str::<Names>("\"a\"").ok(),
-            Some(Names(vec!["a".to_owned()]))
-        );
+        assert_eq!(serde_json::from_str::<Names>("\"a\"").ok(), Some(Names(vec!["a".to_owned()])));
         assert!(serde_json::from_str::<Names>("3").is_err());
     }
 }

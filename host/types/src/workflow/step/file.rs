@@ -7,9 +7,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{
-    ComponentStep, ComponentUse, OnFailure, Retry, Rolling, Step, StepAction, SubWorkflow,
-};
+use super::{ComponentStep, ComponentUse, OnFailure, Retry, Rolling, Step, StepAction, SubWorkflow};
 use crate::{Depth, Expr, Operation, Targets, TimeSpan};
 
 /// A step: `component` with `operation`, or `rolling`, or `workflow`.
@@ -109,9 +107,7 @@ impl TryFrom<StepFile> for Step {
         };
         for (field, of, given) in file.kinds_of_fields() {
             if given && of != kind {
-                return Err(format!(
-                    "step {name:?}: `{field}` belongs to a `{of}` step, and this is a `{kind}` step"
-                ));
+                return Err(format!("step {name:?}: `{field}` belongs to a `{of}` step, and this is a `{kind}` step"));
             }
         }
         let action = match (file.component, file.rolling, file.workflow) {
@@ -126,9 +122,7 @@ impl TryFrom<StepFile> for Step {
                     ));
                 }
                 if file.depth.is_some() && operation != Operation::Verify {
-                    return Err(format!(
-                        "step {name:?}: `depth` belongs to the operation verify, not to {operation}"
-                    ));
+                    return Err(format!("step {name:?}: `depth` belongs to the operation verify, not to {operation}"));
                 }
                 StepAction::Component(ComponentStep {
                     component,
@@ -149,13 +143,7 @@ impl TryFrom<StepFile> for Step {
                 confirm: file.confirm.unwrap_or_default(),
             }),
         };
-        Ok(Self {
-            name,
-            needs: file.needs,
-            when: file.when,
-            on_failure: file.on_failure.unwrap_or_default(),
-            action,
-        })
+        Ok(Self { name, needs: file.needs, when: file.when, on_failure: file.on_failure.unwrap_or_default(), action })
     }
 }
 
@@ -228,11 +216,7 @@ impl Serialize for ComponentUse {
         if self.with.is_empty() {
             return serializer.serialize_str(&self.component);
         }
-        ComponentUseFile {
-            component: self.component.clone(),
-            with: self.with.clone(),
-        }
-        .serialize(serializer)
+        ComponentUseFile { component: self.component.clone(), with: self.with.clone() }.serialize(serializer)
     }
 }
 
@@ -248,19 +232,12 @@ impl<'de> Deserialize<'de> for ComponentUse {
             }
 
             fn visit_str<E: de::Error>(self, component: &str) -> Result<ComponentUse, E> {
-                Ok(ComponentUse {
-                    component: component.to_owned(),
-                    with: IndexMap::new(),
-                })
+                Ok(ComponentUse { component: component.to_owned(), with: IndexMap::new() })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ComponentUse, A::Error> {
-                let file =
-                    ComponentUseFile::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(ComponentUse {
-                    component: file.component,
-                    with: file.with,
-                })
+                let file = ComponentUseFile::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(ComponentUse { component: file.component, with: file.with })
             }
         }
 

@@ -18,11 +18,7 @@ impl Memory {
     /// No facts yet.
     #[must_use]
     pub fn new(indexer: Indexer) -> Self {
-        Self {
-            facts: BTreeMap::new(),
-            index: HashMap::new(),
-            indexer,
-        }
+        Self { facts: BTreeMap::new(), index: HashMap::new(), indexer }
     }
 
     /// Applies a change.
@@ -90,10 +86,7 @@ impl Facts for Memory {
     }
 
     fn indexed(&self, term: &str) -> Vec<Key> {
-        self.index
-            .get(term)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.index.get(term).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
 
     fn terms(&self, key: &str, fact: &str) -> Vec<String> {

@@ -89,46 +89,21 @@ impl Store {
         }
         let (header, mut memory, state_bytes) = read_state(&state, indexer)?;
         let (log, log_bytes) = read_log(directory, header.log, &mut memory)?;
-        Ok(Some(Self {
-            directory: directory.to_owned(),
-            memory,
-            header,
-            log,
-            log_bytes,
-            state_bytes,
-            _lock: lock,
-        }))
+        Ok(Some(Self { directory: directory.to_owned(), memory, header, log, log_bytes, state_bytes, _lock: lock }))
     }
 
     /// Writes first facts. `origin` says what they were made from.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn create(
-        directory: &Path,
-        origin: &str,
-        change: Change,
-        indexer: Indexer,
-    ) -> Result<Self, StoreError> {
+    pub fn create(directory: &Path, origin: &str, change: Change, indexer: Indexer) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(at(directory))?;
         let lock = lock(directory)?;
         let mut memory = Memory::new(indexer);
         memory.apply(change);
-        let header = Header {
-            format: FORMAT,
-            log: 1,
-            origin: origin.to_owned(),
-        };
+        let header = Header { format: FORMAT, log: 1, origin: origin.to_owned() };
         let (log, state_bytes) = write_generation(directory, &header, &memory)?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            memory,
-            header,
-            log,
-            log_bytes: 0,
-            state_bytes,
-            _lock: lock,
-        })
+        Ok(Self { directory: directory.to_owned(), memory, header, log, log_bytes: 0, state_bytes, _lock: lock })
     }
 
     /// The facts.
@@ -169,10 +144,7 @@ impl Store {
 
     fn compact(&mut self) -> Result<(), StoreError> {
         let old = self.log_path();
-        let header = Header {
-            log: self.header.log + 1,
-            ..self.header.clone()
-        };
+        let header = Header { log: self.header.log + 1, ..self.header.clone() };
         let (log, state_bytes) = write_generation(&self.directory, &header, &self.memory)?;
         self.header = header;
         self.log = log;
@@ -189,10 +161,7 @@ impl Store {
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
-    |source| StoreError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    |source| StoreError::Io { path: path.to_owned(), source }
 }
 
 fn log_path(directory: &Path, number: u64) -> PathBuf {
@@ -201,12 +170,7 @@ fn log_path(directory: &Path, number: u64) -> PathBuf {
 
 fn lock(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(at(&path))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy(directory.to_owned())),
@@ -234,11 +198,7 @@ fn log_line(change: &Change) -> io::Result<Vec<u8>> {
 }
 
 /// A new state file and its empty log; the state's rename is what makes both count.
-fn write_generation(
-    directory: &Path,
-    header: &Header,
-    memory: &Memory,
-) -> Result<(File, u64), StoreError> {
+fn write_generation(directory: &Path, header: &Header, memory: &Memory) -> Result<(File, u64), StoreError> {
     let log_path = log_path(directory, header.log);
     let log = File::create(&log_path).map_err(at(&log_path))?;
     let path = directory.join("state.jsonl.new");
@@ -264,22 +224,15 @@ fn write_generation(
 }
 
 fn read_state(path: &Path, indexer: Indexer) -> Result<(Header, Memory, u64), StoreError> {
-    let damaged = |line: usize, reason: String| StoreError::Damaged {
-        path: path.to_owned(),
-        line,
-        reason,
-    };
+    let damaged = |line: usize, reason: String| StoreError::Damaged { path: path.to_owned(), line, reason };
     let file = File::open(path).map_err(at(path))?;
     let bytes = file.metadata().map_err(at(path))?.len();
     let mut lines = BufReader::new(file).lines();
     let first = lines.next().transpose().map_err(at(path))?;
-    let header: Header = serde_json::from_str(first.as_deref().unwrap_or_default())
-        .map_err(|error| damaged(1, error.to_string()))?;
+    let header: Header =
+        serde_json::from_str(first.as_deref().unwrap_or_default()).map_err(|error| damaged(1, error.to_string()))?;
     if header.format != FORMAT {
-        return Err(StoreError::Format {
-            path: path.to_owned(),
-            found: header.format,
-        });
+        return Err(StoreError::Format { path: path.to_owned(), found: header.format });
     }
     let mut memory = Memory::new(indexer);
     for (number, line) in lines.enumerate() {
@@ -300,13 +253,8 @@ fn read_state(path: &Path, indexer: Indexer) -> Result<(Header, Memory, u64), St
 /// Applies the log's whole lines and opens it for what follows.
 fn read_log(directory: &Path, number: u64, memory: &mut Memory) -> Result<(File, u64), StoreError> {
     let path = log_path(directory, number);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(at(&path))?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(at(&path))?;
     let mut reader = BufReader::new(&file);
     let mut good = 0u64;
     let mut count = 0;
@@ -325,11 +273,7 @@ fn read_log(directory: &Path, number: u64, memory: &mut Memory) -> Result<(File,
                 if io::Read::read(&mut reader, &mut rest).map_err(at(&path))? == 0 {
                     break true;
                 }
-                return Err(StoreError::Damaged {
-                    path: path.clone(),
-                    line: count,
-                    reason,
-                });
+                return Err(StoreError::Damaged { path: path.clone(), line: count, reason });
             }
         }
         good += read as u64;

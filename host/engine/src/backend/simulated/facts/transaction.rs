@@ -22,29 +22,20 @@ impl<'a> Transaction<'a> {
     /// Begins over what is there.
     #[must_use]
     pub fn new(below: &'a dyn Facts) -> Self {
-        Self {
-            below,
-            changes: Change::new(),
-            index: HashMap::new(),
-        }
+        Self { below, changes: Change::new(), index: HashMap::new() }
     }
 
     /// What was written, less what came out as it was before.
     #[must_use]
     pub fn into_change(self) -> Change {
         let Self { below, changes, .. } = self;
-        changes
-            .into_iter()
-            .filter(|(key, fact)| below.get(key) != *fact)
-            .collect()
+        changes.into_iter().filter(|(key, fact)| below.get(key) != *fact).collect()
     }
 
     /// Whether something is different from before.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.changes
-            .iter()
-            .any(|(key, fact)| self.below.get(key) != *fact)
+        self.changes.iter().any(|(key, fact)| self.below.get(key) != *fact)
     }
 
     /// The text of a fact.
@@ -75,8 +66,8 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// When the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Failure> {
-        let text = serde_json::to_string(value)
-            .map_err(|error| failure::other("damaged-platform", key, error.to_string()))?;
+        let text =
+            serde_json::to_string(value).map_err(|error| failure::other("damaged-platform", key, error.to_string()))?;
         // Null stands for no fact in the log.
         match text.as_str() {
             "null" => self.remove(key),
@@ -128,16 +119,12 @@ impl<'a> Transaction<'a> {
     #[must_use]
     pub fn page(&self, prefix: &str, after: &str, limit: usize) -> Vec<(Key, Fact)> {
         let written = |(key, _): (&Key, &Option<Fact>)| key.starts_with(prefix);
-        let mut changes = self
-            .changes
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let mut changes = self.changes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         if !changes.next().is_some_and(written) {
             return self.below.page(prefix, after, limit);
         }
         let all = self.below(prefix).into_iter();
-        all.filter(|(key, _)| key.as_ref() > after)
-            .take(limit)
-            .collect()
+        all.filter(|(key, _)| key.as_ref() > after).take(limit).collect()
     }
 
     /// All facts below a prefix, decoded, with the rest of their key.
@@ -154,12 +141,8 @@ impl<'a> Transaction<'a> {
     /// Keys of the facts that have a term, in order.
     #[must_use]
     pub fn indexed(&self, term: &str) -> Vec<Key> {
-        let mut keys: Vec<Key> = self
-            .below
-            .indexed(term)
-            .into_iter()
-            .filter(|key| !self.changes.contains_key(key))
-            .collect();
+        let mut keys: Vec<Key> =
+            self.below.indexed(term).into_iter().filter(|key| !self.changes.contains_key(key)).collect();
         if let Some(own) = self.index.get(term) {
             keys.extend(own.iter().cloned());
             keys.sort_unstable();
@@ -180,11 +163,7 @@ impl<'a> Transaction<'a> {
 
 fn decode<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Failure> {
     serde_json::from_str(text).map_err(|error| {
-        failure::other(
-            "damaged-platform",
-            key,
-            format!("the simulated platform's fact is not readable: {error}"),
-        )
+        failure::other("damaged-platform", key, format!("the simulated platform's fact is not readable: {error}"))
     })
 }
 
@@ -215,13 +194,7 @@ mod tests {
         let mut tx = Transaction::new(&memory);
         tx.set("a/3", "x")?;
         tx.remove("a/1");
-        assert_eq!(
-            tx.list::<String>("a/")?,
-            [
-                ("2".to_owned(), "y".to_owned()),
-                ("3".to_owned(), "x".to_owned())
-            ]
-        );
+        assert_eq!(tx.list::<String>("a/")?, [("2".to_owned(), "y".to_owned()), ("3".to_owned(), "x".to_owned())]);
         assert_eq!(keys(&tx.indexed("x")), ["a/3", "b/1"]);
         tx.set("a/3", "z")?;
         assert_eq!(keys(&tx.indexed("x")), ["b/1"]);

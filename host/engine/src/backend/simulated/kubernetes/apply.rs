@@ -23,10 +23,7 @@ pub(crate) fn owners(object: &Value) -> Owners {
         .map(|entry| {
             let fields = entry.get("fields").and_then(Value::as_array);
             let paths = fields.into_iter().flatten().filter_map(Value::as_str);
-            (
-                text(entry, "/manager").to_owned(),
-                paths.map(str::to_owned).collect(),
-            )
+            (text(entry, "/manager").to_owned(), paths.map(str::to_owned).collect())
         })
         .collect()
 }
@@ -47,11 +44,8 @@ pub(crate) fn set_owners(object: &mut Value, owners: &Owners) {
 /// Gives `manager` what differs between two states of an object.
 pub(crate) fn own_changes(before: &Value, after: &mut Value, kind: &str, manager: &str) {
     let paths = leaves(after, kind);
-    let changed: BTreeSet<String> = paths
-        .iter()
-        .filter(|path| get(before, kind, path) != get(after, kind, path))
-        .cloned()
-        .collect();
+    let changed: BTreeSet<String> =
+        paths.iter().filter(|path| get(before, kind, path) != get(after, kind, path)).cloned().collect();
     let gone: BTreeSet<String> = leaves(before, kind).difference(&paths).cloned().collect();
     if changed.is_empty() && gone.is_empty() {
         return;
@@ -92,22 +86,12 @@ pub(crate) fn merged(live: &Value, apply: &Apply<'_>) -> Result<Value, Failure> 
         }
     }
     if !conflicts.is_empty() && !apply.force {
-        let named: Vec<String> = conflicts
-            .iter()
-            .map(|(manager, path)| format!("{manager}: {}", readable(path)))
-            .collect();
-        let title = format!(
-            "{} {}/{}",
-            text(apply.body, "/kind"),
-            namespace_of(apply.body),
-            name_of(apply.body)
-        );
+        let named: Vec<String> =
+            conflicts.iter().map(|(manager, path)| format!("{manager}: {}", readable(path))).collect();
+        let title = format!("{} {}/{}", text(apply.body, "/kind"), namespace_of(apply.body), name_of(apply.body));
         return Err(failure::conflict(
             &title,
-            format!(
-                "apply of {title} conflicts with fields of other managers: {}",
-                named.join(", ")
-            ),
+            format!("apply of {title} conflicts with fields of other managers: {}", named.join(", ")),
             named,
             None,
         ));
@@ -120,10 +104,7 @@ pub(crate) fn merged(live: &Value, apply: &Apply<'_>) -> Result<Value, Failure> 
     let mut object = live.clone();
     let kept = |path: &str| {
         let of_others = all.values().flatten();
-        wanted
-            .iter()
-            .chain(of_others)
-            .any(|other| touches(other, path))
+        wanted.iter().chain(of_others).any(|other| touches(other, path))
     };
     let gone: Vec<&String> = ours.iter().filter(|path| !kept(path)).collect();
     remove_all(&mut object, &kind, gone);
@@ -134,11 +115,7 @@ pub(crate) fn merged(live: &Value, apply: &Apply<'_>) -> Result<Value, Failure> 
             put(&mut object, &kind, path, value);
         }
     }
-    set(
-        &mut object,
-        "/apiVersion",
-        text(apply.body, "/apiVersion").into(),
-    );
+    set(&mut object, "/apiVersion", text(apply.body, "/apiVersion").into());
     all.insert(apply.manager.to_owned(), wanted);
     set_owners(&mut object, &all);
     Ok(object)
@@ -172,23 +149,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn apply(
-        live: &Value,
-        body: &Value,
-        manager: &str,
-        force: bool,
-        take_over: &[&str],
-    ) -> Result<Value, Failure> {
+    fn apply(live: &Value, body: &Value, manager: &str, force: bool, take_over: &[&str]) -> Result<Value, Failure> {
         let take_over: Vec<String> = take_over.iter().map(|name| (*name).to_owned()).collect();
-        merged(
-            live,
-            &Apply {
-                body,
-                manager,
-                force,
-                take_over: &take_over,
-            },
-        )
+        merged(live, &Apply { body, manager, force, take_over: &take_over })
     }
 
     fn config(data: &Value) -> Value {
@@ -206,15 +169,9 @@ mod tests {
     #[test]
     fn another_value_conflicts_and_names_the_manager() {
         let live = Model::owned_object(&config(&json!({"a": "1"})), "kubectl");
-        let failed = apply(&live, &config(&json!({"a": "2"})), "runner", false, &[])
-            .expect_err("a conflict");
-        assert!(
-            failed.message.contains("kubectl: .data.a"),
-            "{}",
-            failed.message
-        );
-        let same =
-            apply(&live, &config(&json!({"a": "1"})), "runner", false, &[]).expect("no conflict");
+        let failed = apply(&live, &config(&json!({"a": "2"})), "runner", false, &[]).expect_err("a conflict");
+        assert!(failed.message.contains("kubectl: .data.a"), "{}", failed.message);
+        let same = apply(&live, &config(&json!({"a": "1"})), "runner", false, &[]).expect("no conflict");
         assert_eq!(owners(&same).len(), 2);
     }
 
@@ -231,17 +188,8 @@ mod tests {
 
     #[test]
     fn take_over_lets_go_of_what_the_old_manager_had() -> Result<(), Failure> {
-        let live = Model::owned_object(
-            &config(&json!({"a": "1", "b": "1"})),
-            "kubectl-client-side-apply",
-        );
-        let next = apply(
-            &live,
-            &config(&json!({"a": "2"})),
-            "runner",
-            true,
-            &["kubectl-client-side-apply"],
-        )?;
+        let live = Model::owned_object(&config(&json!({"a": "1", "b": "1"})), "kubectl-client-side-apply");
+        let next = apply(&live, &config(&json!({"a": "2"})), "runner", true, &["kubectl-client-side-apply"])?;
         assert_eq!(next.get("data"), Some(&json!({"a": "2"})));
         assert_eq!(owners(&next).len(), 1);
         Ok(())
@@ -250,10 +198,8 @@ mod tests {
     #[test]
     fn containers_are_told_apart_by_name() -> Result<(), Failure> {
         let pod = |containers: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": {"spec": {"containers": containers}}}});
-        let live = Model::owned_object(
-            &pod(json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}])),
-            "runner",
-        );
+        let live =
+            Model::owned_object(&pod(json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}])), "runner");
         let next = apply(
             &live,
             &pod(json!([{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}])),

@@ -30,25 +30,15 @@ impl Model<'_> {
             };
             let pods = self.selected_pods(cluster, namespace, &labels)?;
             let counted: Vec<&Value> = pods.iter().filter(|pod| !is_finished(pod)).collect();
-            let healthy = counted
-                .iter()
-                .filter(|pod| is_ready(pod) && !is_ending(pod))
-                .count();
+            let healthy = counted.iter().filter(|pod| is_ready(pod) && !is_ending(pod)).count();
             let healthy = i64::try_from(healthy).unwrap_or(i64::MAX);
             let expected = self.expected(cluster, &counted)?;
-            let desired = match (
-                budget.pointer("/spec/minAvailable"),
-                budget.pointer("/spec/maxUnavailable"),
-            ) {
+            let desired = match (budget.pointer("/spec/minAvailable"), budget.pointer("/spec/maxUnavailable")) {
                 (Some(least), _) => share(Some(least), "0", expected, true),
                 (None, most) => (expected - share(most, "1", expected, true)).max(0),
             };
             let allowed = (healthy - desired).max(0);
-            let reason = if allowed > 0 {
-                "SufficientPods"
-            } else {
-                "InsufficientPods"
-            };
+            let reason = if allowed > 0 { "SufficientPods" } else { "InsufficientPods" };
             let status = json!({
                 "observedGeneration": number(&budget, "/metadata/generation"),
                 "currentHealthy": healthy,
@@ -73,10 +63,8 @@ impl Model<'_> {
             };
             let mut owner = self.object(cluster, &kind, namespace_of(pod), name)?;
             // A Deployment's Pods are counted by the Deployment: while it rolls it has two ReplicaSets.
-            let above = owner
-                .as_ref()
-                .and_then(controller)
-                .map(|(kind, name, uid)| (kind, name.to_owned(), uid.to_owned()));
+            let above =
+                owner.as_ref().and_then(controller).map(|(kind, name, uid)| (kind, name.to_owned(), uid.to_owned()));
             let mut uid = uid.to_owned();
             if let Some((kind, name, above)) = above {
                 owner = self.object(cluster, &kind, namespace_of(pod), &name)?;
@@ -110,30 +98,21 @@ impl Model<'_> {
             [one] => one,
             many => return Ok(Verdict::Never(many.iter().map(title).collect())),
         };
-        let occasion = Occasion {
-            function: "",
-            host: None,
-            cluster: Some(cluster),
-        };
+        let occasion = Occasion { function: "", host: None, cluster: Some(cluster) };
         let fault = self.fault(FaultKind::Budget, occasion, |fault| {
-            let fits =
-                |pattern: &Option<String>, text| pattern.as_deref().is_none_or(|p| glob(p, text));
+            let fits = |pattern: &Option<String>, text| pattern.as_deref().is_none_or(|p| glob(p, text));
             fits(&fault.namespace, namespace) && fits(&fault.budget, name_of(budget))
         })?;
         if fault.is_some() {
             return Ok(Verdict::Blocked(title(budget)));
         }
         let field = |name: &str| number(budget, &format!("/status/{name}")).unwrap_or(0);
-        if matches!(
-            text(pod, "/status/phase"),
-            "Pending" | "Succeeded" | "Failed"
-        ) {
+        if matches!(text(pod, "/status/phase"), "Pending" | "Succeeded" | "Failed") {
             return Ok(Verdict::Allowed);
         }
         if !is_ready(pod) {
             let always = text(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
-            let spared =
-                field("currentHealthy") >= field("desiredHealthy") && field("desiredHealthy") > 0;
+            let spared = field("currentHealthy") >= field("desiredHealthy") && field("desiredHealthy") > 0;
             if always || spared {
                 return Ok(Verdict::Allowed);
             }

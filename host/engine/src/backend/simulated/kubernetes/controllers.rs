@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::objects::{
-    controller, is_ending, kind_of, name_of, namespace_of, node_term, owner_term, parse_key, text,
-    uid_of,
+    controller, is_ending, kind_of, name_of, namespace_of, node_term, owner_term, parse_key, text, uid_of,
 };
 use crate::backend::failure;
 use crate::backend::simulated::facts::Key;
@@ -30,11 +29,7 @@ pub(crate) enum Work {
     /// An object with a controller of its own.
     Owner { cluster: String, key: Key },
     /// A DaemonSet on one node.
-    Daemon {
-        cluster: String,
-        key: Key,
-        node: String,
-    },
+    Daemon { cluster: String, key: Key, node: String },
     /// Claims and volumes.
     Volumes { cluster: String },
     /// Pods that found no node.
@@ -52,11 +47,7 @@ impl Model<'_> {
         while let Some(work) = self.work.pop_first() {
             steps += 1;
             if steps > STEPS {
-                return Err(failure::other(
-                    "simulator",
-                    "controllers",
-                    "the cluster does not settle",
-                ));
+                return Err(failure::other("simulator", "controllers", "the cluster does not settle"));
             }
             self.step(work)?;
         }
@@ -68,22 +59,15 @@ impl Model<'_> {
             Work::All { cluster } => self.everything(&cluster),
             Work::Node { cluster, node } => self.node_changed(&cluster, &node),
             Work::Pod { cluster, key } => self.look_at_pod(&cluster, &key),
-            Work::Collect { cluster, uid } if self.controlled(&cluster)? => {
-                self.collect(&cluster, &uid)
-            }
-            Work::Owner { cluster, key } if self.controlled(&cluster)? => {
-                self.look_at_owner(&cluster, &key)
-            }
+            Work::Collect { cluster, uid } if self.controlled(&cluster)? => self.collect(&cluster, &uid),
+            Work::Owner { cluster, key } if self.controlled(&cluster)? => self.look_at_owner(&cluster, &key),
             Work::Daemon { cluster, key, node } if self.controlled(&cluster)? => {
                 self.replace_daemon(&cluster, &key, &node)
             }
             Work::Volumes { cluster } if self.controlled(&cluster)? => self.bind_claims(&cluster),
             Work::Pending { cluster } => {
                 for key in self.tx.indexed(&node_term(&cluster, "")) {
-                    self.work.insert(Work::Pod {
-                        cluster: cluster.clone(),
-                        key,
-                    });
+                    self.work.insert(Work::Pod { cluster: cluster.clone(), key });
                 }
                 Ok(())
             }
@@ -127,20 +111,9 @@ impl Model<'_> {
     /// Notes that a unit which a cluster's control plane is made of changed.
     pub(crate) fn cluster_unit_changed(&mut self, host: &str, unit: &str) -> Result<(), Failure> {
         for (cluster, seed) in &self.rules.clusters {
-            let parts = [
-                &seed.servers,
-                &seed.store,
-                &seed.controllers,
-                &seed.scheduler,
-            ];
-            if parts
-                .into_iter()
-                .flatten()
-                .any(|at| at.host == host && at.unit == unit)
-            {
-                self.work.insert(Work::All {
-                    cluster: cluster.clone(),
-                });
+            let parts = [&seed.servers, &seed.store, &seed.controllers, &seed.scheduler];
+            if parts.into_iter().flatten().any(|at| at.host == host && at.unit == unit) {
+                self.work.insert(Work::All { cluster: cluster.clone() });
             }
         }
         Ok(())
@@ -157,14 +130,8 @@ impl Model<'_> {
             };
             let owned = cluster.to_owned();
             match kind {
-                "Pod" => self.work.insert(Work::Pod {
-                    cluster: owned,
-                    key: Key::clone(&key),
-                }),
-                kind if has_controller(kind) => self.work.insert(Work::Owner {
-                    cluster: owned,
-                    key: Key::clone(&key),
-                }),
+                "Pod" => self.work.insert(Work::Pod { cluster: owned, key: Key::clone(&key) }),
+                kind if has_controller(kind) => self.work.insert(Work::Owner { cluster: owned, key: Key::clone(&key) }),
                 _ => false,
             };
             if !namespace.is_empty() {
@@ -176,14 +143,9 @@ impl Model<'_> {
             let of = || (cluster.to_owned(), namespace.clone());
             let ((cluster, namespace), (other, same)) = (of(), of());
             self.work.insert(Work::Budgets { cluster, namespace });
-            self.work.insert(Work::Services {
-                cluster: other,
-                namespace: same,
-            });
+            self.work.insert(Work::Services { cluster: other, namespace: same });
         }
-        self.work.insert(Work::Volumes {
-            cluster: cluster.to_owned(),
-        });
+        self.work.insert(Work::Volumes { cluster: cluster.to_owned() });
         Ok(())
     }
 
@@ -199,10 +161,7 @@ impl Model<'_> {
                 found => found,
             };
             if owner.is_none_or(|owner| uid_of(&owner) != uid) {
-                self.work.insert(Work::Collect {
-                    cluster: cluster.to_owned(),
-                    uid: uid.to_owned(),
-                });
+                self.work.insert(Work::Collect { cluster: cluster.to_owned(), uid: uid.to_owned() });
             }
         }
         Ok(())
@@ -228,53 +187,32 @@ impl Model<'_> {
             if owner == "DaemonSet.apps" && kind == "Pod" {
                 self.daemon_pod_changed(cluster, &key, before, after)?;
             } else {
-                self.work.insert(Work::Owner {
-                    cluster: of(),
-                    key: key.into(),
-                });
+                self.work.insert(Work::Owner { cluster: of(), key: key.into() });
             }
         }
         match kind.as_str() {
             "Pod" => {
                 self.account(cluster, before, after)?;
                 if after.is_some() {
-                    self.work.insert(Work::Pod {
-                        cluster: of(),
-                        key: key.into(),
-                    });
+                    self.work.insert(Work::Pod { cluster: of(), key: key.into() });
                 } else {
                     self.work.insert(Work::Pending { cluster: of() });
                 }
-                self.work.insert(Work::Budgets {
-                    cluster: of(),
-                    namespace: namespace.to_owned(),
-                });
-                self.work.insert(Work::Services {
-                    cluster: of(),
-                    namespace: namespace.to_owned(),
-                });
+                self.work.insert(Work::Budgets { cluster: of(), namespace: namespace.to_owned() });
+                self.work.insert(Work::Services { cluster: of(), namespace: namespace.to_owned() });
             }
             "Node" => self.note_node(cluster, before, after)?,
             "PodDisruptionBudget.policy" => {
-                self.work.insert(Work::Budgets {
-                    cluster: of(),
-                    namespace: namespace.to_owned(),
-                });
+                self.work.insert(Work::Budgets { cluster: of(), namespace: namespace.to_owned() });
             }
             "Service" => {
-                self.work.insert(Work::Services {
-                    cluster: of(),
-                    namespace: namespace.to_owned(),
-                });
+                self.work.insert(Work::Services { cluster: of(), namespace: namespace.to_owned() });
             }
             "PersistentVolumeClaim" | "PersistentVolume" | "StorageClass.storage.k8s.io" => {
                 self.work.insert(Work::Volumes { cluster: of() });
             }
             kind if has_controller(kind) && after.is_some() => {
-                self.work.insert(Work::Owner {
-                    cluster: of(),
-                    key: key.into(),
-                });
+                self.work.insert(Work::Owner { cluster: of(), key: key.into() });
             }
             _ => {}
         }
@@ -287,15 +225,9 @@ impl Model<'_> {
             let Some((kind, namespace, name)) = parse_key(cluster, &key) else {
                 continue;
             };
-            let owners = object
-                .pointer("/metadata/ownerReferences")
-                .and_then(Value::as_array);
-            let left: Vec<Value> = owners
-                .into_iter()
-                .flatten()
-                .filter(|owner| text(owner, "/uid") != uid)
-                .cloned()
-                .collect();
+            let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+            let left: Vec<Value> =
+                owners.into_iter().flatten().filter(|owner| text(owner, "/uid") != uid).cloned().collect();
             if left.is_empty() {
                 self.delete_object(cluster, kind, namespace, name)?;
             } else {
@@ -317,18 +249,12 @@ impl Model<'_> {
         let Some(mut object) = self.object(cluster, kind, namespace, name)? else {
             return Ok(false);
         };
-        let finalizers = object
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array);
+        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
         if kind != "Pod" && finalizers.is_none_or(Vec::is_empty) {
             return self.drop_object(cluster, kind, namespace, name);
         }
         if !is_ending(&object) {
-            super::objects::set(
-                &mut object,
-                "/metadata/deletionTimestamp",
-                self.seconds().into(),
-            );
+            super::objects::set(&mut object, "/metadata/deletionTimestamp", self.seconds().into());
             self.store_object(cluster, object)?;
         }
         Ok(true)
@@ -355,9 +281,7 @@ impl Model<'_> {
     pub(crate) fn node_names(&self, cluster: &str) -> Vec<String> {
         let prefix = format!("{}Node//", keys::objects(cluster));
         let nodes = self.tx.below(&prefix).into_iter();
-        nodes
-            .map(|(key, _)| key[prefix.len()..].to_owned())
-            .collect()
+        nodes.map(|(key, _)| key[prefix.len()..].to_owned()).collect()
     }
 
     /// The Pods that an object controls and that are not ending.
@@ -371,12 +295,7 @@ impl Model<'_> {
     }
 
     /// Stores an object's status, if it is another one than before.
-    pub(crate) fn store_status(
-        &mut self,
-        cluster: &str,
-        object: &Value,
-        status: Value,
-    ) -> Result<(), Failure> {
+    pub(crate) fn store_status(&mut self, cluster: &str, object: &Value, status: Value) -> Result<(), Failure> {
         if object.get("status") == Some(&status) {
             return Ok(());
         }

@@ -27,11 +27,7 @@ fn pod_hash(pod: &Value) -> &str {
 /// What a Pod adds to each of its DaemonSet's numbers.
 fn weight(pod: Option<&Value>, hash: &str) -> [i64; 3] {
     match pod.filter(|pod| !is_ending(pod)) {
-        Some(pod) => [
-            1,
-            i64::from(is_ready(pod)),
-            i64::from(pod_hash(pod) == hash),
-        ],
+        Some(pod) => [1, i64::from(is_ready(pod)), i64::from(pod_hash(pod) == hash)],
         None => [0; 3],
     }
 }
@@ -39,10 +35,7 @@ fn weight(pod: Option<&Value>, hash: &str) -> [i64; 3] {
 impl Model<'_> {
     /// Puts a DaemonSet's Pods where they belong and replaces outdated ones, as many at a time as it allows.
     pub(crate) fn roll_daemons(&mut self, cluster: &str, daemons: Value) -> Result<(), Failure> {
-        let template = daemons
-            .pointer("/spec/template")
-            .cloned()
-            .unwrap_or_default();
+        let template = daemons.pointer("/spec/template").cloned().unwrap_or_default();
         let hash = template_hash(&template);
         let mut there: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for pod in self.pods_of(cluster, &daemons)? {
@@ -58,11 +51,7 @@ impl Model<'_> {
         }
         for (node, pods) in &there {
             let surplus = usize::from(wanted.binary_search(node).is_ok());
-            for pod in pods
-                .iter()
-                .skip(surplus)
-                .chain(pods.iter().filter(|pod| is_finished(pod)))
-            {
+            for pod in pods.iter().skip(surplus).chain(pods.iter().filter(|pod| is_finished(pod))) {
                 self.delete_object(cluster, "Pod", namespace_of(pod), name_of(pod))?;
             }
         }
@@ -82,25 +71,13 @@ impl Model<'_> {
     ) -> Result<(), Failure> {
         let total = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
         let by_hand = text(daemons, "/spec/updateStrategy/type") == "OnDelete";
-        let allowed = share(
-            daemons.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable"),
-            "1",
-            total,
-            true,
-        )
-        .max(1);
-        let ready = |node: &String| {
-            there
-                .get(node)
-                .and_then(|pods| pods.first())
-                .is_some_and(is_ready)
-        };
+        let allowed =
+            share(daemons.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable"), "1", total, true).max(1);
+        let ready = |node: &String| there.get(node).and_then(|pods| pods.first()).is_some_and(is_ready);
         let missing = wanted.iter().filter(|node| !ready(node)).count();
         let mut unavailable = i64::try_from(missing).unwrap_or(i64::MAX);
         for node in wanted {
-            let pod = there
-                .get(node)
-                .and_then(|pods| pods.iter().find(|pod| !is_finished(pod)));
+            let pod = there.get(node).and_then(|pods| pods.iter().find(|pod| !is_finished(pod)));
             if let Some(pod) = pod {
                 let outdated = pod_hash(pod) != hash && !by_hand;
                 // One that is not available is replaced whatever the budget says.
@@ -123,19 +100,11 @@ impl Model<'_> {
         Ok(())
     }
 
-    fn count_daemons(
-        &mut self,
-        cluster: &str,
-        daemons: &Value,
-        hash: &str,
-        desired: i64,
-    ) -> Result<(), Failure> {
+    fn count_daemons(&mut self, cluster: &str, daemons: &Value, hash: &str, desired: i64) -> Result<(), Failure> {
         let mut sum = [0; 3];
         for pod in self.pods_of(cluster, daemons)? {
             let weight = weight(Some(&pod), hash);
-            sum.iter_mut()
-                .zip(weight)
-                .for_each(|(sum, weight)| *sum += weight);
+            sum.iter_mut().zip(weight).for_each(|(sum, weight)| *sum += weight);
         }
         let status = daemon_status(daemons, desired, sum, hash);
         self.store_status(cluster, daemons, status)
@@ -157,17 +126,12 @@ impl Model<'_> {
         let (old, new) = (weight(before, &hash), weight(after, &hash));
         let node = after.or(before).map(node_of).unwrap_or_default();
         if after.is_none() {
-            self.work.insert(super::controllers::Work::Daemon {
-                cluster: cluster.to_owned(),
-                key: key.into(),
-                node,
-            });
+            self.work.insert(super::controllers::Work::Daemon { cluster: cluster.to_owned(), key: key.into(), node });
         }
         if old == new || daemons.get("status").is_none() {
             return Ok(());
         }
-        let field =
-            |daemons: &Value, name: &str| number(daemons, &format!("/status/{name}")).unwrap_or(0);
+        let field = |daemons: &Value, name: &str| number(daemons, &format!("/status/{name}")).unwrap_or(0);
         let mut sum = [
             field(&daemons, "currentNumberScheduled"),
             field(&daemons, "numberReady"),
@@ -176,37 +140,20 @@ impl Model<'_> {
         for (index, sum) in sum.iter_mut().enumerate() {
             *sum += new[index] - old[index];
         }
-        let status = daemon_status(
-            &daemons,
-            field(&daemons, "desiredNumberScheduled"),
-            sum,
-            &hash,
-        );
+        let status = daemon_status(&daemons, field(&daemons, "desiredNumberScheduled"), sum, &hash);
         set(&mut daemons, "/status", status);
         // Its controller has nothing to do: only the count of what is there changed.
         let revision = self.raise_revision(cluster, 1)?;
-        set(
-            &mut daemons,
-            "/metadata/resourceVersion",
-            revision.to_string().into(),
-        );
+        set(&mut daemons, "/metadata/resourceVersion", revision.to_string().into());
         self.tx.set(key, &daemons)
     }
 
     /// Puts one node's Pod of a DaemonSet back.
-    pub(crate) fn replace_daemon(
-        &mut self,
-        cluster: &str,
-        key: &str,
-        node: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn replace_daemon(&mut self, cluster: &str, key: &str, node: &str) -> Result<(), Failure> {
         let Some(daemons) = self.object_at(key)? else {
             return Ok(());
         };
-        let template = daemons
-            .pointer("/spec/template")
-            .cloned()
-            .unwrap_or_default();
+        let template = daemons.pointer("/spec/template").cloned().unwrap_or_default();
         let hash = template_hash(&template);
         let probe = daemon_pod(&daemons, &template, &hash, node);
         let Some(object) = self.object(cluster, "Node", "", node)? else {
@@ -214,16 +161,11 @@ impl Model<'_> {
         };
         let there = self.indexed(&super::objects::node_term(cluster, node))?;
         let owned = |pod: &Value| {
-            super::objects::controller(pod)
-                .is_some_and(|(_, _, uid)| uid == super::objects::uid_of(&daemons))
+            super::objects::controller(pod).is_some_and(|(_, _, uid)| uid == super::objects::uid_of(&daemons))
                 && !is_ending(pod)
         };
         let occupied = there.iter().any(|(_, pod)| owned(pod));
-        if is_ending(&daemons)
-            || occupied
-            || !selects(&probe, &object)
-            || untolerated(&probe, &object, true)
-        {
+        if is_ending(&daemons) || occupied || !selects(&probe, &object) || untolerated(&probe, &object, true) {
             return Ok(());
         }
         self.insert_object(cluster, probe)?;
@@ -235,12 +177,7 @@ fn node_of(pod: &Value) -> String {
     text(pod, "/spec/nodeName").to_owned()
 }
 
-fn daemon_status(
-    daemons: &Value,
-    desired: i64,
-    [current, ready, updated]: [i64; 3],
-    hash: &str,
-) -> Value {
+fn daemon_status(daemons: &Value, desired: i64, [current, ready, updated]: [i64; 3], hash: &str) -> Value {
     let mut status = json!({
         "observedGeneration": number(daemons, "/metadata/generation"),
         "desiredNumberScheduled": desired,
@@ -263,11 +200,8 @@ fn daemon_pod(daemons: &Value, template: &Value, hash: &str, node: &str) -> Valu
     let tolerations = pod.pointer("/spec/tolerations").and_then(Value::as_array);
     let mut tolerations = tolerations.cloned().unwrap_or_default();
     tolerations.extend(TOLERATED.iter().map(|key| {
-        let effect = if key.ends_with("not-ready") || key.ends_with("unreachable") {
-            "NoExecute"
-        } else {
-            "NoSchedule"
-        };
+        let effect =
+            if key.ends_with("not-ready") || key.ends_with("unreachable") { "NoExecute" } else { "NoSchedule" };
         json!({"key": key, "operator": "Exists", "effect": effect})
     }));
     set(&mut pod, "/spec/tolerations", tolerations.into());

@@ -27,8 +27,7 @@ const NOBODYS: [&str; 11] = [
 
 fn keys_of(kind: &str, parent: &str, name: &str) -> &'static [&'static str] {
     let group = group_of(kind);
-    let built_in = matches!(group, "" | "apps" | "batch" | "policy" | "autoscaling")
-        || group.ends_with(".k8s.io");
+    let built_in = matches!(group, "" | "apps" | "batch" | "policy" | "autoscaling") || group.ends_with(".k8s.io");
     match built_in {
         true => list_keys(kind, parent, name),
         false => &[],
@@ -45,8 +44,7 @@ pub(crate) fn leaves(object: &Value, kind: &str) -> BTreeSet<String> {
 
 /// Whether a path is another one or below it.
 pub(crate) fn within(path: &str, ancestor: &str) -> bool {
-    path.strip_prefix(ancestor)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn escape(name: &str) -> String {
@@ -57,31 +55,16 @@ fn unescape(name: &str) -> String {
     name.replace("~1", "/").replace("~0", "~")
 }
 
-fn collect(
-    value: &Value,
-    path: String,
-    kind: &str,
-    parent: &str,
-    name: &str,
-    found: &mut BTreeSet<String>,
-) {
+fn collect(value: &Value, path: String, kind: &str, parent: &str, name: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (field, value) in fields {
-                collect(
-                    value,
-                    format!("{path}/.{}", escape(field)),
-                    kind,
-                    name,
-                    field,
-                    found,
-                );
+                collect(value, format!("{path}/.{}", escape(field)), kind, name, field, found);
             }
         }
         Value::Array(items) if !items.is_empty() => {
             let keys = keys_of(kind, parent, name);
-            let all: Option<Vec<Vec<Value>>> =
-                items.iter().map(|item| item_key(item, keys)).collect();
+            let all: Option<Vec<Vec<Value>>> = items.iter().map(|item| item_key(item, keys)).collect();
             match all {
                 Some(all) if !keys.is_empty() => {
                     for (item, key) in items.iter().zip(all) {
@@ -116,11 +99,7 @@ struct Place<'k> {
 
 impl<'k> Place<'k> {
     fn root(kind: &'k str) -> Self {
-        Self {
-            kind,
-            parent: String::new(),
-            name: String::new(),
-        }
+        Self { kind, parent: String::new(), name: String::new() }
     }
 
     fn enter(&mut self, field: &str) {
@@ -131,9 +110,7 @@ impl<'k> Place<'k> {
     fn find(&self, items: &[Value], key: &str) -> Option<usize> {
         let wanted: Vec<Value> = serde_json::from_str(key).ok()?;
         let keys = keys_of(self.kind, &self.parent, &self.name);
-        items
-            .iter()
-            .position(|item| item_key(item, keys).as_ref() == Some(&wanted))
+        items.iter().position(|item| item_key(item, keys).as_ref() == Some(&wanted))
     }
 }
 
@@ -179,8 +156,7 @@ pub(crate) fn put(object: &mut Value, kind: &str, path: &str, new: Value) {
                     let keys = keys_of(kind, &place.parent, &place.name);
                     let held: Vec<Value> = serde_json::from_str(&segment).unwrap_or_default();
                     // A protocol that nobody wrote is TCP without being written.
-                    let written =
-                        |(key, value): &(String, Value)| key != "protocol" || value != "TCP";
+                    let written = |(key, value): &(String, Value)| key != "protocol" || value != "TCP";
                     let named = keys.iter().map(|key| (*key).to_owned());
                     let item: Map<String, Value> = named.zip(held).filter(written).collect();
                     items.push(Value::Object(item));
@@ -195,11 +171,7 @@ pub(crate) fn put(object: &mut Value, kind: &str, path: &str, new: Value) {
 
 /// Removes what is at each path, and containers that it leaves empty. What tells items apart goes last: by it the other
 /// fields are found.
-pub(crate) fn remove_all<'p>(
-    object: &mut Value,
-    kind: &str,
-    paths: impl IntoIterator<Item = &'p String>,
-) {
+pub(crate) fn remove_all<'p>(object: &mut Value, kind: &str, paths: impl IntoIterator<Item = &'p String>) {
     const TELLING: [&str; 12] = [
         ".name",
         ".containerPort",
@@ -253,11 +225,9 @@ fn remove_at(value: &mut Value, place: &mut Place<'_>, segments: &[(char, String
         let keys = keys_of(place.kind, &place.parent, &place.name);
         remove_at(&mut items[index], place, rest);
         // What is left of an item are the keys that told it apart: it is gone.
-        let bare = items[index].as_object().is_none_or(|fields| {
-            fields
-                .keys()
-                .all(|field| keys.contains(&field.as_str()) && removed_key(rest, keys))
-        });
+        let bare = items[index]
+            .as_object()
+            .is_none_or(|fields| fields.keys().all(|field| keys.contains(&field.as_str()) && removed_key(rest, keys)));
         if rest.is_empty() || bare {
             items.remove(index);
         }
@@ -300,18 +270,10 @@ mod tests {
         let paths = leaves(&object, kind);
         assert!(paths.contains("/.metadata/.labels/.a~1b"));
         assert!(paths.contains("/.spec/.template/.spec/.containers/=[\"a\"]/.args"));
-        assert!(
-            !paths.iter().any(|path| path.starts_with("/.status")),
-            "{paths:?}"
-        );
+        assert!(!paths.iter().any(|path| path.starts_with("/.status")), "{paths:?}");
         let mut copy = json!({});
         for path in &paths {
-            put(
-                &mut copy,
-                kind,
-                path,
-                get(&object, kind, path).cloned().unwrap_or_default(),
-            );
+            put(&mut copy, kind, path, get(&object, kind, path).cloned().unwrap_or_default());
         }
         assert_eq!(leaves(&copy, kind), paths);
         remove_all(&mut copy, kind, &paths);
@@ -322,29 +284,14 @@ mod tests {
     fn an_item_stays_while_something_of_it_stays() {
         let kind = "Deployment.apps";
         let mut object = deployment();
-        remove(
-            &mut object,
-            kind,
-            "/.spec/.template/.spec/.containers/=[\"a\"]/.args",
-        );
-        assert_eq!(
-            object.pointer("/spec/template/spec/containers/0/image"),
-            Some(&json!("a:1"))
-        );
-        assert_eq!(
-            object.pointer("/spec/template/spec/containers/0/args"),
-            None
-        );
+        remove(&mut object, kind, "/.spec/.template/.spec/.containers/=[\"a\"]/.args");
+        assert_eq!(object.pointer("/spec/template/spec/containers/0/image"), Some(&json!("a:1")));
+        assert_eq!(object.pointer("/spec/template/spec/containers/0/args"), None);
     }
 
     #[test]
     fn lists_of_unknown_kinds_are_whole() {
         let object = json!({"spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(
-            leaves(&object, "Route.example.com")
-                .into_iter()
-                .collect::<Vec<_>>(),
-            ["/.spec/.containers"]
-        );
+        assert_eq!(leaves(&object, "Route.example.com").into_iter().collect::<Vec<_>>(), ["/.spec/.containers"]);
     }
 }

@@ -24,12 +24,7 @@ impl Kinds {
             Vec::new()
         });
         let seeded = clusters.iter();
-        Self {
-            built_in,
-            seeded: seeded
-                .map(|(name, cluster)| (name.clone(), cluster.kinds.clone()))
-                .collect(),
-        }
+        Self { built_in, seeded: seeded.map(|(name, cluster)| (name.clone(), cluster.kinds.clone())).collect() }
     }
 
     /// What a cluster's API server of this version (`v1.34.4`) serves beside what its own objects define.

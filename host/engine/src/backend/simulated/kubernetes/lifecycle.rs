@@ -10,10 +10,7 @@ impl Model<'_> {
     pub(crate) fn defaults(&self, object: &mut Value, unique: &str) {
         let absent = |object: &Value, pointer: &str| object.pointer(pointer).is_none();
         match kind_of(object).as_str() {
-            "Deployment.apps"
-            | "ReplicaSet.apps"
-            | "StatefulSet.apps"
-            | "ReplicationController"
+            "Deployment.apps" | "ReplicaSet.apps" | "StatefulSet.apps" | "ReplicationController"
                 if absent(object, "/spec/replicas") =>
             {
                 set(object, "/spec/replicas", 1.into());
@@ -22,11 +19,8 @@ impl Model<'_> {
                 if absent(object, "/spec/type") {
                     set(object, "/spec/type", "ClusterIP".into());
                 }
-                if absent(object, "/spec/clusterIP") && text(object, "/spec/type") != "ExternalName"
-                {
-                    let byte = |at: usize| {
-                        u8::from_str_radix(unique.get(at..at + 2).unwrap_or("01"), 16).unwrap_or(1)
-                    };
+                if absent(object, "/spec/clusterIP") && text(object, "/spec/type") != "ExternalName" {
+                    let byte = |at: usize| u8::from_str_radix(unique.get(at..at + 2).unwrap_or("01"), 16).unwrap_or(1);
                     let ip = format!("10.96.{}.{}", byte(40), byte(42));
                     set(object, "/spec/clusterIPs", json!([ip]));
                     set(object, "/spec/clusterIP", ip.into());
@@ -34,11 +28,7 @@ impl Model<'_> {
             }
             "Namespace" => {
                 let name = text(object, "/metadata/name").to_owned();
-                set(
-                    object,
-                    "/metadata/labels/kubernetes.io~1metadata.name",
-                    name.into(),
-                );
+                set(object, "/metadata/labels/kubernetes.io~1metadata.name", name.into());
                 set(object, "/status/phase", "Active".into());
             }
             "Pod" => {
@@ -74,11 +64,7 @@ impl Model<'_> {
     fn label_job(&self, job: &mut Value) {
         let name = text(job, "/metadata/name").to_owned();
         if job.pointer("/spec/selector").is_none() {
-            set(
-                job,
-                "/spec/selector/matchLabels/batch.kubernetes.io~1job-name",
-                name.into(),
-            );
+            set(job, "/spec/selector/matchLabels/batch.kubernetes.io~1job-name", name.into());
         }
         if text(job, "/spec/template/spec/restartPolicy").is_empty() {
             set(job, "/spec/template/spec/restartPolicy", "Never".into());

@@ -27,10 +27,7 @@ pub(crate) struct Cluster {
 
 /// A text field of an object.
 pub(crate) fn text<'o>(object: &'o Value, pointer: &str) -> &'o str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A number field of an object.
@@ -90,14 +87,9 @@ pub(crate) fn unset(object: &mut Value, pointer: &str) {
 
 /// A condition of an object's status: `True`, `False`, `Unknown`; empty when it has none of that type.
 pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> &'o str {
-    let conditions = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     conditions
-        .and_then(|list| {
-            list.iter()
-                .find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
-        })
+        .and_then(|list| list.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind)))
         .and_then(|condition| condition.get("status"))
         .and_then(Value::as_str)
         .unwrap_or_default()
@@ -105,12 +97,8 @@ pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> &'o str {
 
 /// The controller that an object belongs to: its kind (`ReplicaSet.apps`), name and uid.
 pub(crate) fn controller(object: &Value) -> Option<(String, &str, &str)> {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)?;
-    let owner = owners
-        .iter()
-        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?;
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
+    let owner = owners.iter().find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?;
     let kind = full_kind(text(owner, "/apiVersion"), text(owner, "/kind"));
     Some((kind, text(owner, "/name"), text(owner, "/uid")))
 }
@@ -185,19 +173,14 @@ struct HeadStatus {
 
 /// Terms by which objects are found without looking at all of them.
 pub(crate) fn terms(key: &str, fact: &str) -> Vec<String> {
-    let Some((cluster, rest)) = key
-        .strip_prefix("cluster/")
-        .and_then(|rest| rest.split_once("/object/"))
-    else {
+    let Some((cluster, rest)) = key.strip_prefix("cluster/").and_then(|rest| rest.split_once("/object/")) else {
         return Vec::new();
     };
     let Ok(head) = serde_json::from_str::<Head>(fact) else {
         return Vec::new();
     };
     let owners = head.metadata.owner_references.iter();
-    let mut terms: Vec<String> = owners
-        .map(|owner| owner_term(cluster, &owner.uid))
-        .collect();
+    let mut terms: Vec<String> = owners.map(|owner| owner_term(cluster, &owner.uid)).collect();
     if let Some(rest) = rest.strip_prefix("Pod/") {
         let namespace = rest.split('/').next().unwrap_or_default();
         terms.push(node_term(cluster, &head.spec.node_name));
@@ -250,22 +233,12 @@ impl Model<'_> {
     }
 
     /// All objects of a kind, of one namespace or (empty) of all, sorted.
-    pub(crate) fn objects(
-        &self,
-        cluster: &str,
-        kind: &str,
-        namespace: &str,
-    ) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn objects(&self, cluster: &str, kind: &str, namespace: &str) -> Result<Vec<Value>, Failure> {
         let mut prefix = format!("{}{kind}/", keys::objects(cluster));
         if !namespace.is_empty() {
             prefix = format!("{prefix}{namespace}/");
         }
-        Ok(self
-            .tx
-            .list(&prefix)?
-            .into_iter()
-            .map(|(_, object)| object)
-            .collect())
+        Ok(self.tx.list(&prefix)?.into_iter().map(|(_, object)| object).collect())
     }
 
     /// The objects that have a term.
@@ -343,17 +316,10 @@ impl Model<'_> {
     /// Version of the API, which must answer.
     pub(crate) fn need_api(&self, cluster: &str) -> Result<String, Failure> {
         if !self.rules.clusters.contains_key(cluster) {
-            return Err(failure::unreachable(
-                cluster,
-                format!("the simulated platform has no cluster {cluster}"),
-            ));
+            return Err(failure::unreachable(cluster, format!("the simulated platform has no cluster {cluster}")));
         }
-        self.api(cluster)?.ok_or_else(|| {
-            failure::unreachable(
-                cluster,
-                format!("the API server of {cluster} does not answer"),
-            )
-        })
+        self.api(cluster)?
+            .ok_or_else(|| failure::unreachable(cluster, format!("the API server of {cluster} does not answer")))
     }
 
     fn is_active(&self, at: &UnitAt) -> Result<bool, Failure> {
@@ -388,21 +354,13 @@ impl Model<'_> {
                 namespaced: seed.namespaced,
             })
             .collect();
-        for definition in
-            self.objects(cluster, "CustomResourceDefinition.apiextensions.k8s.io", "")?
-        {
-            let versions = definition
-                .pointer("/spec/versions")
-                .and_then(Value::as_array);
+        for definition in self.objects(cluster, "CustomResourceDefinition.apiextensions.k8s.io", "")? {
+            let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
             for version in versions.into_iter().flatten() {
                 if version.get("served").and_then(Value::as_bool) == Some(false) {
                     continue;
                 }
-                let api_version = format!(
-                    "{}/{}",
-                    text(&definition, "/spec/group"),
-                    text(version, "/name")
-                );
+                let api_version = format!("{}/{}", text(&definition, "/spec/group"), text(version, "/name"));
                 served.push(ServedKind {
                     kind: kind(&api_version, text(&definition, "/spec/names/kind")),
                     plural: text(&definition, "/spec/names/plural").to_owned(),
@@ -414,11 +372,7 @@ impl Model<'_> {
     }
 
     /// Stores an object as it is now, and sets to work whoever has to look at it.
-    pub(crate) fn store_object(
-        &mut self,
-        cluster: &str,
-        mut object: Value,
-    ) -> Result<Value, Failure> {
+    pub(crate) fn store_object(&mut self, cluster: &str, mut object: Value) -> Result<Value, Failure> {
         let kind = kind_of(&object);
         let key = keys::object(cluster, &kind, namespace_of(&object), name_of(&object));
         let before = self.object_at(&key)?;
@@ -434,22 +388,14 @@ impl Model<'_> {
             set(&mut object, "/metadata/generation", wanted.into());
         }
         let revision = self.raise_revision(cluster, 1)?;
-        set(
-            &mut object,
-            "/metadata/resourceVersion",
-            revision.to_string().into(),
-        );
+        set(&mut object, "/metadata/resourceVersion", revision.to_string().into());
         self.tx.set(&key, &object)?;
         self.object_changed(cluster, &key, before.as_ref(), Some(&object))?;
         Ok(object)
     }
 
     /// Stores a new object with what the API server gives it.
-    pub(crate) fn insert_object(
-        &mut self,
-        cluster: &str,
-        mut object: Value,
-    ) -> Result<Value, Failure> {
+    pub(crate) fn insert_object(&mut self, cluster: &str, mut object: Value) -> Result<Value, Failure> {
         let unique = self.unique(cluster)?;
         let uid = format!(
             "{}-{}-4{}-a{}-{}",
@@ -461,18 +407,10 @@ impl Model<'_> {
         );
         let generated = text(&object, "/metadata/generateName").to_owned();
         if name_of(&object).is_empty() && !generated.is_empty() {
-            set(
-                &mut object,
-                "/metadata/name",
-                format!("{generated}{}", suffix(&unique)).into(),
-            );
+            set(&mut object, "/metadata/name", format!("{generated}{}", suffix(&unique)).into());
         }
         set(&mut object, "/metadata/uid", uid.into());
-        set(
-            &mut object,
-            "/metadata/creationTimestamp",
-            self.seconds().into(),
-        );
+        set(&mut object, "/metadata/creationTimestamp", self.seconds().into());
         set(&mut object, "/metadata/generation", 1.into());
         self.defaults(&mut object, &unique);
         self.store_object(cluster, object)
@@ -508,10 +446,7 @@ impl Model<'_> {
         };
         self.raise_revision(cluster, 1)?;
         self.tx.remove(&key);
-        self.work.insert(Work::Collect {
-            cluster: cluster.to_owned(),
-            uid: uid_of(&before).to_owned(),
-        });
+        self.work.insert(Work::Collect { cluster: cluster.to_owned(), uid: uid_of(&before).to_owned() });
         if kind == "Namespace" {
             for (key, _) in self.tx.below(&keys::objects(cluster)) {
                 if let Some((kind, inside, name)) = parse_key(cluster, &key)
@@ -538,11 +473,7 @@ impl Model<'_> {
     fn taint_cordoned(&self, node: &mut Value) {
         const TAINT: &str = "node.kubernetes.io/unschedulable";
         let cordoned = node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true);
-        let mut taints = node
-            .pointer("/spec/taints")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
+        let mut taints = node.pointer("/spec/taints").and_then(Value::as_array).cloned().unwrap_or_default();
         let tainted = taints.iter().any(|taint| text(taint, "/key") == TAINT);
         if cordoned == tainted {
             return;
@@ -576,7 +507,5 @@ pub(crate) fn suffix(unique: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let bytes = hex::decode(unique).unwrap_or_default();
     let letters = bytes.iter().take(5);
-    letters
-        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
-        .collect()
+    letters.map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }

@@ -27,25 +27,16 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 /// owner stands under: Kubernetes' lists are told apart by their place, not by their name alone.
 pub(crate) fn list_keys(kind: &str, parent: &str, name: &str) -> &'static [&'static str] {
     match (parent, name) {
-        (
-            _,
-            "containers"
-            | "initContainers"
-            | "ephemeralContainers"
-            | "env"
-            | "volumes"
-            | "imagePullSecrets",
-        ) => &["name"],
+        (_, "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets") => {
+            &["name"]
+        }
         (_, "volumeMounts") => &["mountPath"],
         (_, "conditions" | "addresses") => &["type"],
         (_, "ownerReferences") => &["uid"],
         (_, "hostAliases") => &["ip"],
         (_, "topologySpreadConstraints") => &["topologyKey", "whenUnsatisfiable"],
         ("spec", "ports") if kind == "Service" => &["port", "protocol"],
-        (_, "ports")
-            if kind != "NetworkPolicy.networking.k8s.io"
-                && kind != "EndpointSlice.discovery.k8s.io" =>
-        {
+        (_, "ports") if kind != "NetworkPolicy.networking.k8s.io" && kind != "EndpointSlice.discovery.k8s.io" => {
             &["containerPort", "protocol"]
         }
         (_, "secrets") if kind == "ServiceAccount" => &["name"],
@@ -105,15 +96,8 @@ fn strategic_at(target: &mut Value, patch: &Value, kind: &str, parent: &str) {
 }
 
 fn strategic_list(target: &mut Value, items: &[Value], keys: &[&str], kind: &str, name: &str) {
-    let plain = |items: &[Value]| {
-        Value::Array(
-            items
-                .iter()
-                .filter(|item| directive(item).is_none())
-                .cloned()
-                .collect(),
-        )
-    };
+    let plain =
+        |items: &[Value]| Value::Array(items.iter().filter(|item| directive(item).is_none()).cloned().collect());
     let replaced = items.iter().any(|item| directive(item) == Some("replace"));
     let Value::Array(list) = target else {
         *target = plain(items);
@@ -125,9 +109,7 @@ fn strategic_list(target: &mut Value, items: &[Value], keys: &[&str], kind: &str
     }
     for item in items {
         let key = item_key(item, keys);
-        let place = list
-            .iter()
-            .position(|there| key.is_some() && item_key(there, keys) == key);
+        let place = list.iter().position(|there| key.is_some() && item_key(there, keys) == key);
         match (place, directive(item)) {
             (Some(place), Some("delete")) => {
                 list.remove(place);
@@ -152,10 +134,7 @@ mod tests {
     #[test]
     fn merge_patches() {
         let mut target = json!({"a": {"b": 1, "c": 2}, "l": [1, 2]});
-        merge(
-            &mut target,
-            &json!({"a": {"b": null, "d": {"e": null}}, "l": [3]}),
-        );
+        merge(&mut target, &json!({"a": {"b": null, "d": {"e": null}}, "l": [3]}));
         assert_eq!(target, json!({"a": {"c": 2, "d": {}}, "l": [3]}));
     }
 
@@ -164,24 +143,12 @@ mod tests {
         let mut pod = json!({"spec": {"containers": [{"name": "a", "image": "a:1", "args": ["x"]}, {"name": "b"}]}});
         let patch = json!({"spec": {"containers": [{"name": "a", "image": "a:2", "args": ["y"]}, {"name": "b", "$patch": "delete"}, {"name": "c"}]}});
         strategic(&mut pod, &patch, "Pod");
-        assert_eq!(
-            pod,
-            json!({"spec": {"containers": [{"name": "a", "image": "a:2", "args": ["y"]}, {"name": "c"}]}})
-        );
-        let mut node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure"}]}});
-        strategic(
-            &mut node,
-            &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}),
-            "Node",
-        );
-        assert_eq!(
-            node.pointer("/status/conditions/0/status"),
-            Some(&json!("Unknown"))
-        );
-        assert_eq!(
-            node.pointer("/status/conditions/1/type"),
-            Some(&json!("DiskPressure"))
-        );
+        assert_eq!(pod, json!({"spec": {"containers": [{"name": "a", "image": "a:2", "args": ["y"]}, {"name": "c"}]}}));
+        let mut node =
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure"}]}});
+        strategic(&mut node, &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}), "Node");
+        assert_eq!(node.pointer("/status/conditions/0/status"), Some(&json!("Unknown")));
+        assert_eq!(node.pointer("/status/conditions/1/type"), Some(&json!("DiskPressure")));
     }
 
     fn json_value() -> impl Strategy<Value = Value> {

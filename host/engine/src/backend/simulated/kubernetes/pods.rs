@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use super::controllers::Work;
-use super::objects::{
-    condition, is_ending, name_of, namespace_of, node_term, set, text, uid_of, unset,
-};
+use super::objects::{condition, is_ending, name_of, namespace_of, node_term, set, text, uid_of, unset};
 use super::workloads::is_ready;
 use crate::backend::simulated::model::{Model, Scope, keys};
 use crate::backend::simulated::pattern::glob;
@@ -58,30 +56,20 @@ impl Model<'_> {
     /// Lets the kubelet of a node look at all its Pods.
     pub(crate) fn node_changed(&mut self, cluster: &str, node: &str) -> Result<(), Failure> {
         for key in self.tx.indexed(&node_term(cluster, node)) {
-            self.work.insert(Work::Pod {
-                cluster: cluster.to_owned(),
-                key,
-            });
+            self.work.insert(Work::Pod { cluster: cluster.to_owned(), key });
         }
         Ok(())
     }
 
     /// Looks once more at Pods that are not ready: what they wait for may have come.
-    pub(crate) fn look_at_unready(
-        &mut self,
-        cluster: &str,
-        namespace: Option<&str>,
-    ) -> Result<(), Failure> {
+    pub(crate) fn look_at_unready(&mut self, cluster: &str, namespace: Option<&str>) -> Result<(), Failure> {
         let prefix = match namespace {
             Some(namespace) => format!("{}Pod/{namespace}/", keys::objects(cluster)),
             None => format!("{}Pod/", keys::objects(cluster)),
         };
         for (key, fact) in self.tx.below(&prefix) {
             if !fact.contains("\"type\":\"Ready\",\"status\":\"True\"") {
-                self.work.insert(Work::Pod {
-                    cluster: cluster.to_owned(),
-                    key,
-                });
+                self.work.insert(Work::Pod { cluster: cluster.to_owned(), key });
             }
         }
         Ok(())
@@ -100,10 +88,7 @@ impl Model<'_> {
                 set(&mut pod, "/status/phase", "Pending".into());
                 unset(&mut pod, "/status/conditions");
                 self.store_object(&cluster, pod)?;
-                self.work.insert(Work::Pod {
-                    cluster: cluster.clone(),
-                    key,
-                });
+                self.work.insert(Work::Pod { cluster: cluster.clone(), key });
             }
         }
         Ok(())
@@ -122,12 +107,7 @@ impl Model<'_> {
         if !self.controlled(cluster)? {
             return Ok(());
         }
-        let conditions = conditions(
-            false,
-            "NodeNotReady",
-            "the node's kubelet does not answer",
-            &self.seconds(),
-        );
+        let conditions = conditions(false, "NodeNotReady", "the node's kubelet does not answer", &self.seconds());
         set(&mut pod, "/status/conditions", conditions);
         self.store_object(cluster, pod)?;
         Ok(())
@@ -149,47 +129,30 @@ impl Model<'_> {
         set(&mut pod, "/status/podIPs", json!([{"ip": ip}]));
         set(&mut pod, "/status/podIP", ip.into());
         set(&mut pod, "/status/qosClass", "Burstable".into());
-        if text(&pod, "/spec/restartPolicy") == "OnFailure"
-            || text(&pod, "/spec/restartPolicy") == "Never"
-        {
+        if text(&pod, "/spec/restartPolicy") == "OnFailure" || text(&pod, "/spec/restartPolicy") == "Never" {
             return self.finish_pod(cluster, pod, &health);
         }
         self.report_pod(cluster, pod, &health, true)
     }
 
     /// A Pod that is to run to its end does so at once.
-    fn finish_pod(
-        &mut self,
-        cluster: &str,
-        mut pod: Value,
-        health: &Health,
-    ) -> Result<(), Failure> {
+    fn finish_pod(&mut self, cluster: &str, mut pod: Value, health: &Health) -> Result<(), Failure> {
         let (phase, code) = match health {
             Health::Crashing(_) => ("Failed", 1),
             Health::Ready | Health::NotReady(_) => ("Succeeded", 0),
         };
         set(&mut pod, "/status/phase", phase.into());
         let now = self.seconds();
-        let statuses = container_statuses(
-            &pod,
-            false,
-            |_| json!({"terminated": {"exitCode": code, "finishedAt": now}}),
-            0,
-        );
+        let statuses =
+            container_statuses(&pod, false, |_| json!({"terminated": {"exitCode": code, "finishedAt": now}}), 0);
         set(&mut pod, "/status/containerStatuses", statuses);
-        set(
-            &mut pod,
-            "/status/conditions",
-            conditions(false, "PodCompleted", "", &now),
-        );
+        set(&mut pod, "/status/conditions", conditions(false, "PodCompleted", "", &now));
         self.store_object(cluster, pod)?;
         Ok(())
     }
 
     fn watch_pod(&mut self, cluster: &str, pod: Value, node: &str) -> Result<(), Failure> {
-        let crashing = pod
-            .pointer("/status/containerStatuses/0/state/waiting")
-            .is_some();
+        let crashing = pod.pointer("/status/containerStatuses/0/state/waiting").is_some();
         if crashing {
             return self.start_pod(cluster, pod, node);
         }
@@ -198,27 +161,15 @@ impl Model<'_> {
     }
 
     /// Writes a Pod's status, if it is another one.
-    fn report_pod(
-        &mut self,
-        cluster: &str,
-        mut pod: Value,
-        health: &Health,
-        fresh: bool,
-    ) -> Result<(), Failure> {
+    fn report_pod(&mut self, cluster: &str, mut pod: Value, health: &Health, fresh: bool) -> Result<(), Failure> {
         let ready = matches!(health, Health::Ready);
-        if !fresh
-            && ready == is_ready(&pod)
-            && !matches!(health, Health::Crashing(_))
-            && image_is(&pod)
-        {
+        if !fresh && ready == is_ready(&pod) && !matches!(health, Health::Crashing(_)) && image_is(&pod) {
             return Ok(());
         }
         let now = self.seconds();
         let (reason, message) = match health {
             Health::Ready => ("", ""),
-            Health::NotReady(message) | Health::Crashing(message) => {
-                ("ContainersNotReady", message.as_str())
-            }
+            Health::NotReady(message) | Health::Crashing(message) => ("ContainersNotReady", message.as_str()),
         };
         let before = pod.clone();
         let conditions = conditions(ready, reason, message, &now);
@@ -238,19 +189,8 @@ impl Model<'_> {
         if crashed && matches!(health, Health::Crashing(_)) {
             // It fails just as it did before.
             let conditions = before.pointer("/status/conditions").cloned();
-            set(
-                &mut pod,
-                "/status/conditions",
-                conditions.unwrap_or_default(),
-            );
-            set(
-                &mut pod,
-                "/status/startTime",
-                before
-                    .pointer("/status/startTime")
-                    .cloned()
-                    .unwrap_or_default(),
-            );
+            set(&mut pod, "/status/conditions", conditions.unwrap_or_default());
+            set(&mut pod, "/status/startTime", before.pointer("/status/startTime").cloned().unwrap_or_default());
         }
         if pod != before {
             self.store_object(cluster, pod)?;
@@ -260,15 +200,11 @@ impl Model<'_> {
 
     fn pod_events(&self, pod: &Value) -> Vec<(String, PodEvent)> {
         let labels = pod.pointer("/metadata/labels");
-        let has = |name: &str, value: &str| {
-            labels.and_then(|l| l.get(name)).and_then(Value::as_str) == Some(value)
-        };
+        let has = |name: &str, value: &str| labels.and_then(|l| l.get(name)).and_then(Value::as_str) == Some(value);
         let mut events = Vec::new();
         for behaviours in &self.rules.behaviours {
             for event in &behaviours.pods {
-                if glob(&event.namespace, namespace_of(pod))
-                    && event.labels.iter().all(|(n, v)| has(n, v))
-                {
+                if glob(&event.namespace, namespace_of(pod)) && event.labels.iter().all(|(n, v)| has(n, v)) {
                     events.push((behaviours.component.clone(), event.clone()));
                 }
             }
@@ -286,12 +222,7 @@ impl Model<'_> {
     }
 
     /// Applies the behaviours of a moment; answers the message of one that fails.
-    fn pod_moment(
-        &mut self,
-        cluster: &str,
-        pod: &Value,
-        moment: PodMoment,
-    ) -> Result<Option<String>, Failure> {
+    fn pod_moment(&mut self, cluster: &str, pod: &Value, moment: PodMoment) -> Result<Option<String>, Failure> {
         for (component, event) in self.pod_events(pod) {
             if !event.on.contains(&moment) {
                 continue;
@@ -303,9 +234,7 @@ impl Model<'_> {
             if let Some(message) = &event.fails {
                 return self.render(&scope, message).map(Some);
             }
-            self.nested(name_of(pod), |model| {
-                model.apply_changes(&scope, &event.sets)
-            })?;
+            self.nested(name_of(pod), |model| model.apply_changes(&scope, &event.sets))?;
         }
         Ok(None)
     }
@@ -340,16 +269,9 @@ impl Model<'_> {
         }
         let object = self.object(cluster, "Node", "", node)?.unwrap_or_default();
         let range = text(&object, "/spec/podCIDR");
-        let range = if range.is_empty() {
-            "10.244.0.0/24"
-        } else {
-            range
-        };
+        let range = if range.is_empty() { "10.244.0.0/24" } else { range };
         let base = range.split('/').next().unwrap_or_default();
-        let start = base
-            .rsplit_once('.')
-            .map_or("10.244.0", |(start, _)| start)
-            .to_owned();
+        let start = base.rsplit_once('.').map_or("10.244.0", |(start, _)| start).to_owned();
         let key = format!("{}/addresses/{node}", keys::cluster(cluster));
         let mut last: u64 = self.tx.get(&key)?.unwrap_or(1);
         for _ in 0..253 {
@@ -368,20 +290,12 @@ impl Model<'_> {
 fn image_is(pod: &Value) -> bool {
     let images = |pointer: &str| -> Vec<String> {
         let list = pod.pointer(pointer).and_then(Value::as_array);
-        list.into_iter()
-            .flatten()
-            .map(|c| text(c, "/image").to_owned())
-            .collect()
+        list.into_iter().flatten().map(|c| text(c, "/image").to_owned()).collect()
     };
     images("/spec/containers") == images("/status/containerStatuses")
 }
 
-fn container_statuses(
-    pod: &Value,
-    ready: bool,
-    state: impl Fn(&Value) -> Value,
-    restarts: u64,
-) -> Value {
+fn container_statuses(pod: &Value, ready: bool, state: impl Fn(&Value) -> Value, restarts: u64) -> Value {
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
     let statuses = containers.into_iter().flatten().map(|container| {
         let image = text(container, "/image");
@@ -417,10 +331,5 @@ fn conditions(ready: bool, reason: &str, message: &str, now: &str) -> Value {
         }
         condition
     };
-    json!([
-        one("PodScheduled", true),
-        one("Initialized", true),
-        one("ContainersReady", ready),
-        one("Ready", ready)
-    ])
+    json!([one("PodScheduled", true), one("Initialized", true), one("ContainersReady", ready), one("Ready", ready)])
 }

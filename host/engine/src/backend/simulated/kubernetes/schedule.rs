@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::controllers::Work;
-use super::objects::{
-    condition, controller, name_of, namespace_of, node_term, owner_term, set, text,
-};
+use super::objects::{condition, controller, name_of, namespace_of, node_term, owner_term, set, text};
 use super::quantity::milli_of;
 use super::select::Labels;
 use crate::backend::simulated::model::{Model, keys};
@@ -16,11 +14,8 @@ use crate::contract::Failure;
 
 /// As many nodes that would do are compared; a large cluster is not looked through for each Pod.
 const ENOUGH: usize = 32;
-const NOT_READY: [&str; 3] = [
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-    "node.kubernetes.io/unschedulable",
-];
+const NOT_READY: [&str; 3] =
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"];
 
 /// What a Pod asks for or a node has, in thousandths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +27,7 @@ pub(crate) struct Resources {
 
 impl Resources {
     fn of_pod(pod: &Value) -> Self {
-        let mut all = Self {
-            pods: 1000,
-            ..Self::default()
-        };
+        let mut all = Self { pods: 1000, ..Self::default() };
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
         for container in containers.into_iter().flatten() {
             all.cpu += milli_of(container.pointer("/resources/requests/cpu"));
@@ -53,11 +45,7 @@ impl Resources {
     }
 
     fn plus(self, other: Self) -> Self {
-        Self {
-            cpu: self.cpu + other.cpu,
-            memory: self.memory + other.memory,
-            pods: self.pods + other.pods,
-        }
+        Self { cpu: self.cpu + other.cpu, memory: self.memory + other.memory, pods: self.pods + other.pods }
     }
 
     fn minus(self, other: Self) -> Self {
@@ -94,11 +82,7 @@ fn occupies(pod: &Value) -> Option<(&str, Resources)> {
 
 impl Model<'_> {
     /// What the scheduler remembers of a node.
-    pub(crate) fn node_state(
-        &self,
-        cluster: &str,
-        node: &str,
-    ) -> Result<Option<NodeState>, Failure> {
+    pub(crate) fn node_state(&self, cluster: &str, node: &str) -> Result<Option<NodeState>, Failure> {
         self.tx.get(&node_key(cluster, node))
     }
 
@@ -146,40 +130,26 @@ impl Model<'_> {
                     room: Resources::of_node(node),
                     used: old.used,
                     ready: condition(node, "Ready") == "True",
-                    cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool)
-                        == Some(true),
+                    cordoned: node.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true),
                     tainted: !placement(node).1.is_empty(),
                 };
                 if new != old || before.is_none() {
                     self.tx.set(&key, &new)?;
-                    self.work.insert(Work::Node {
-                        cluster: cluster.to_owned(),
-                        node: name.to_owned(),
-                    });
-                    self.work.insert(Work::Pending {
-                        cluster: cluster.to_owned(),
-                    });
+                    self.work.insert(Work::Node { cluster: cluster.to_owned(), node: name.to_owned() });
+                    self.work.insert(Work::Pending { cluster: cluster.to_owned() });
                 }
             }
             None => {
                 self.tx.remove(&key);
-                self.work.insert(Work::Node {
-                    cluster: cluster.to_owned(),
-                    node: name.to_owned(),
-                });
+                self.work.insert(Work::Node { cluster: cluster.to_owned(), node: name.to_owned() });
             }
         }
         if before.map(placement) != after.map(placement) {
             let prefix = format!("{}DaemonSet.apps/", keys::objects(cluster));
             for (key, _) in self.tx.below(&prefix) {
-                self.work.insert(Work::Owner {
-                    cluster: cluster.to_owned(),
-                    key,
-                });
+                self.work.insert(Work::Owner { cluster: cluster.to_owned(), key });
             }
-            self.work.insert(Work::Pending {
-                cluster: cluster.to_owned(),
-            });
+            self.work.insert(Work::Pending { cluster: cluster.to_owned() });
         }
         Ok(())
     }
@@ -264,15 +234,8 @@ impl Model<'_> {
         Ok(match best {
             Some((_, node)) => Ok(node),
             None => {
-                let reasons: Vec<String> = reasons
-                    .iter()
-                    .map(|(why, count)| format!("{count} {why}"))
-                    .collect();
-                Err(format!(
-                    "0/{} nodes are available: {}.",
-                    looked,
-                    reasons.join(", ")
-                ))
+                let reasons: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} {why}")).collect();
+                Err(format!("0/{} nodes are available: {}.", looked, reasons.join(", ")))
             }
         })
     }
@@ -319,8 +282,8 @@ impl Model<'_> {
         if volumes.is_some_and(|nodes| nodes.iter().all(|node| node != name)) {
             return Ok(Some("node(s) had volume node affinity conflict"));
         }
-        let choosy = pod.pointer("/spec/nodeSelector").is_some()
-            || pod.pointer("/spec/affinity/nodeAffinity").is_some();
+        let choosy =
+            pod.pointer("/spec/nodeSelector").is_some() || pod.pointer("/spec/affinity/nodeAffinity").is_some();
         if choosy || state.tainted {
             let node = self.object(cluster, "Node", "", name)?.unwrap_or_default();
             if !selects(pod, &node) {
@@ -338,8 +301,7 @@ impl Model<'_> {
 
     /// Whether the Pod refuses to be on one node with a Pod that is there.
     fn repelled(&self, cluster: &str, pod: &Value, node: &str) -> Result<bool, Failure> {
-        let pointer =
-            "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let pointer = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
         let Some(rules) = pod.pointer(pointer).and_then(Value::as_array) else {
             return Ok(false);
         };
@@ -348,8 +310,7 @@ impl Model<'_> {
             text(rule, "/topologyKey") == "kubernetes.io/hostname"
                 && Labels::of_object(rule.get("labelSelector")).is_some_and(|labels| {
                     there.iter().any(|(_, other)| {
-                        namespace_of(other) == namespace_of(pod)
-                            && labels.fit(other.pointer("/metadata/labels"))
+                        namespace_of(other) == namespace_of(pod) && labels.fit(other.pointer("/metadata/labels"))
                     })
                 })
         }))
@@ -360,12 +321,7 @@ impl Model<'_> {
 fn placement(node: &Value) -> (Option<&Value>, Vec<&Value>) {
     let taints = node.pointer("/spec/taints").and_then(Value::as_array);
     let taints = taints.into_iter().flatten();
-    (
-        node.pointer("/metadata/labels"),
-        taints
-            .filter(|taint| !NOT_READY.contains(&text(taint, "/key")))
-            .collect(),
-    )
+    (node.pointer("/metadata/labels"), taints.filter(|taint| !NOT_READY.contains(&text(taint, "/key"))).collect())
 }
 
 /// Whether selector and required node affinity of a Pod fit a Node.
@@ -392,8 +348,7 @@ pub(crate) fn term_fits(term: &Value, node: &Value) -> bool {
     let fields = term.get("matchFields").and_then(Value::as_array);
     fields.into_iter().flatten().all(|field| {
         let values = field.get("values").and_then(Value::as_array);
-        let named =
-            values.is_some_and(|values| values.iter().any(|v| v.as_str() == Some(name_of(node))));
+        let named = values.is_some_and(|values| values.iter().any(|v| v.as_str() == Some(name_of(node))));
         text(field, "/key") == "metadata.name" && named == (text(field, "/operator") == "In")
     })
 }
@@ -414,10 +369,8 @@ fn tolerates(pod: &Value, key: &str, effect: &str, value: &str) -> bool {
     tolerations.into_iter().flatten().any(|toleration| {
         let wanted = text(toleration, "/key");
         let any_key = wanted.is_empty() && text(toleration, "/operator") == "Exists";
-        let same_value =
-            text(toleration, "/operator") == "Exists" || text(toleration, "/value") == value;
-        let of_effect =
-            matches!(text(toleration, "/effect"), "") || text(toleration, "/effect") == effect;
+        let same_value = text(toleration, "/operator") == "Exists" || text(toleration, "/value") == value;
+        let of_effect = matches!(text(toleration, "/effect"), "") || text(toleration, "/effect") == effect;
         (any_key || wanted == key) && same_value && of_effect
     })
 }

@@ -23,9 +23,7 @@ impl Labels {
             if part.is_empty() {
                 continue;
             }
-            requirements.push(
-                requirement(part).ok_or_else(|| format!("{part:?} is no label requirement"))?,
-            );
+            requirements.push(requirement(part).ok_or_else(|| format!("{part:?} is no label requirement"))?);
         }
         Ok(Self(requirements))
     }
@@ -39,17 +37,10 @@ impl Labels {
                 requirements.push(Requirement::In(name.clone(), vec![text_of(value)]));
             }
         }
-        for expression in selector
-            .get("matchExpressions")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
             let name = expression.get("key").map(text_of).unwrap_or_default();
             let values = expression.get("values").and_then(Value::as_array);
-            let values = values
-                .map(|values| values.iter().map(text_of).collect())
-                .unwrap_or_default();
+            let values = values.map(|values| values.iter().map(text_of).collect()).unwrap_or_default();
             requirements.push(match expression.get("operator").and_then(Value::as_str) {
                 Some("In") => Requirement::In(name, values),
                 Some("NotIn") => Requirement::NotIn(name, values),
@@ -62,28 +53,15 @@ impl Labels {
 
     /// From a plain map, as a Service has it.
     pub(crate) fn of_map(labels: &Map<String, Value>) -> Self {
-        Self(
-            labels
-                .iter()
-                .map(|(name, value)| Requirement::In(name.clone(), vec![text_of(value)]))
-                .collect(),
-        )
+        Self(labels.iter().map(|(name, value)| Requirement::In(name.clone(), vec![text_of(value)])).collect())
     }
 
     /// Whether labels fit.
     pub(crate) fn fit(&self, labels: Option<&Value>) -> bool {
-        let label = |name: &str| {
-            labels
-                .and_then(|labels| labels.get(name))
-                .and_then(Value::as_str)
-        };
+        let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
         self.0.iter().all(|requirement| match requirement {
-            Requirement::In(name, values) => {
-                label(name).is_some_and(|label| values.iter().any(|v| v == label))
-            }
-            Requirement::NotIn(name, values) => {
-                label(name).is_none_or(|label| values.iter().all(|v| v != label))
-            }
+            Requirement::In(name, values) => label(name).is_some_and(|label| values.iter().any(|v| v == label)),
+            Requirement::NotIn(name, values) => label(name).is_none_or(|label| values.iter().all(|v| v != label)),
             Requirement::Exists(name) => label(name).is_some(),
             Requirement::Missing(name) => label(name).is_none(),
         })
@@ -102,9 +80,7 @@ impl Labels {
 }
 
 fn text_of(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -127,19 +103,11 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 fn requirement(part: &str) -> Option<Requirement> {
     let list = |text: &str| -> Option<Vec<String>> {
         let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(
-            inner
-                .split(',')
-                .map(|value| value.trim().to_owned())
-                .collect(),
-        )
+        Some(inner.split(',').map(|value| value.trim().to_owned()).collect())
     };
     let name = |text: &str| {
         let text = text.trim();
-        let plain = !text.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c));
+        let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c));
         plain.then(|| text.to_owned())
     };
     if let Some((left, right)) = part.split_once(" notin ") {
@@ -149,10 +117,7 @@ fn requirement(part: &str) -> Option<Requirement> {
         return Some(Requirement::In(name(left)?, list(right)?));
     }
     if let Some((left, right)) = part.split_once("!=") {
-        return Some(Requirement::NotIn(
-            name(left)?,
-            vec![right.trim().to_owned()],
-        ));
+        return Some(Requirement::NotIn(name(left)?, vec![right.trim().to_owned()]));
     }
     if let Some((left, right)) = part.split_once('=') {
         let right = right.strip_prefix('=').unwrap_or(right);
@@ -172,11 +137,7 @@ impl Fields {
     /// From text; empty selects all.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut fields = Vec::new();
-        for part in text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-        {
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (path, equal, value) = match (part.split_once("!="), part.split_once('=')) {
                 (Some((path, value)), _) => (path, false, value),
                 (None, Some((path, value))) => (path, true, value.trim_start_matches('=')),
@@ -198,10 +159,7 @@ impl Fields {
 
     /// The value that a field must have, where it must have one.
     pub(crate) fn wanted(&self, path: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(field, equal, _)| field == path && *equal)
-            .map(|(_, _, value)| value.as_str())
+        self.0.iter().find(|(field, equal, _)| field == path && *equal).map(|(_, _, value)| value.as_str())
     }
 }
 
@@ -221,11 +179,7 @@ pub(crate) fn keep(object: &Value, pointers: &[String]) -> Value {
 
 /// Puts a value at a pointer; containers on the way are of the kind that the original has.
 fn put(target: &mut Value, original: &Value, pointer: &str, value: Value) {
-    let mut segments = pointer
-        .split('/')
-        .skip(1)
-        .map(|s| s.replace("~1", "/").replace("~0", "~"))
-        .peekable();
+    let mut segments = pointer.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).peekable();
     let (mut target, mut original) = (target, original);
     if segments.peek().is_none() {
         *target = value;
@@ -304,18 +258,9 @@ mod tests {
     #[test]
     fn kept_fields() {
         let object = json!({"metadata": {"name": "a", "labels": {"x/y": "1"}}, "spec": {"list": [{"a": 1, "b": 2}]}});
-        let kept = keep(
-            &object,
-            &[
-                "/metadata/labels/x~1y".to_owned(),
-                "/spec/list/0/b".to_owned(),
-                "/none".to_owned(),
-            ],
-        );
-        assert_eq!(
-            kept,
-            json!({"metadata": {"labels": {"x/y": "1"}}, "spec": {"list": [{"b": 2}]}})
-        );
+        let kept =
+            keep(&object, &["/metadata/labels/x~1y".to_owned(), "/spec/list/0/b".to_owned(), "/none".to_owned()]);
+        assert_eq!(kept, json!({"metadata": {"labels": {"x/y": "1"}}, "spec": {"list": [{"b": 2}]}}));
         assert_eq!(keep(&object, &[]), object);
     }
 

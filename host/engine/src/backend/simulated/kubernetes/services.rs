@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{
-    is_ending, label_term, name_of, namespace_of, owner_reference, set, text, uid_of,
-};
+use super::objects::{is_ending, label_term, name_of, namespace_of, owner_reference, set, text, uid_of};
 use super::select::Labels;
 use super::workloads::{is_finished, is_ready};
 use crate::backend::simulated::model::{Model, keys};
@@ -12,12 +10,7 @@ use crate::contract::Failure;
 
 impl Model<'_> {
     /// Pods of a namespace that labels select.
-    pub(crate) fn selected_pods(
-        &self,
-        cluster: &str,
-        namespace: &str,
-        labels: &Labels,
-    ) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn selected_pods(&self, cluster: &str, namespace: &str, labels: &Labels) -> Result<Vec<Value>, Failure> {
         let pods = match labels.certain() {
             Some((name, value)) => {
                 let found = self.indexed(&label_term(cluster, namespace, name, value))?;
@@ -25,21 +18,13 @@ impl Model<'_> {
             }
             None => self.objects(cluster, "Pod", namespace)?,
         };
-        Ok(pods
-            .into_iter()
-            .filter(|pod: &Value| labels.fit(pod.pointer("/metadata/labels")))
-            .collect())
+        Ok(pods.into_iter().filter(|pod: &Value| labels.fit(pod.pointer("/metadata/labels"))).collect())
     }
 
     /// Brings the EndpointSlices of a namespace's Services up to date.
-    pub(crate) fn follow_services(
-        &mut self,
-        cluster: &str,
-        namespace: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn follow_services(&mut self, cluster: &str, namespace: &str) -> Result<(), Failure> {
         for service in self.objects(cluster, "Service", namespace)? {
-            let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object)
-            else {
+            let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object) else {
                 continue;
             };
             if selector.is_empty() {
@@ -63,18 +48,9 @@ impl Model<'_> {
         Ok(())
     }
 
-    fn store_slice(
-        &mut self,
-        cluster: &str,
-        service: &Value,
-        endpoints: Vec<Value>,
-    ) -> Result<(), Failure> {
+    fn store_slice(&mut self, cluster: &str, service: &Value, endpoints: Vec<Value>) -> Result<(), Failure> {
         let namespace = namespace_of(service);
-        let name = format!(
-            "{}-{}",
-            name_of(service),
-            uid_of(service).get(..5).unwrap_or("slice")
-        );
+        let name = format!("{}-{}", name_of(service), uid_of(service).get(..5).unwrap_or("slice"));
         let ports = service.pointer("/spec/ports").and_then(Value::as_array);
         let ports: Vec<Value> = ports
             .into_iter()
@@ -89,9 +65,7 @@ impl Model<'_> {
             })
             .collect();
         let kind = "EndpointSlice.discovery.k8s.io";
-        let there = self
-            .tx
-            .get::<Value>(&keys::object(cluster, kind, namespace, &name))?;
+        let there = self.tx.get::<Value>(&keys::object(cluster, kind, namespace, &name))?;
         let mut slice = match there {
             Some(there) => there,
             None => {

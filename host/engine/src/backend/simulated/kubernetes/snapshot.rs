@@ -39,23 +39,13 @@ pub(crate) struct Snapshot {
 
 impl Model<'_> {
     /// Writes all objects of a cluster into a file on a host.
-    pub(crate) fn write_snapshot(
-        &mut self,
-        cluster: &str,
-        host: &str,
-        path: &str,
-        note: Value,
-    ) -> Result<(), Failure> {
+    pub(crate) fn write_snapshot(&mut self, cluster: &str, host: &str, path: &str, note: Value) -> Result<(), Failure> {
         let prefix = keys::objects(cluster);
         let objects = self.tx.below(&prefix);
-        let header = Header {
-            format: MAGIC.to_owned(),
-            note,
-            revision: self.revision(cluster)?,
-            objects: objects.len(),
-        };
-        let mut text = serde_json::to_string(&header)
-            .map_err(|error| failure::other("simulator", path, error.to_string()))?;
+        let header =
+            Header { format: MAGIC.to_owned(), note, revision: self.revision(cluster)?, objects: objects.len() };
+        let mut text =
+            serde_json::to_string(&header).map_err(|error| failure::other("simulator", path, error.to_string()))?;
         text.push('\n');
         for (key, object) in objects {
             text.push_str(&Value::from(&key[prefix.len()..]).to_string());
@@ -65,10 +55,7 @@ impl Model<'_> {
         }
         let content = self.blobs.keep(text.into_bytes())?;
         let path = self.resolve(host, path, true)?;
-        let entry = Entry {
-            mode: 0o600,
-            ..Entry::file(content, self.now)
-        };
+        let entry = Entry { mode: 0o600, ..Entry::file(content, self.now) };
         self.put(host, &path, &entry)
     }
 
@@ -76,21 +63,11 @@ impl Model<'_> {
     pub(crate) fn read_snapshot(&self, host: &str, path: &str) -> Result<Snapshot, Failure> {
         let content = self.regular(host, path)?.content.unwrap_or_default();
         let wrong = |reason: String| {
-            failure::failed(
-                path,
-                format!("{path} on {host} is no snapshot: {reason}"),
-                Some(1),
-                &reason,
-            )
+            failure::failed(path, format!("{path} on {host} is no snapshot: {reason}"), Some(1), &reason)
         };
         let mut lines = BufReader::new(self.blobs.reader(&content, 0)?).lines();
-        let first = lines
-            .next()
-            .transpose()
-            .map_err(|error| wrong(error.to_string()))?
-            .unwrap_or_default();
-        let header: Header =
-            serde_json::from_str(&first).map_err(|error| wrong(error.to_string()))?;
+        let first = lines.next().transpose().map_err(|error| wrong(error.to_string()))?.unwrap_or_default();
+        let header: Header = serde_json::from_str(&first).map_err(|error| wrong(error.to_string()))?;
         if header.format != MAGIC {
             return Err(wrong(format!("format {:?}", header.format)));
         }
@@ -98,21 +75,13 @@ impl Model<'_> {
         for line in lines {
             let line = line.map_err(|error| wrong(error.to_string()))?;
             let mut parts = serde_json::Deserializer::from_str(&line).into_iter::<String>();
-            let key = parts
-                .next()
-                .and_then(Result::ok)
-                .ok_or_else(|| wrong("a line without a key".to_owned()))?;
+            let key = parts.next().and_then(Result::ok).ok_or_else(|| wrong("a line without a key".to_owned()))?;
             let object = line.get(parts.byte_offset()..).unwrap_or_default().trim();
-            serde_json::from_str::<serde::de::IgnoredAny>(object)
-                .map_err(|error| wrong(error.to_string()))?;
+            serde_json::from_str::<serde::de::IgnoredAny>(object).map_err(|error| wrong(error.to_string()))?;
             objects.push((key, object.into()));
         }
         if objects.len() != header.objects {
-            return Err(wrong(format!(
-                "{} objects instead of {}",
-                objects.len(),
-                header.objects
-            )));
+            return Err(wrong(format!("{} objects instead of {}", objects.len(), header.objects)));
         }
         Ok(Snapshot {
             note: header.note,
@@ -124,41 +93,23 @@ impl Model<'_> {
     }
 
     /// Replaces all objects of a cluster by those of a snapshot.
-    pub(crate) fn restore_snapshot(
-        &mut self,
-        cluster: &str,
-        host: &str,
-        path: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn restore_snapshot(&mut self, cluster: &str, host: &str, path: &str) -> Result<(), Failure> {
         let snapshot = self.read_snapshot(host, path)?;
         let prefix = keys::objects(cluster);
-        let kept: BTreeSet<&str> = snapshot
-            .objects
-            .iter()
-            .map(|(key, _)| key.as_str())
-            .collect();
+        let kept: BTreeSet<&str> = snapshot.objects.iter().map(|(key, _)| key.as_str()).collect();
         for (key, _) in self.tx.below(&prefix) {
             if !kept.contains(&key[prefix.len()..]) {
                 self.swap(cluster, &key, None)?;
             }
         }
         // Nodes first: Pods are counted on them.
-        let (nodes, others): (Vec<_>, Vec<_>) = snapshot
-            .objects
-            .iter()
-            .partition(|(key, _)| key.starts_with("Node/"));
+        let (nodes, others): (Vec<_>, Vec<_>) = snapshot.objects.iter().partition(|(key, _)| key.starts_with("Node/"));
         for (key, object) in nodes.into_iter().chain(others) {
-            self.swap(
-                cluster,
-                &format!("{prefix}{key}"),
-                Some(Fact::clone(object)),
-            )?;
+            self.swap(cluster, &format!("{prefix}{key}"), Some(Fact::clone(object)))?;
         }
         let now = self.revision(cluster)?;
         self.raise_revision(cluster, snapshot.revision.saturating_sub(now) + BUMP)?;
-        self.work.insert(Work::All {
-            cluster: cluster.to_owned(),
-        });
+        self.work.insert(Work::All { cluster: cluster.to_owned() });
         Ok(())
     }
 

@@ -38,14 +38,7 @@ impl Model<'_> {
             }
         }
         if !changed {
-            self.shrink_or_update(
-                cluster,
-                &owner,
-                &hash,
-                first,
-                wanted,
-                if by_hand { i64::MAX } else { partition },
-            )?;
+            self.shrink_or_update(cluster, &owner, &hash, first, wanted, if by_hand { i64::MAX } else { partition })?;
         }
         self.stateful_status(cluster, &owner, &hash)
     }
@@ -68,8 +61,7 @@ impl Model<'_> {
         pods.sort_by_key(|(ordinal, _)| std::cmp::Reverse(*ordinal));
         for (ordinal, pod) in &pods {
             let surplus = *ordinal >= first + wanted || *ordinal < first;
-            let outdated = text(pod, "/metadata/labels/controller-revision-hash") != hash
-                && *ordinal >= partition;
+            let outdated = text(pod, "/metadata/labels/controller-revision-hash") != hash && *ordinal >= partition;
             if surplus || outdated {
                 self.delete_object(cluster, "Pod", namespace_of(pod), name_of(pod))?;
                 return Ok(());
@@ -83,26 +75,17 @@ impl Model<'_> {
 
     /// Makes the claims that a StatefulSet's Pod has of its own.
     fn claims_of(&mut self, cluster: &str, owner: &Value, ordinal: i64) -> Result<(), Failure> {
-        let templates = owner
-            .pointer("/spec/volumeClaimTemplates")
-            .and_then(Value::as_array);
+        let templates = owner.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
         for template in templates.cloned().into_iter().flatten() {
             let name = format!("{}-{}-{ordinal}", name_of(&template), name_of(owner));
-            if self
-                .object(cluster, "PersistentVolumeClaim", namespace_of(owner), &name)?
-                .is_some()
-            {
+            if self.object(cluster, "PersistentVolumeClaim", namespace_of(owner), &name)?.is_some() {
                 continue;
             }
             let mut claim = template.clone();
             set(&mut claim, "/apiVersion", "v1".into());
             set(&mut claim, "/kind", "PersistentVolumeClaim".into());
             set(&mut claim, "/metadata/name", name.into());
-            set(
-                &mut claim,
-                "/metadata/namespace",
-                namespace_of(owner).into(),
-            );
+            set(&mut claim, "/metadata/namespace", namespace_of(owner).into());
             self.insert_object(cluster, claim)?;
         }
         Ok(())
@@ -117,22 +100,13 @@ impl Model<'_> {
         ordinal: i64,
     ) -> Result<(), Failure> {
         let name = format!("{}-{ordinal}", name_of(owner));
-        let labels = [
-            ("controller-revision-hash", hash),
-            ("statefulset.kubernetes.io/pod-name", name.as_str()),
-        ];
+        let labels = [("controller-revision-hash", hash), ("statefulset.kubernetes.io/pod-name", name.as_str())];
         let mut pod = pod_from(owner, template, &labels);
         unset(&mut pod, "/metadata/generateName");
         set(&mut pod, "/metadata/name", name.as_str().into());
         set(&mut pod, "/spec/hostname", name.as_str().into());
-        let templates = owner
-            .pointer("/spec/volumeClaimTemplates")
-            .and_then(Value::as_array);
-        let mut volumes = pod
-            .pointer("/spec/volumes")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
+        let templates = owner.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+        let mut volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).cloned().unwrap_or_default();
         for claim in templates.into_iter().flatten() {
             let volume = name_of(claim);
             volumes.push(json!({"name": volume, "persistentVolumeClaim": {"claimName": format!("{volume}-{name}")}}));
@@ -147,17 +121,12 @@ impl Model<'_> {
     fn stateful_status(&mut self, cluster: &str, owner: &Value, hash: &str) -> Result<(), Failure> {
         let pods = self.pods_of(cluster, owner)?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let is_updated =
-            |pod: &&Value| text(pod, "/metadata/labels/controller-revision-hash") == hash;
+        let is_updated = |pod: &&Value| text(pod, "/metadata/labels/controller-revision-hash") == hash;
         let updated = pods.iter().filter(is_updated).count();
         let wanted = number(owner, "/spec/replicas").unwrap_or(1);
         let complete = i64::try_from(updated) == Ok(wanted);
         let before = text(owner, "/status/currentRevision");
-        let current = if complete || before.is_empty() {
-            hash
-        } else {
-            before
-        };
+        let current = if complete || before.is_empty() { hash } else { before };
         let status = json!({
             "observedGeneration": number(owner, "/metadata/generation"),
             "replicas": pods.len(),

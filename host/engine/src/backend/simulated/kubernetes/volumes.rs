@@ -36,13 +36,10 @@ impl Model<'_> {
                 set(&mut volume, "/status", json!({"phase": "Available"}));
                 self.store_object(cluster, volume)?;
             } else if phase == "Bound" {
-                let (namespace, name) = (
-                    text(&volume, "/spec/claimRef/namespace"),
-                    text(&volume, "/spec/claimRef/name"),
-                );
+                let (namespace, name) =
+                    (text(&volume, "/spec/claimRef/namespace"), text(&volume, "/spec/claimRef/name"));
                 let claim = self.object(cluster, "PersistentVolumeClaim", namespace, name)?;
-                if claim.is_some_and(|claim| uid_of(&claim) == text(&volume, "/spec/claimRef/uid"))
-                {
+                if claim.is_some_and(|claim| uid_of(&claim) == text(&volume, "/spec/claimRef/uid")) {
                     continue;
                 }
                 if text(&volume, "/spec/persistentVolumeReclaimPolicy") == "Delete" {
@@ -78,8 +75,7 @@ impl Model<'_> {
     /// Makes a volume where the claim's class can.
     fn provision(&mut self, cluster: &str, claim: &Value) -> Result<Option<Value>, Failure> {
         let class = text(claim, "/spec/storageClassName");
-        let Some(class_object) = self.object(cluster, "StorageClass.storage.k8s.io", "", class)?
-        else {
+        let Some(class_object) = self.object(cluster, "StorageClass.storage.k8s.io", "", class)? else {
             return Ok(None);
         };
         if text(&class_object, "/provisioner") == "kubernetes.io/no-provisioner" {
@@ -119,9 +115,7 @@ impl Model<'_> {
         set(&mut claim, "/status", status);
         self.store_object(cluster, volume)?;
         self.store_object(cluster, claim)?;
-        self.work.insert(Work::Pending {
-            cluster: cluster.to_owned(),
-        });
+        self.work.insert(Work::Pending { cluster: cluster.to_owned() });
         Ok(())
     }
 
@@ -131,8 +125,7 @@ impl Model<'_> {
         for volume in volumes.into_iter().flatten() {
             let name = text(volume, "/persistentVolumeClaim/claimName");
             if !name.is_empty() {
-                let claim =
-                    self.object(cluster, "PersistentVolumeClaim", namespace_of(pod), name)?;
+                let claim = self.object(cluster, "PersistentVolumeClaim", namespace_of(pod), name)?;
                 claims.push((name.to_owned(), claim));
             }
         }
@@ -140,18 +133,12 @@ impl Model<'_> {
     }
 
     /// Why a Pod cannot be placed because of a claim.
-    pub(crate) fn unbound_claim(
-        &self,
-        cluster: &str,
-        pod: &Value,
-    ) -> Result<Option<String>, Failure> {
+    pub(crate) fn unbound_claim(&self, cluster: &str, pod: &Value) -> Result<Option<String>, Failure> {
         for (name, claim) in self.claims(cluster, pod)? {
             match claim {
                 None => return Ok(Some(format!("persistentvolumeclaim \"{name}\" not found"))),
                 Some(claim) if text(&claim, "/status/phase") != "Bound" => {
-                    return Ok(Some(
-                        "pod has unbound immediate PersistentVolumeClaims".to_owned(),
-                    ));
+                    return Ok(Some("pod has unbound immediate PersistentVolumeClaims".to_owned()));
                 }
                 Some(_) => {}
             }
@@ -160,23 +147,12 @@ impl Model<'_> {
     }
 
     /// The nodes that all volumes of a Pod can be reached from; none: any.
-    pub(crate) fn volume_nodes(
-        &self,
-        cluster: &str,
-        pod: &Value,
-    ) -> Result<Option<Vec<String>>, Failure> {
+    pub(crate) fn volume_nodes(&self, cluster: &str, pod: &Value) -> Result<Option<Vec<String>>, Failure> {
         let mut nodes: Option<Vec<String>> = None;
         for (_, claim) in self.claims(cluster, pod)? {
-            let name = claim
-                .as_ref()
-                .map(|claim| text(claim, "/spec/volumeName"))
-                .unwrap_or_default();
-            let volume = self
-                .object(cluster, "PersistentVolume", "", name)?
-                .unwrap_or_default();
-            let terms = volume
-                .pointer("/spec/nodeAffinity/required/nodeSelectorTerms")
-                .and_then(Value::as_array);
+            let name = claim.as_ref().map(|claim| text(claim, "/spec/volumeName")).unwrap_or_default();
+            let volume = self.object(cluster, "PersistentVolume", "", name)?.unwrap_or_default();
+            let terms = volume.pointer("/spec/nodeAffinity/required/nodeSelectorTerms").and_then(Value::as_array);
             let Some(terms) = terms else { continue };
             let mut fitting = Vec::new();
             for name in self.node_names(cluster) {

@@ -10,9 +10,7 @@ use crate::backend::expression::Condition;
 use crate::backend::failure;
 use crate::backend::simulated::model::Model;
 use crate::contract::Failure;
-use crate::contract::kubernetes::{
-    Object, ObjectKind, Page, PageOrder, Selection, Server, Subject, WaitOrder,
-};
+use crate::contract::kubernetes::{Object, ObjectKind, Page, PageOrder, Selection, Server, Subject, WaitOrder};
 
 /// Bytes of objects on one page where the caller sets no bound.
 const PAGE_BYTES: usize = 6 << 20;
@@ -24,21 +22,14 @@ pub(crate) fn given(object: &Value, kind: &ObjectKind, pointers: &[String]) -> O
     let mut body = object.clone();
     unset(&mut body, "/metadata/managedFields");
     set(&mut body, "/apiVersion", kind.api_version.as_str().into());
-    Object {
-        id: identity(object),
-        body: keep(&body, pointers).to_string(),
-    }
+    Object { id: identity(object), body: keep(&body, pointers).to_string() }
 }
 
 impl Model<'_> {
     /// The API server.
     pub(crate) fn server(&self, cluster: &str) -> Result<Server, Failure> {
         let version = self.need_api(cluster)?;
-        Ok(Server {
-            ready: true,
-            kinds: self.served(cluster, &version)?,
-            version,
-        })
+        Ok(Server { ready: true, kinds: self.served(cluster, &version)?, version })
     }
 
     /// All objects of a selection, sorted by namespace and name.
@@ -58,9 +49,7 @@ impl Model<'_> {
                 let found = self.indexed(&node_term(cluster, node))?;
                 found.into_iter().map(|(_, pod)| pod).collect()
             }
-            ("Pod", None) if !namespace.is_empty() => {
-                self.selected_pods(cluster, namespace, &labels)?
-            }
+            ("Pod", None) if !namespace.is_empty() => self.selected_pods(cluster, namespace, &labels)?,
             _ => self.objects(cluster, &kind, namespace)?,
         };
         let mut found: Vec<Value> = candidates
@@ -77,9 +66,9 @@ impl Model<'_> {
         let selection = &order.selection;
         let mut found = self.selected(selection)?;
         if let Some(token) = &order.token {
-            let (namespace, name) = token.split_once('/').ok_or_else(|| {
-                failure::invalid(&selection.kind.name, "the token is none that a page gave")
-            })?;
+            let (namespace, name) = token
+                .split_once('/')
+                .ok_or_else(|| failure::invalid(&selection.kind.name, "the token is none that a page gave"))?;
             found.retain(|object| (namespace_of(object), name_of(object)) > (namespace, name));
         }
         let limit = match order.limit {
@@ -92,31 +81,21 @@ impl Model<'_> {
             bytes += next.body.len();
             if objects.len() >= limit || (bytes > PAGE_BYTES && !objects.is_empty()) {
                 token = objects.last().map(|last: &Object| {
-                    format!(
-                        "{}/{}",
-                        last.id.namespace.as_deref().unwrap_or_default(),
-                        last.id.name
-                    )
+                    format!("{}/{}", last.id.namespace.as_deref().unwrap_or_default(), last.id.name)
                 });
                 break;
             }
             objects.push(next);
         }
         let resource_version = self.revision(&selection.cluster)?.to_string();
-        Ok(Page {
-            objects,
-            token,
-            resource_version,
-        })
+        Ok(Page { objects, token, resource_version })
     }
 
     /// Whether a condition holds. The platform has settled: what does not hold now will not by waiting.
     pub(crate) fn wait(&mut self, order: &WaitOrder) -> Result<Vec<Object>, Failure> {
         let (cluster, namespace, kind) = match &order.subject {
             Subject::Object(at) => (&at.cluster, &at.namespace, &at.kind),
-            Subject::Selection(selection) => {
-                (&selection.cluster, &selection.namespace, &selection.kind)
-            }
+            Subject::Selection(selection) => (&selection.cluster, &selection.namespace, &selection.kind),
         };
         self.need_api(cluster)?;
         let condition = Condition::new(&order.condition)
@@ -126,19 +105,12 @@ impl Model<'_> {
         let (object, objects) = match &order.subject {
             Subject::Object(at) => {
                 let (kind, namespace) = self.place_of(at)?;
-                (
-                    self.object(cluster, &kind, &namespace, &at.name)?,
-                    Vec::new(),
-                )
+                (self.object(cluster, &kind, &namespace, &at.name)?, Vec::new())
             }
             Subject::Selection(selection) => (None, self.selected(selection)?),
         };
         let subject = match &order.subject {
-            Subject::Object(at) => title(
-                &at.kind.name,
-                at.namespace.as_deref().unwrap_or_default(),
-                &at.name,
-            ),
+            Subject::Object(at) => title(&at.kind.name, at.namespace.as_deref().unwrap_or_default(), &at.name),
             Subject::Selection(selection) => format!("{} list", selection.kind.name),
         };
         let plain = |object: &Value| {
@@ -165,9 +137,7 @@ impl Model<'_> {
             ));
         }
         let all = object.into_iter().chain(objects);
-        Ok(all
-            .map(|object| given(&object, kind, &order.keep))
-            .collect())
+        Ok(all.map(|object| given(&object, kind, &order.keep)).collect())
     }
 }
 

@@ -3,9 +3,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::objects::{
-    condition, name_of, namespace_of, number, owner_reference, owner_term, set, text, uid_of, unset,
-};
+use super::objects::{condition, name_of, namespace_of, number, owner_reference, owner_term, set, text, uid_of, unset};
 use crate::backend::simulated::model::Model;
 use crate::contract::Failure;
 
@@ -37,9 +35,7 @@ pub(crate) fn sorted(value: &Value) -> Value {
         Value::Object(fields) => {
             let mut names: Vec<&String> = fields.keys().collect();
             names.sort_unstable();
-            let sorted_fields = names
-                .into_iter()
-                .map(|name| (name.clone(), sorted(&fields[name])));
+            let sorted_fields = names.into_iter().map(|name| (name.clone(), sorted(&fields[name])));
             Value::Object(sorted_fields.collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
@@ -63,10 +59,7 @@ pub(crate) fn share(value: Option<&Value>, default: &str, of: i64, up: bool) -> 
 
 /// A Pod from a template, owned by `owner`.
 pub(crate) fn pod_from(owner: &Value, template: &Value, labels: &[(&str, &str)]) -> Value {
-    let mut metadata = template
-        .get("metadata")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
+    let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
     unset(&mut metadata, "/creationTimestamp");
     let mut pod = json!({
         "apiVersion": "v1",
@@ -76,22 +69,10 @@ pub(crate) fn pod_from(owner: &Value, template: &Value, labels: &[(&str, &str)])
         "status": {"phase": "Pending"},
     });
     set(&mut pod, "/metadata/namespace", namespace_of(owner).into());
-    set(
-        &mut pod,
-        "/metadata/generateName",
-        format!("{}-", name_of(owner)).into(),
-    );
-    set(
-        &mut pod,
-        "/metadata/ownerReferences",
-        json!([owner_reference(owner)]),
-    );
+    set(&mut pod, "/metadata/generateName", format!("{}-", name_of(owner)).into());
+    set(&mut pod, "/metadata/ownerReferences", json!([owner_reference(owner)]));
     for (name, value) in labels {
-        set(
-            &mut pod,
-            &format!("/metadata/labels/{}", name.replace('/', "~1")),
-            (*value).into(),
-        );
+        set(&mut pod, &format!("/metadata/labels/{}", name.replace('/', "~1")), (*value).into());
     }
     pod
 }
@@ -112,37 +93,20 @@ fn count(object: &Value, field: &str) -> i64 {
 
 impl Model<'_> {
     /// Brings a Deployment's ReplicaSets one step further.
-    pub(crate) fn roll_deployment(
-        &mut self,
-        cluster: &str,
-        deployment: Value,
-    ) -> Result<(), Failure> {
+    pub(crate) fn roll_deployment(&mut self, cluster: &str, deployment: Value) -> Result<(), Failure> {
         let sets = self.replica_sets(cluster, &deployment)?;
-        let template = deployment
-            .pointer("/spec/template")
-            .cloned()
-            .unwrap_or_default();
+        let template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
         let hash = template_hash(&template);
-        let (new, old): (Vec<Value>, Vec<Value>) = sets
-            .into_iter()
-            .partition(|set| text(set, &format!("/metadata/labels/{HASH}")) == hash);
+        let (new, old): (Vec<Value>, Vec<Value>) =
+            sets.into_iter().partition(|set| text(set, &format!("/metadata/labels/{HASH}")) == hash);
         let Some(new) = new.into_iter().next() else {
             return self.new_replica_set(cluster, &deployment, &template, &hash, &old);
         };
         let wanted = replicas(&deployment);
         let recreate = text(&deployment, "/spec/strategy/type") == "Recreate";
-        let surge = share(
-            deployment.pointer("/spec/strategy/rollingUpdate/maxSurge"),
-            "25%",
-            wanted,
-            true,
-        );
-        let mut unavailable = share(
-            deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
-            "25%",
-            wanted,
-            false,
-        );
+        let surge = share(deployment.pointer("/spec/strategy/rollingUpdate/maxSurge"), "25%", wanted, true);
+        let mut unavailable =
+            share(deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable"), "25%", wanted, false);
         if surge == 0 && unavailable == 0 {
             unavailable = 1;
         }
@@ -158,11 +122,8 @@ impl Model<'_> {
             if goal != new_wanted {
                 self.scale(cluster, &new, goal)?;
             }
-            let available = count(&new, "availableReplicas")
-                + old
-                    .iter()
-                    .map(|s| count(s, "availableReplicas"))
-                    .sum::<i64>();
+            let available =
+                count(&new, "availableReplicas") + old.iter().map(|s| count(s, "availableReplicas")).sum::<i64>();
             let mut spare = match recreate {
                 true => old_wanted,
                 false => (available - (wanted - unavailable)).max(0),
@@ -202,15 +163,8 @@ impl Model<'_> {
     ) -> Result<(), Failure> {
         let revision = old.iter().map(revision).max().unwrap_or(0) + 1;
         let mut template = template.clone();
-        set(
-            &mut template,
-            &format!("/metadata/labels/{HASH}"),
-            hash.into(),
-        );
-        let mut selector = deployment
-            .pointer("/spec/selector")
-            .cloned()
-            .unwrap_or_default();
+        set(&mut template, &format!("/metadata/labels/{HASH}"), hash.into());
+        let mut selector = deployment.pointer("/spec/selector").cloned().unwrap_or_default();
         set(&mut selector, &format!("/matchLabels/{HASH}"), hash.into());
         let labels = template.pointer("/metadata/labels").cloned();
         let replica_set = json!({
@@ -236,20 +190,10 @@ impl Model<'_> {
         Ok(())
     }
 
-    fn prune_history(
-        &mut self,
-        cluster: &str,
-        deployment: &Value,
-        old: &[Value],
-    ) -> Result<(), Failure> {
+    fn prune_history(&mut self, cluster: &str, deployment: &Value, old: &[Value]) -> Result<(), Failure> {
         let keep = number(deployment, "/spec/revisionHistoryLimit").unwrap_or(HISTORY);
-        let empty: Vec<&Value> = old
-            .iter()
-            .filter(|set| replicas(set) == 0 && count(set, "replicas") == 0)
-            .collect();
-        let surplus = empty
-            .len()
-            .saturating_sub(usize::try_from(keep).unwrap_or(0));
+        let empty: Vec<&Value> = old.iter().filter(|set| replicas(set) == 0 && count(set, "replicas") == 0).collect();
+        let surplus = empty.len().saturating_sub(usize::try_from(keep).unwrap_or(0));
         for set in empty.into_iter().take(surplus) {
             self.drop_object(cluster, "ReplicaSet.apps", namespace_of(set), name_of(set))?;
         }
@@ -263,38 +207,19 @@ impl Model<'_> {
         new: &Value,
         old: &[Value],
     ) -> Result<(), Failure> {
-        let sum =
-            |field: &str| count(new, field) + old.iter().map(|set| count(set, field)).sum::<i64>();
+        let sum = |field: &str| count(new, field) + old.iter().map(|set| count(set, field)).sum::<i64>();
         let wanted = replicas(deployment);
         let available = sum("availableReplicas");
-        let unavailable = share(
-            deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
-            "25%",
-            wanted,
-            false,
-        );
+        let unavailable =
+            share(deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable"), "25%", wanted, false);
         let updated = count(new, "replicas");
         let complete = updated == wanted && available == wanted && sum("replicas") == wanted;
         let progress = match complete {
-            true => state(
-                "Progressing",
-                true,
-                "NewReplicaSetAvailable",
-                "ReplicaSet has successfully progressed.",
-            ),
-            false => state(
-                "Progressing",
-                true,
-                "ReplicaSetUpdated",
-                "ReplicaSet is progressing.",
-            ),
+            true => state("Progressing", true, "NewReplicaSetAvailable", "ReplicaSet has successfully progressed."),
+            false => state("Progressing", true, "ReplicaSetUpdated", "ReplicaSet is progressing."),
         };
         let enough = available >= wanted - unavailable;
-        let reason = if enough {
-            "MinimumReplicasAvailable"
-        } else {
-            "MinimumReplicasUnavailable"
-        };
+        let reason = if enough { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" };
         let mut status = json!({
             "observedGeneration": number(deployment, "/metadata/generation"),
             "replicas": sum("replicas"),
@@ -354,11 +279,7 @@ impl Model<'_> {
         let wanted = usize::try_from(number(&job, "/spec/completions").unwrap_or(1)).unwrap_or(1);
         let limit = usize::try_from(number(&job, "/spec/backoffLimit").unwrap_or(6)).unwrap_or(0);
         let pods = self.pods_of(cluster, &job)?;
-        let phase = |wanted: &str| {
-            pods.iter()
-                .filter(|pod| text(pod, "/status/phase") == wanted)
-                .count()
-        };
+        let phase = |wanted: &str| pods.iter().filter(|pod| text(pod, "/status/phase") == wanted).count();
         let (succeeded, failed) = (phase("Succeeded"), phase("Failed"));
         let active = pods.len() - succeeded - failed;
         if succeeded + active < wanted
@@ -369,10 +290,7 @@ impl Model<'_> {
             let pod = pod_from(
                 &job,
                 &template,
-                &[
-                    ("job-name", name_of(&job)),
-                    ("batch.kubernetes.io/job-name", name_of(&job)),
-                ],
+                &[("job-name", name_of(&job)), ("batch.kubernetes.io/job-name", name_of(&job))],
             );
             self.insert_object(cluster, pod)?;
             return Ok(());
@@ -382,15 +300,9 @@ impl Model<'_> {
         status.insert("succeeded".to_owned(), succeeded.into());
         status.insert("failed".to_owned(), failed.into());
         if succeeded >= wanted {
-            status.insert(
-                "conditions".to_owned(),
-                json!([state("Complete", true, "CompletionsReached", "")]),
-            );
+            status.insert("conditions".to_owned(), json!([state("Complete", true, "CompletionsReached", "")]));
         } else if failed > limit {
-            status.insert(
-                "conditions".to_owned(),
-                json!([state("Failed", true, "BackoffLimitExceeded", "")]),
-            );
+            status.insert("conditions".to_owned(), json!([state("Failed", true, "BackoffLimitExceeded", "")]));
         }
         self.store_status(cluster, &job, Value::Object(status))
     }

@@ -13,11 +13,7 @@ use runner_types::simulated::{Change, ObjectName};
 
 impl Model<'_> {
     /// Makes changes in order.
-    pub(crate) fn apply_changes(
-        &mut self,
-        scope: &Scope,
-        changes: &[Change],
-    ) -> Result<(), Failure> {
+    pub(crate) fn apply_changes(&mut self, scope: &Scope, changes: &[Change]) -> Result<(), Failure> {
         for change in changes {
             let Some(list) = &change.for_each else {
                 self.apply_one(scope, change)?;
@@ -72,17 +68,9 @@ impl Model<'_> {
         }
     }
 
-    fn merge_state(
-        &mut self,
-        scope: &Scope,
-        key: &str,
-        fields: &Map<String, Value>,
-    ) -> Result<(), Failure> {
+    fn merge_state(&mut self, scope: &Scope, key: &str, fields: &Map<String, Value>) -> Result<(), Failure> {
         let fields = Value::Object(self.fill_map(scope, fields)?);
-        let mut state = self
-            .tx
-            .get::<Value>(key)?
-            .unwrap_or_else(|| Value::Object(Map::new()));
+        let mut state = self.tx.get::<Value>(key)?.unwrap_or_else(|| Value::Object(Map::new()));
         patch::merge(&mut state, &fields);
         self.tx.set(key, &state)
     }
@@ -127,10 +115,7 @@ impl Model<'_> {
             }
         } else if let Some(from) = &change.copy {
             let from = self.render(scope, from)?;
-            let to = change
-                .to
-                .as_deref()
-                .ok_or_else(|| wrong(scope, "`copy` without `to`".to_owned()))?;
+            let to = change.to.as_deref().ok_or_else(|| wrong(scope, "`copy` without `to`".to_owned()))?;
             let to = self.render(scope, to)?;
             self.copy(host_of(scope)?, &from, &to)?;
         } else if let Some(path) = &change.snapshot {
@@ -148,25 +133,13 @@ impl Model<'_> {
         Ok(true)
     }
 
-    fn behaviour_file(
-        &mut self,
-        scope: &Scope,
-        change: &Change,
-        path: &str,
-    ) -> Result<(), Failure> {
+    fn behaviour_file(&mut self, scope: &Scope, change: &Change, path: &str) -> Result<(), Failure> {
         let path = self.render(scope, path)?;
         let host = host_of(scope)?;
         let content = match (&change.content, change.size) {
-            (Some(Value::String(text)), _) => {
-                self.blobs.keep(self.render(scope, text)?.into_bytes())?
-            }
-            (Some(value), _) => self
-                .blobs
-                .keep(self.fill(scope, value)?.to_string().into_bytes())?,
-            (None, size) => Content::Made {
-                name: path.clone(),
-                size: size.map_or(0, |size| size.0),
-            },
+            (Some(Value::String(text)), _) => self.blobs.keep(self.render(scope, text)?.into_bytes())?,
+            (Some(value), _) => self.blobs.keep(self.fill(scope, value)?.to_string().into_bytes())?,
+            (None, size) => Content::Made { name: path.clone(), size: size.map_or(0, |size| size.0) },
         };
         let resolved = self.resolve(host, &path, true)?;
         let mut entry = self
@@ -181,8 +154,7 @@ impl Model<'_> {
 
     fn attributes(&self, scope: &Scope, change: &Change, entry: &mut Entry) -> Result<(), Failure> {
         if let Some(mode) = &change.mode {
-            entry.mode =
-                octal(mode).ok_or_else(|| wrong(scope, format!("mode {mode:?} is not octal")))?;
+            entry.mode = octal(mode).ok_or_else(|| wrong(scope, format!("mode {mode:?} is not octal")))?;
         }
         if let Some(owner) = &change.owner {
             entry.owner = self.render(scope, owner)?;
@@ -222,40 +194,21 @@ impl Model<'_> {
         Ok(true)
     }
 
-    fn object_name(
-        &self,
-        scope: &Scope,
-        name: &ObjectName,
-    ) -> Result<(String, String, String), Failure> {
+    fn object_name(&self, scope: &Scope, name: &ObjectName) -> Result<(String, String, String), Failure> {
         let namespace = name.namespace.as_deref().unwrap_or_default();
-        Ok((
-            self.render(scope, &name.kind)?,
-            self.render(scope, namespace)?,
-            self.render(scope, &name.name)?,
-        ))
+        Ok((self.render(scope, &name.kind)?, self.render(scope, namespace)?, self.render(scope, &name.name)?))
     }
 
     fn needed_cluster(&self, scope: &Scope) -> Result<String, Failure> {
-        self.cluster_of(scope)?.ok_or_else(|| {
-            wrong(
-                scope,
-                "there is not exactly one cluster that could be meant".to_owned(),
-            )
-        })
+        self.cluster_of(scope)?
+            .ok_or_else(|| wrong(scope, "there is not exactly one cluster that could be meant".to_owned()))
     }
 }
 
 fn host_of(scope: &Scope) -> Result<&str, Failure> {
-    scope
-        .host
-        .as_deref()
-        .ok_or_else(|| wrong(scope, "a change of a host where there is none".to_owned()))
+    scope.host.as_deref().ok_or_else(|| wrong(scope, "a change of a host where there is none".to_owned()))
 }
 
 fn wrong(scope: &Scope, message: String) -> Failure {
-    failure::other(
-        BEHAVIOUR,
-        format!("simulated.json of {}", scope.component),
-        message,
-    )
+    failure::other(BEHAVIOUR, format!("simulated.json of {}", scope.component), message)
 }

@@ -69,11 +69,9 @@ impl Model<'_> {
     /// Runs a command.
     pub(crate) fn run(&mut self, command: &Command) -> Result<Output, Failure> {
         let ran = match self.answer(command) {
-            Err(failure) if matches!(failure.kind, FailureKind::Other(_)) => Ran {
-                code: BROKEN,
-                stderr: format!("{}\n", failure.message).into_bytes(),
-                ..Ran::default()
-            },
+            Err(failure) if matches!(failure.kind, FailureKind::Other(_)) => {
+                Ran { code: BROKEN, stderr: format!("{}\n", failure.message).into_bytes(), ..Ran::default() }
+            }
             ran => ran?,
         };
         let options = command.options.as_ref();
@@ -86,10 +84,7 @@ impl Model<'_> {
             let program = command.argv.first().map_or("", String::as_str);
             return Err(failure::failed(
                 command.argv.join(" "),
-                format!(
-                    "{program} on {} ended with exit code {}",
-                    command.host, ran.code
-                ),
+                format!("{program} on {} ended with exit code {}", command.host, ran.code),
                 Some(ran.code),
                 &String::from_utf8_lossy(&tail),
             ));
@@ -101,14 +96,8 @@ impl Model<'_> {
         stderr.drain(..err.saturating_sub(limit));
         Ok(Output {
             code: ran.code,
-            stdout: Captured {
-                dropped: dropped(out, stdout.len()),
-                data: stdout,
-            },
-            stderr: Captured {
-                dropped: dropped(err, stderr.len()),
-                data: stderr,
-            },
+            stdout: Captured { dropped: dropped(out, stdout.len()), data: stdout },
+            stderr: Captured { dropped: dropped(err, stderr.len()), data: stderr },
             unseen: false,
         })
     }
@@ -128,15 +117,9 @@ impl Model<'_> {
                     return Ok(missing(format!("{program}: command not found\n")));
                 }
                 let mut scope = Scope::on(&behaviours.component, Some(host));
-                scope.set(
-                    "args",
-                    captures.into_iter().collect::<serde_json::Map<_, _>>(),
-                );
+                scope.set("args", captures.into_iter().collect::<serde_json::Map<_, _>>());
                 scope.set("argv", command.argv.clone());
-                scope.set(
-                    "stdin",
-                    String::from_utf8_lossy(&joined(&command.stdin)).into_owned(),
-                );
+                scope.set("stdin", String::from_utf8_lossy(&joined(&command.stdin)).into_owned());
                 let options = command.options.as_ref();
                 let environment = options.map(|o| {
                     o.environment
@@ -145,18 +128,8 @@ impl Model<'_> {
                         .collect::<serde_json::Map<_, _>>()
                 });
                 scope.set("env", environment.unwrap_or_default());
-                scope.set(
-                    "user",
-                    options
-                        .and_then(|o| o.user.clone())
-                        .unwrap_or_else(|| "root".to_owned()),
-                );
-                scope.set(
-                    "directory",
-                    options
-                        .and_then(|o| o.directory.clone())
-                        .unwrap_or_else(|| "/".to_owned()),
-                );
+                scope.set("user", options.and_then(|o| o.user.clone()).unwrap_or_else(|| "root".to_owned()));
+                scope.set("directory", options.and_then(|o| o.directory.clone()).unwrap_or_else(|| "/".to_owned()));
                 if self.when(&scope, entry.when.as_deref())? {
                     return self.behave(&scope, entry, command);
                 }
@@ -168,18 +141,10 @@ impl Model<'_> {
         )))
     }
 
-    fn behave(
-        &mut self,
-        scope: &Scope,
-        entry: &behaviour::Command,
-        command: &Command,
-    ) -> Result<Ran, Failure> {
+    fn behave(&mut self, scope: &Scope, entry: &behaviour::Command, command: &Command) -> Result<Ran, Failure> {
         let code = match self.fill(scope, &entry.exit)? {
             Value::Null => 0,
-            Value::Number(number) => number
-                .as_i64()
-                .and_then(|code| i32::try_from(code).ok())
-                .unwrap_or(BROKEN),
+            Value::Number(number) => number.as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(BROKEN),
             other => {
                 return Err(failure::other(
                     "behaviour",
@@ -203,20 +168,15 @@ impl Model<'_> {
         if entry.order == Order::SetsFirst {
             stdout = self.output(scope, &entry.stdout, true)?;
         }
-        Ok(Ran {
-            code,
-            stdout,
-            stderr: stderr.into_bytes(),
-        })
+        Ok(Ran { code, stdout, stderr: stderr.into_bytes() })
     }
 
     /// Refuses what was called a read and changes something.
     fn honest(&self, effect: EffectClass, subject: &str) -> Result<(), Failure> {
         match effect {
-            EffectClass::Read if self.tx.changed() => Err(failure::invalid(
-                subject,
-                "it is declared `read`, but it changes the platform",
-            )),
+            EffectClass::Read if self.tx.changed() => {
+                Err(failure::invalid(subject, "it is declared `read`, but it changes the platform"))
+            }
             EffectClass::Read | EffectClass::WriteIdempotent | EffectClass::WriteOnce => Ok(()),
         }
     }
@@ -242,20 +202,13 @@ impl Model<'_> {
         let host = self.addressed(request)?;
         let mut any = false;
         for behaviours in &rules.behaviours {
-            for entry in behaviours
-                .http
-                .iter()
-                .filter(|e| e.method == request.method)
-            {
+            for entry in behaviours.http.iter().filter(|e| e.method == request.method) {
                 let Some(captures) = pattern::url(&entry.url, request.url) else {
                     continue;
                 };
                 any = true;
                 let mut scope = Scope::on(&behaviours.component, host.as_deref());
-                scope.set(
-                    "args",
-                    captures.into_iter().collect::<serde_json::Map<_, _>>(),
-                );
+                scope.set("args", captures.into_iter().collect::<serde_json::Map<_, _>>());
                 scope.set("via", request.via);
                 scope.set("request", described(request));
                 if self.when(&scope, entry.when.as_deref())? {
@@ -291,17 +244,11 @@ impl Model<'_> {
             body = self.output(scope, &entry.body, false)?;
         }
         let status = self.fill(scope, &entry.status)?;
-        let status = status
-            .as_u64()
-            .and_then(|status| u16::try_from(status).ok());
-        let status =
-            status.ok_or_else(|| failure::other("behaviour", &label, "its status is no number"))?;
+        let status = status.as_u64().and_then(|status| u16::try_from(status).ok());
+        let status = status.ok_or_else(|| failure::other("behaviour", &label, "its status is no number"))?;
         let mut headers = Vec::new();
         for (name, value) in &entry.headers {
-            headers.push(Label {
-                name: name.to_lowercase(),
-                value: self.render(scope, value)?,
-            });
+            headers.push(Label { name: name.to_lowercase(), value: self.render(scope, value)? });
         }
         self.apply_changes(scope, &entry.sets)?;
         self.honest(request.effect, &label)?;
@@ -310,12 +257,7 @@ impl Model<'_> {
         }
         let all = body.len();
         body.truncate(limit(request.limit));
-        Ok(Response {
-            status,
-            headers,
-            dropped: dropped(all, body.len()),
-            body,
-        })
+        Ok(Response { status, headers, dropped: dropped(all, body.len()), body })
     }
 
     /// The host that a URL addresses, else the one the request goes through.
@@ -334,11 +276,7 @@ impl Model<'_> {
 }
 
 fn missing(stderr: String) -> Ran {
-    Ran {
-        code: MISSING,
-        stdout: Vec::new(),
-        stderr: stderr.into_bytes(),
-    }
+    Ran { code: MISSING, stdout: Vec::new(), stderr: stderr.into_bytes() }
 }
 
 fn described(request: &HttpRequest<'_>) -> Value {

@@ -87,15 +87,11 @@ impl Blobs {
     /// Content from a stream, in bounded memory.
     pub(crate) fn keep_stream(&self, reader: &mut dyn Read) -> Result<Content, Failure> {
         let mut head = Vec::new();
-        reader
-            .take(INLINE as u64 + 1)
-            .read_to_end(&mut head)
-            .map_err(|error| self.wrong(&error))?;
+        reader.take(INLINE as u64 + 1).read_to_end(&mut head).map_err(|error| self.wrong(&error))?;
         if head.len() <= INLINE {
             return self.keep(head);
         }
-        self.spool(&mut head.chain(reader))
-            .map_err(|error| self.wrong(&error))
+        self.spool(&mut head.chain(reader)).map_err(|error| self.wrong(&error))
     }
 
     fn spool(&self, reader: &mut dyn Read) -> io::Result<Content> {
@@ -119,25 +115,19 @@ impl Blobs {
     }
 
     /// The content as a stream, from an offset.
-    pub(crate) fn reader(
-        &self,
-        content: &Content,
-        offset: u64,
-    ) -> Result<Box<dyn Read + Send>, Failure> {
+    pub(crate) fn reader(&self, content: &Content, offset: u64) -> Result<Box<dyn Read + Send>, Failure> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         Ok(match content {
             Content::Text(text) => Box::new(Bytes::new(text.clone().into_bytes(), from)),
             Content::Base64(text) => {
-                let bytes = STANDARD.decode(text).map_err(|error| {
-                    failure::other("damaged-platform", "file", error.to_string())
-                })?;
+                let bytes = STANDARD
+                    .decode(text)
+                    .map_err(|error| failure::other("damaged-platform", "file", error.to_string()))?;
                 Box::new(Bytes::new(bytes, from))
             }
-            Content::Made { name, size } => Box::new(Made {
-                line: made_line(name),
-                at: offset.min(*size),
-                size: *size,
-            }),
+            Content::Made { name, size } => {
+                Box::new(Made { line: made_line(name), at: offset.min(*size), size: *size })
+            }
             Content::Blob { sha256, .. } => {
                 let path = self.path(sha256);
                 let open = || -> io::Result<File> {
@@ -151,17 +141,9 @@ impl Blobs {
     }
 
     /// At most `limit` bytes of the content from an offset.
-    pub(crate) fn read(
-        &self,
-        content: &Content,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(&self, content: &Content, offset: u64, limit: u64) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        self.reader(content, offset)?
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.wrong(&error))?;
+        self.reader(content, offset)?.take(limit).read_to_end(&mut bytes).map_err(|error| self.wrong(&error))?;
         Ok(bytes)
     }
 
@@ -174,9 +156,7 @@ impl Blobs {
         let mut hash = Sha256::new();
         let mut buffer = vec![0; INLINE];
         loop {
-            let count = reader
-                .read(&mut buffer)
-                .map_err(|error| self.wrong(&error))?;
+            let count = reader.read(&mut buffer).map_err(|error| self.wrong(&error))?;
             if count == 0 {
                 break;
             }
@@ -235,10 +215,7 @@ struct Made {
 }
 
 impl Read for Made {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "at most the buffer's length"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "at most the buffer's length")]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = (self.size - self.at).min(buffer.len() as u64) as usize;
         for (byte, place) in buffer[..count].iter_mut().zip(self.at..) {
@@ -270,10 +247,7 @@ mod tests {
             assert!(blobs.read(&content, 1 << 40, 1)?.is_empty());
             assert_eq!(blobs.sha256(&content)?, hex::encode(Sha256::digest(&bytes)));
         }
-        let made = Content::Made {
-            name: "x".to_owned(),
-            size: 1000,
-        };
+        let made = Content::Made { name: "x".to_owned(), size: 1000 };
         let all = blobs.read(&made, 0, u64::MAX)?;
         assert_eq!(all.len(), 1000);
         assert_eq!(blobs.read(&made, 100, 50)?, all[100..150]);

@@ -45,12 +45,7 @@ impl Entry {
 
     /// A directory of root.
     pub(crate) fn directory(modified: Timestamp) -> Self {
-        Self {
-            kind: FileKind::Directory,
-            content: None,
-            mode: 0o755,
-            ..Self::file(Content::default(), modified)
-        }
+        Self { kind: FileKind::Directory, content: None, mode: 0o755, ..Self::file(Content::default(), modified) }
     }
 
     /// As a seed has it; `name` is what made-up content is made from.
@@ -66,10 +61,7 @@ impl Entry {
             (None, true, ..) => Self::directory(modified),
             (None, false, Some(text), _) => Self::file(Content::Text(text.clone()), modified),
             (None, false, None, size) => {
-                let content = Content::Made {
-                    name: name.to_owned(),
-                    size: size.map_or(0, |size| size.0),
-                };
+                let content = Content::Made { name: name.to_owned(), size: size.map_or(0, |size| size.0) };
                 Self::file(content, modified)
             }
         };
@@ -107,10 +99,7 @@ impl Entry {
     }
 
     fn same(&self, other: &Self) -> bool {
-        Self {
-            modified: other.modified,
-            ..self.clone()
-        } == *other
+        Self { modified: other.modified, ..self.clone() } == *other
     }
 }
 
@@ -211,26 +200,16 @@ impl Model<'_> {
     pub(crate) fn regular(&self, host: &str, path: &str) -> Result<Entry, Failure> {
         let resolved = self.resolve(host, path, true)?;
         match self.entry(host, &resolved)? {
-            None => Err(failure::not_found(
-                path,
-                format!("{path}: no such file on {host}"),
-            )),
+            None => Err(failure::not_found(path, format!("{path}: no such file on {host}"))),
             Some(entry) if entry.kind == FileKind::Regular => Ok(entry),
-            Some(_) => Err(failure::invalid(
-                path,
-                format!("{path} on {host} is no regular file"),
-            )),
+            Some(_) => Err(failure::invalid(path, format!("{path} on {host} is no regular file"))),
         }
     }
 
     /// The text of a file; `None` when there is none.
     pub(crate) fn text(&self, host: &str, path: &str) -> Result<Option<String>, Failure> {
         let resolved = self.resolve(host, path, true)?;
-        let Some(Entry {
-            content: Some(content),
-            ..
-        }) = self.entry(host, &resolved)?
-        else {
+        let Some(Entry { content: Some(content), .. }) = self.entry(host, &resolved)? else {
             return Ok(None);
         };
         let bytes = self.blobs.read(&content, 0, 4 << 20)?;
@@ -285,12 +264,7 @@ impl Model<'_> {
     }
 
     /// Checks a precondition and tells the hash of the regular file that is there.
-    pub(crate) fn check(
-        &self,
-        host: &str,
-        path: &str,
-        wanted: &Precondition,
-    ) -> Result<Option<String>, Failure> {
+    pub(crate) fn check(&self, host: &str, path: &str, wanted: &Precondition) -> Result<Option<String>, Failure> {
         let entry = self.entry(host, path)?;
         let found = match entry.as_ref().and_then(|entry| entry.content.as_ref()) {
             Some(content) => Some(self.blobs.sha256(content)?),
@@ -304,9 +278,7 @@ impl Model<'_> {
         if fits {
             return Ok(found);
         }
-        let there = found
-            .clone()
-            .or_else(|| entry.map(|_| "no regular file".to_owned()));
+        let there = found.clone().or_else(|| entry.map(|_| "no regular file".to_owned()));
         Err(failure::conflict(
             path,
             format!("{path} on {host} is not as expected"),
@@ -327,39 +299,23 @@ impl Model<'_> {
         let path = self.resolve(host, path, true)?;
         let before = self.check(host, &path, precondition)?;
         let existing = self.entry(host, &path)?;
-        if existing
-            .as_ref()
-            .is_some_and(|entry| entry.kind != FileKind::Regular)
-        {
-            return Err(failure::invalid(
-                &path,
-                format!("{path} on {host} is no regular file"),
-            ));
+        if existing.as_ref().is_some_and(|entry| entry.kind != FileKind::Regular) {
+            return Err(failure::invalid(&path, format!("{path} on {host} is no regular file")));
         }
         self.need_directory(host, parent(&path))?;
         let mut entry = Entry::file(content.clone(), self.now);
         if let Some(existing) = &existing {
-            entry = Entry {
-                content: Some(content.clone()),
-                modified: self.now,
-                ..existing.clone()
-            };
+            entry = Entry { content: Some(content.clone()), modified: self.now, ..existing.clone() };
         }
         if let Some(attributes) = attributes {
             entry.take(attributes);
         }
-        let changed = existing
-            .as_ref()
-            .is_none_or(|existing| !existing.same(&entry));
+        let changed = existing.as_ref().is_none_or(|existing| !existing.same(&entry));
         if changed {
             self.put(host, &path, &entry)?;
         }
         let after = Some(self.blobs.sha256(&content)?);
-        Ok(FileChange {
-            changed,
-            before,
-            after,
-        })
+        Ok(FileChange { changed, before, after })
     }
 
     /// Refuses where a directory is missing.
@@ -367,14 +323,8 @@ impl Model<'_> {
         let resolved = self.resolve(host, path, true)?;
         match self.entry(host, &resolved)? {
             Some(entry) if entry.kind == FileKind::Directory => Ok(()),
-            Some(_) => Err(failure::invalid(
-                path,
-                format!("{path} on {host} is no directory"),
-            )),
-            None => Err(failure::not_found(
-                path,
-                format!("{path}: no such directory on {host}"),
-            )),
+            Some(_) => Err(failure::invalid(path, format!("{path} on {host} is no directory"))),
+            None => Err(failure::not_found(path, format!("{path}: no such directory on {host}"))),
         }
     }
 
@@ -388,10 +338,7 @@ impl Model<'_> {
     ) -> Result<bool, Failure> {
         let path = self.resolve(host, path, true)?;
         let Some(entry) = self.entry(host, &path)? else {
-            return Err(failure::not_found(
-                &path,
-                format!("{path}: no such file on {host}"),
-            ));
+            return Err(failure::not_found(&path, format!("{path}: no such file on {host}")));
         };
         let mut entries = vec![(path.clone(), entry)];
         if recursive {
@@ -414,10 +361,7 @@ impl Model<'_> {
         let from = self.resolve(host, from, true)?;
         let to = self.resolve(host, to, true)?;
         let Some(entry) = self.entry(host, &from)? else {
-            return Err(failure::not_found(
-                &from,
-                format!("{from}: no such file on {host}"),
-            ));
+            return Err(failure::not_found(&from, format!("{from}: no such file on {host}")));
         };
         if to == from || to.starts_with(&inside(&from)) {
             return Err(failure::invalid(&to, format!("{to} is inside {from}")));
@@ -426,17 +370,10 @@ impl Model<'_> {
         for (path, entry) in self.below(host, &from)? {
             wanted.push((format!("{to}{}", &path[from.len()..]), entry));
         }
-        let mut there: Vec<(String, Entry)> = self
-            .entry(host, &to)?
-            .map(|entry| (to.clone(), entry))
-            .into_iter()
-            .collect();
+        let mut there: Vec<(String, Entry)> =
+            self.entry(host, &to)?.map(|entry| (to.clone(), entry)).into_iter().collect();
         there.extend(self.below(host, &to)?);
-        let same = there.len() == wanted.len()
-            && there
-                .iter()
-                .zip(&wanted)
-                .all(|(a, b)| a.0 == b.0 && a.1.same(&b.1));
+        let same = there.len() == wanted.len() && there.iter().zip(&wanted).all(|(a, b)| a.0 == b.0 && a.1.same(&b.1));
         if same {
             return Ok(false);
         }
@@ -461,26 +398,18 @@ impl Model<'_> {
     /// Room on the file system of a path.
     pub(crate) fn room(&mut self, host: &str, path: &str) -> Result<Room, Failure> {
         let full = self.is_full(host, path)?;
-        let (_, disk) = self.disk_of(host, path)?.ok_or_else(|| {
-            failure::not_found(path, format!("no file system holds {path} on {host}"))
-        })?;
+        let (_, disk) = self
+            .disk_of(host, path)?
+            .ok_or_else(|| failure::not_found(path, format!("no file system holds {path} on {host}")))?;
         let available = match full {
             true => 0,
             false => disk.size.saturating_sub(disk.used),
         };
-        Ok(Room {
-            total: disk.size,
-            available,
-            inodes_available: available / BYTES_AN_INODE,
-        })
+        Ok(Room { total: disk.size, available, inodes_available: available / BYTES_AN_INODE })
     }
 
     fn is_full(&mut self, host: &str, path: &str) -> Result<bool, Failure> {
-        let occasion = Occasion {
-            function: "",
-            host: Some(host),
-            cluster: None,
-        };
+        let occasion = Occasion { function: "", host: Some(host), cluster: None };
         let fault = self.fault(FaultKind::DiskFull, occasion, |fault| {
             let root = fault.path.as_deref().unwrap_or("/");
             path == root || path.starts_with(&inside(root))

@@ -43,18 +43,8 @@ pub(crate) const NAMES: [&str; 30] = [
 ];
 
 /// Calls a function.
-pub(crate) fn call(
-    model: &Model<'_>,
-    scope: &Scope,
-    name: &str,
-    arguments: &[Value],
-) -> Result<Value, String> {
-    let call = Call {
-        model,
-        scope,
-        name,
-        arguments,
-    };
+pub(crate) fn call(model: &Model<'_>, scope: &Scope, name: &str, arguments: &[Value]) -> Result<Value, String> {
+    let call = Call { model, scope, name, arguments };
     match call.pure()? {
         Some(value) => Ok(value),
         None => call.platform(),
@@ -74,43 +64,28 @@ fn said(failure: Failure) -> String {
 
 impl Call<'_, '_> {
     fn any(&self, index: usize) -> Result<&Value, String> {
-        self.arguments
-            .get(index)
-            .ok_or_else(|| format!("{}() needs {} arguments", self.name, index + 1))
+        self.arguments.get(index).ok_or_else(|| format!("{}() needs {} arguments", self.name, index + 1))
     }
 
     fn text(&self, index: usize) -> Result<&str, String> {
         let value = self.any(index)?;
-        value.as_str().ok_or_else(|| {
-            format!(
-                "argument {} of {}() is {value}, not a string",
-                index + 1,
-                self.name
-            )
-        })
+        value.as_str().ok_or_else(|| format!("argument {} of {}() is {value}, not a string", index + 1, self.name))
     }
 
     fn map(&self, index: usize) -> Result<&Map<String, Value>, String> {
         let value = self.any(index)?;
-        value.as_object().ok_or_else(|| {
-            format!(
-                "argument {} of {}() is {value}, not a map",
-                index + 1,
-                self.name
-            )
-        })
+        value.as_object().ok_or_else(|| format!("argument {} of {}() is {value}, not a map", index + 1, self.name))
     }
 
     /// The host named at this index, else the scope's.
     fn host(&self, index: usize) -> Result<&str, String> {
         match self.arguments.get(index) {
             Some(_) => self.text(index),
-            None => self.scope.host.as_deref().ok_or_else(|| {
-                format!(
-                    "{}() needs a host here: there is none of its own",
-                    self.name
-                )
-            }),
+            None => self
+                .scope
+                .host
+                .as_deref()
+                .ok_or_else(|| format!("{}() needs a host here: there is none of its own", self.name)),
         }
     }
 
@@ -121,9 +96,7 @@ impl Call<'_, '_> {
                 .model
                 .cluster_of(self.scope)
                 .map_err(said)?
-                .ok_or_else(|| {
-                    format!("{}() needs a cluster: there is not exactly one", self.name)
-                }),
+                .ok_or_else(|| format!("{}() needs a cluster: there is not exactly one", self.name)),
         }
     }
 
@@ -134,12 +107,8 @@ impl Call<'_, '_> {
             "compare" => Value::from(version::compare(self.text(0)?, self.text(1)?) as i64),
             "sha256" => hex::encode(Sha256::digest(self.text(0)?.as_bytes())).into(),
             "json" => self.any(0)?.to_string().into(),
-            "pretty" => serde_json::to_string_pretty(self.any(0)?)
-                .map_err(|error| error.to_string())?
-                .into(),
-            "parse" => {
-                serde_json::from_str(self.text(0)?).map_err(|error| format!("not JSON: {error}"))?
-            }
+            "pretty" => serde_json::to_string_pretty(self.any(0)?).map_err(|error| error.to_string())?.into(),
+            "parse" => serde_json::from_str(self.text(0)?).map_err(|error| format!("not JSON: {error}"))?,
             "lines" => self.text(0)?.lines().collect::<Vec<_>>().into(),
             "merge" => {
                 let mut base = self.any(0)?.clone();
@@ -155,9 +124,7 @@ impl Call<'_, '_> {
             },
             "number" => {
                 let text = self.any(0)?;
-                let text = text
-                    .as_str()
-                    .map_or_else(|| text.to_string(), str::to_owned);
+                let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
                 serde_json::from_str::<serde_json::Number>(text.trim())
                     .map(Value::Number)
                     .map_err(|_| format!("{text:?} is no number"))?
@@ -171,21 +138,14 @@ impl Call<'_, '_> {
         match self.name {
             "unit" => self.unit(self.host(1)?),
             "package" => {
-                let installed = model
-                    .installed(self.host(1)?, self.text(0)?)
-                    .map_err(said)?;
+                let installed = model.installed(self.host(1)?, self.text(0)?).map_err(said)?;
                 Ok(installed.unwrap_or_default().into())
             }
             "version" => {
-                let installed = model
-                    .installed(self.host(1)?, self.text(0)?)
-                    .map_err(said)?;
+                let installed = model.installed(self.host(1)?, self.text(0)?).map_err(said)?;
                 Ok(version::upstream(&installed.unwrap_or_default()).into())
             }
-            "file" => Ok(model
-                .text(self.host(1)?, self.text(0)?)
-                .map_err(said)?
-                .into()),
+            "file" => Ok(model.text(self.host(1)?, self.text(0)?).map_err(said)?.into()),
             "exists" => {
                 let host = self.host(1)?;
                 let path = model.resolve(host, self.text(0)?, true).map_err(said)?;
@@ -195,9 +155,7 @@ impl Call<'_, '_> {
                 let host = self.host(1)?;
                 let path = model.resolve(host, self.text(0)?, true).map_err(said)?;
                 let below = model.below(host, &path).map_err(said)?;
-                let files = below
-                    .into_iter()
-                    .filter(|(_, entry)| entry.kind == FileKind::Regular);
+                let files = below.into_iter().filter(|(_, entry)| entry.kind == FileKind::Regular);
                 Ok(files.map(|(path, _)| path).collect::<Vec<_>>().into())
             }
             "digest" => {
@@ -212,9 +170,7 @@ impl Call<'_, '_> {
             }
             "hosts" => {
                 let hosts = model.hosts().map_err(said)?;
-                let values = hosts
-                    .iter()
-                    .map(|host| model.host_value(host).map_err(said));
+                let values = hosts.iter().map(|host| model.host_value(host).map_err(said));
                 Ok(Value::Array(values.collect::<Result<_, _>>()?))
             }
             "host_at" => match model.host_at(self.text(0)?).map_err(said)? {
@@ -250,9 +206,7 @@ impl Call<'_, '_> {
                     Some(_) => self.text(1)?,
                     None => "",
                 };
-                let found = model
-                    .objects(&cluster, self.text(0)?, namespace)
-                    .map_err(said)?;
+                let found = model.objects(&cluster, self.text(0)?, namespace).map_err(said)?;
                 Ok(Value::Array(found))
             }
             "pod_at" => {

@@ -35,14 +35,7 @@ impl Host {
     /// Its boot marker: a name-like hash of the host and its number of boots.
     fn boot(&self, name: &str) -> String {
         let hash = hex::encode(Sha256::digest(format!("{name} {}", self.boots).as_bytes()));
-        format!(
-            "{}-{}-{}-{}-{}",
-            &hash[..8],
-            &hash[8..12],
-            &hash[12..16],
-            &hash[16..20],
-            &hash[20..32]
-        )
+        format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
     }
 }
 
@@ -54,19 +47,12 @@ impl Model<'_> {
 
     /// A host that must be there.
     pub(crate) fn known_host(&self, host: &str) -> Result<Host, Failure> {
-        self.host(host)?.ok_or_else(|| {
-            failure::unreachable(host, format!("the simulated platform has no host {host}"))
-        })
+        self.host(host)?.ok_or_else(|| failure::unreachable(host, format!("the simulated platform has no host {host}")))
     }
 
     /// Names of all hosts.
     pub(crate) fn hosts(&self) -> Result<Vec<String>, Failure> {
-        Ok(self
-            .tx
-            .below("hosts/")
-            .into_iter()
-            .map(|(key, _)| key["hosts/".len()..].to_owned())
-            .collect())
+        Ok(self.tx.below("hosts/").into_iter().map(|(key, _)| key["hosts/".len()..].to_owned()).collect())
     }
 
     /// The host that an address, host name or InternalIP means.

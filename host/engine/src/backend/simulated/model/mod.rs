@@ -47,12 +47,7 @@ pub(crate) struct Model<'a> {
 
 impl<'a> Model<'a> {
     /// Begins an effect.
-    pub(crate) fn new(
-        facts: &'a dyn Facts,
-        rules: &'a Rules,
-        blobs: &'a Blobs,
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(facts: &'a dyn Facts, rules: &'a Rules, blobs: &'a Blobs, now: Timestamp) -> Self {
         Self {
             tx: Transaction::new(facts),
             rules,
@@ -118,11 +113,7 @@ impl<'a> Model<'a> {
         run: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         if self.depth >= DEPTH {
-            return Err(crate::backend::failure::other(
-                "behaviour",
-                what,
-                "behaviours cause each other without end",
-            ));
+            return Err(crate::backend::failure::other("behaviour", what, "behaviours cause each other without end"));
         }
         self.depth += 1;
         let result = run(self);

@@ -40,15 +40,16 @@ impl Model<'_> {
                     let wanted = need.split_whitespace().next().unwrap_or(need);
                     let newest = self.available(host, wanted)?.into_iter().next();
                     touched.push(match newest {
-                        Some(version) => format!("{wanted} {version} (would be installed: {name} {version} needs {need})", version = version),
+                        Some(version) => format!(
+                            "{wanted} {version} (would be installed: {name} {version} needs {need})",
+                            version = version
+                        ),
                         None => format!("{need} (needed by {name} {version}, offered nowhere)"),
                     });
                 } else if removable.contains(name) {
                     removed.push(name.clone());
                 } else {
-                    touched.push(format!(
-                        "{name} {version} (would be removed: it needs {need})"
-                    ));
+                    touched.push(format!("{name} {version} (would be removed: it needs {need})"));
                 }
                 break;
             }
@@ -58,10 +59,7 @@ impl Model<'_> {
         }
         Err(failure::conflict(
             target.keys().cloned().collect::<Vec<_>>().join(" "),
-            format!(
-                "the transaction on {host} would touch packages that are not named: {}",
-                touched.join(", ")
-            ),
+            format!("the transaction on {host} would touch packages that are not named: {}", touched.join(", ")),
             touched,
             None,
         ))

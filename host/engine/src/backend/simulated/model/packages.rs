@@ -14,8 +14,8 @@ use crate::backend::simulated::fault::{FaultKind, Occasion};
 use crate::backend::simulated::pattern::glob;
 use crate::contract::Failure;
 use crate::contract::packages::{
-    ChangedConfiguration, InstallOrder, PackageChange, PackageStatus, PackageVersion, RemovalOrder,
-    Repository, Transaction,
+    ChangedConfiguration, InstallOrder, PackageChange, PackageStatus, PackageVersion, RemovalOrder, Repository,
+    Transaction,
 };
 use runner_types::simulated::PackageContent;
 use runner_types::simulated::PackageMoment;
@@ -64,27 +64,15 @@ impl Model<'_> {
     pub(crate) fn repositories(&self, host: &str) -> Result<Vec<Repository>, Failure> {
         let all = self.rules.repositories.iter();
         all.map(|(id, repository)| {
-            Ok(Repository {
-                id: id.clone(),
-                url: repository.url.clone(),
-                enabled: self.repository_enabled(host, id)?,
-            })
+            Ok(Repository { id: id.clone(), url: repository.url.clone(), enabled: self.repository_enabled(host, id)? })
         })
         .collect()
     }
 
     /// Switches a repository; true: changed.
-    pub(crate) fn set_repository(
-        &mut self,
-        host: &str,
-        id: &str,
-        enabled: bool,
-    ) -> Result<bool, Failure> {
+    pub(crate) fn set_repository(&mut self, host: &str, id: &str, enabled: bool) -> Result<bool, Failure> {
         if !self.rules.repositories.contains_key(id) {
-            return Err(failure::not_found(
-                id,
-                format!("{host} has no repository {id}"),
-            ));
+            return Err(failure::not_found(id, format!("{host} has no repository {id}")));
         }
         if self.repository_enabled(host, id)? == enabled {
             return Ok(false);
@@ -121,12 +109,7 @@ impl Model<'_> {
     }
 
     /// Holds or releases packages; true: changed.
-    pub(crate) fn set_held(
-        &mut self,
-        host: &str,
-        names: &[String],
-        held: bool,
-    ) -> Result<bool, Failure> {
+    pub(crate) fn set_held(&mut self, host: &str, names: &[String], held: bool) -> Result<bool, Failure> {
         let mut changed = false;
         for name in names {
             let mut package = self.package(host, name)?;
@@ -138,48 +121,24 @@ impl Model<'_> {
     }
 
     fn offered(&self, host: &str, wanted: &PackageVersion) -> Result<(), Failure> {
-        if self
-            .available(host, &wanted.name)?
-            .contains(&wanted.version)
-        {
+        if self.available(host, &wanted.name)?.contains(&wanted.version) {
             return Ok(());
         }
-        let text = format!(
-            "Version '{}' for '{}' was not found",
-            wanted.version, wanted.name
-        );
-        Err(failure::not_found(
-            &wanted.name,
-            format!("{text} in the repositories of {host}"),
-        ))
+        let text = format!("Version '{}' for '{}' was not found", wanted.version, wanted.name);
+        Err(failure::not_found(&wanted.name, format!("{text} in the repositories of {host}")))
     }
 
     /// Downloads packages; answers the files' paths.
-    pub(crate) fn fetch(
-        &mut self,
-        host: &str,
-        packages: &[PackageVersion],
-    ) -> Result<Vec<String>, Failure> {
+    pub(crate) fn fetch(&mut self, host: &str, packages: &[PackageVersion]) -> Result<Vec<String>, Failure> {
         let mut paths = Vec::new();
         for wanted in packages {
             self.offered(host, wanted)?;
             let escaped = wanted.version.replace(':', "%3a");
             let path = format!("{CACHE}/{}_{escaped}_amd64.deb", wanted.name);
             if self.entry(host, &path)?.is_none() {
-                let content = self
-                    .rules
-                    .package(&wanted.name, &wanted.version)
-                    .unwrap_or_default();
-                let size = content
-                    .files
-                    .values()
-                    .filter_map(|file| file.size)
-                    .map(|size| size.0)
-                    .sum::<u64>();
-                let made = Content::Made {
-                    name: path.clone(),
-                    size: 4096 + size / 4,
-                };
+                let content = self.rules.package(&wanted.name, &wanted.version).unwrap_or_default();
+                let size = content.files.values().filter_map(|file| file.size).map(|size| size.0).sum::<u64>();
+                let made = Content::Made { name: path.clone(), size: 4096 + size / 4 };
                 self.put(host, &path, &Entry::file(made, self.now))?;
             }
             paths.push(path);
@@ -202,10 +161,7 @@ impl Model<'_> {
             {
                 return Err(failure::conflict(
                     &wanted.name,
-                    format!(
-                        "{} {} on {host} would be downgraded to {}",
-                        wanted.name, installed, wanted.version
-                    ),
+                    format!("{} {} on {host} would be downgraded to {}", wanted.name, installed, wanted.version),
                     vec![format!("{} {installed}", wanted.name)],
                     Some(installed.clone()),
                 ));
@@ -213,30 +169,16 @@ impl Model<'_> {
             target.insert(wanted.name.clone(), wanted.version.clone());
         }
         let removed = self.resolve_needs(host, &target, &BTreeSet::new(), &order.removals)?;
-        let mut done = Transaction {
-            changed: false,
-            packages: Vec::new(),
-            configuration: Vec::new(),
-        };
+        let mut done = Transaction { changed: false, packages: Vec::new(), configuration: Vec::new() };
         for name in removed {
             let before = self.uninstall(host, &name, false)?;
-            done.packages.push(PackageChange {
-                name,
-                before,
-                after: None,
-            });
+            done.packages.push(PackageChange { name, before, after: None });
         }
         for wanted in &order.packages {
             let before = self.package(host, &wanted.name)?;
             let unchanged = before.version.as_ref() == Some(&wanted.version) && !before.broken;
             if !unchanged {
-                self.unpack(
-                    host,
-                    wanted,
-                    before.clone(),
-                    order.changed_configuration,
-                    &mut done.configuration,
-                )?;
+                self.unpack(host, wanted, before.clone(), order.changed_configuration, &mut done.configuration)?;
                 self.configure(host, wanted, before.version.clone())?;
             }
             done.packages.push(PackageChange {
@@ -246,10 +188,7 @@ impl Model<'_> {
             });
             done.changed |= !unchanged;
         }
-        done.changed |= done
-            .packages
-            .iter()
-            .any(|package| package.before != package.after);
+        done.changed |= done.packages.iter().any(|package| package.before != package.after);
         Ok(done)
     }
 
@@ -262,20 +201,9 @@ impl Model<'_> {
         configuration: ChangedConfiguration,
         kept: &mut Vec<String>,
     ) -> Result<(), Failure> {
-        let new = self
-            .rules
-            .package(&wanted.name, &wanted.version)
-            .unwrap_or_default();
-        let old = package
-            .version
-            .as_ref()
-            .and_then(|v| self.rules.package(&wanted.name, v))
-            .unwrap_or_default();
-        for path in old
-            .files
-            .keys()
-            .filter(|path| !new.files.contains_key(*path))
-        {
+        let new = self.rules.package(&wanted.name, &wanted.version).unwrap_or_default();
+        let old = package.version.as_ref().and_then(|v| self.rules.package(&wanted.name, v)).unwrap_or_default();
+        for path in old.files.keys().filter(|path| !new.files.contains_key(*path)) {
             self.delete(host, path)?;
         }
         for (path, seed) in &new.files {
@@ -286,27 +214,16 @@ impl Model<'_> {
             let entry = Entry::seeded(seed, path, self.now);
             self.put_configuration(host, path, &entry, &mut package, configuration, kept)?;
         }
-        for name in old
-            .units
-            .keys()
-            .filter(|name| !new.units.contains_key(*name))
-        {
+        for name in old.units.keys().filter(|name| !new.units.contains_key(*name)) {
             self.forget_unit(host, name)?;
         }
         for (name, seed) in &new.units {
             if let Some(text) = &seed.text {
                 let path = format!("/lib/systemd/system/{name}");
-                self.put(
-                    host,
-                    &path,
-                    &Entry::file(Content::Text(text.clone()), self.now),
-                )?;
+                self.put(host, &path, &Entry::file(Content::Text(text.clone()), self.now))?;
             }
             let unit = match self.unit(host, name)? {
-                Some(unit) => Unit {
-                    package: Some(wanted.name.clone()),
-                    ..unit
-                },
+                Some(unit) => Unit { package: Some(wanted.name.clone()), ..unit },
                 None => Unit::new(Some(wanted.name.clone()), seed.enabled),
             };
             self.tx.set(&keys::unit(host, name), &unit)?;
@@ -343,9 +260,7 @@ impl Model<'_> {
                 }
                 kept.push(path.to_owned());
                 match configuration {
-                    ChangedConfiguration::Keep => {
-                        self.put(host, &format!("{path}.dpkg-dist"), entry)
-                    }
+                    ChangedConfiguration::Keep => self.put(host, &format!("{path}.dpkg-dist"), entry),
                     ChangedConfiguration::Replace => {
                         self.copy(host, path, &format!("{path}.dpkg-old"))?;
                         self.put(host, path, entry)
@@ -356,70 +271,33 @@ impl Model<'_> {
     }
 
     /// Runs a package's scripts: systemd reads its units, behaviours follow, units restart.
-    fn configure(
-        &mut self,
-        host: &str,
-        wanted: &PackageVersion,
-        before: Option<String>,
-    ) -> Result<(), Failure> {
+    fn configure(&mut self, host: &str, wanted: &PackageVersion, before: Option<String>) -> Result<(), Failure> {
         let name = wanted.name.as_str();
-        let content = self
-            .rules
-            .package(name, &wanted.version)
-            .unwrap_or_default();
+        let content = self.rules.package(name, &wanted.version).unwrap_or_default();
         for unit in content.units.keys() {
             if let Some(unit_now) = self.unit(host, unit)?
                 && unit_now.stale
             {
-                self.tx.set(
-                    &keys::unit(host, unit),
-                    &Unit {
-                        stale: false,
-                        ..unit_now
-                    },
-                )?;
+                self.tx.set(&keys::unit(host, unit), &Unit { stale: false, ..unit_now })?;
             }
         }
-        let occasion = Occasion {
-            function: "",
-            host: Some(host),
-            cluster: None,
-        };
+        let occasion = Occasion { function: "", host: Some(host), cluster: None };
         let fault = self.fault(FaultKind::Package, occasion, |fault| {
-            fault
-                .package
-                .as_deref()
-                .is_some_and(|pattern| glob(pattern, name))
-                && fault
-                    .version
-                    .as_deref()
-                    .is_none_or(|version| version == wanted.version)
+            fault.package.as_deref().is_some_and(|pattern| glob(pattern, name))
+                && fault.version.as_deref().is_none_or(|version| version == wanted.version)
         })?;
         let script = "post-installation script subprocess returned error exit status";
         let wrong = match fault {
-            Some(fault) => Some((
-                fault
-                    .message
-                    .clone()
-                    .unwrap_or_else(|| format!("{script} 1")),
-                1,
-            )),
-            None => self.package_moment(
-                host,
-                name,
-                PackageMoment::Install,
-                before.as_deref(),
-                Some(&wanted.version),
-            )?,
+            Some(fault) => Some((fault.message.clone().unwrap_or_else(|| format!("{script} 1")), 1)),
+            None => {
+                self.package_moment(host, name, PackageMoment::Install, before.as_deref(), Some(&wanted.version))?
+            }
         };
         if let Some((message, code)) = wrong {
             self.keep();
             return Err(failure::failed(
                 name,
-                format!(
-                    "{name} {} on {host} is unpacked but not configured: {message}",
-                    wanted.version
-                ),
+                format!("{name} {} on {host} is unpacked but not configured: {message}", wanted.version),
                 Some(100),
                 &format!(
                     "dpkg: error processing package {name} (--configure):\n {message}\n (exit status {code})\nE: Sub-process /usr/bin/dpkg returned an error code (1)"
@@ -433,12 +311,7 @@ impl Model<'_> {
     }
 
     /// What a package's scripts start and restart. They do not fail when a unit does.
-    fn start_units(
-        &mut self,
-        host: &str,
-        content: &PackageContent,
-        first: bool,
-    ) -> Result<(), Failure> {
+    fn start_units(&mut self, host: &str, content: &PackageContent, first: bool) -> Result<(), Failure> {
         let keep = self.keep;
         for (name, seed) in &content.units {
             if first && seed.start && seed.enabled {
@@ -459,30 +332,17 @@ impl Model<'_> {
         let host = order.host.as_str();
         let gone: BTreeSet<&str> = order.names.iter().map(String::as_str).collect();
         self.resolve_needs(host, &BTreeMap::new(), &gone, &[])?;
-        let mut done = Transaction {
-            changed: false,
-            packages: Vec::new(),
-            configuration: Vec::new(),
-        };
+        let mut done = Transaction { changed: false, packages: Vec::new(), configuration: Vec::new() };
         for name in &order.names {
             let known = self.package(host, name)?;
             let before = self.uninstall(host, name, order.purge)?;
             done.changed |= before.is_some() || (order.purge && !known.conffiles.is_empty());
-            done.packages.push(PackageChange {
-                name: name.clone(),
-                before,
-                after: None,
-            });
+            done.packages.push(PackageChange { name: name.clone(), before, after: None });
         }
         Ok(done)
     }
 
-    fn uninstall(
-        &mut self,
-        host: &str,
-        name: &str,
-        purge: bool,
-    ) -> Result<Option<String>, Failure> {
+    fn uninstall(&mut self, host: &str, name: &str, purge: bool) -> Result<Option<String>, Failure> {
         let mut package = self.package(host, name)?;
         let before = package.version.take();
         if let Some(version) = &before {

@@ -33,11 +33,7 @@ pub(crate) struct Scope {
 impl Scope {
     /// Of a component, on a host or on none.
     pub(crate) fn on(component: &str, host: Option<&str>) -> Self {
-        Self {
-            component: component.to_owned(),
-            host: host.map(str::to_owned),
-            ..Self::default()
-        }
+        Self { component: component.to_owned(), host: host.map(str::to_owned), ..Self::default() }
     }
 
     /// Sets a variable.
@@ -61,10 +57,7 @@ impl VariableResolver for Lookup<'_, '_> {
                 let arguments: Vec<Value> = serde_json::from_str(arguments).unwrap_or_default();
                 functions::call(self.model, self.scope, name, &arguments).map(Some)
             }
-            None => self
-                .model
-                .variable(self.scope, variable)
-                .map_err(|f| f.message),
+            None => self.model.variable(self.scope, variable).map_err(|f| f.message),
         };
         match found {
             Ok(value) => from_json(&value?).try_into().ok().map(CowVal::Owned),
@@ -77,21 +70,14 @@ impl VariableResolver for Lookup<'_, '_> {
 }
 
 /// What a function of behaviours does inside CEL: it asks the evaluation's [`Lookup`].
-fn forward(
-    name: &str,
-    context: &FunctionContext<'_, '_>,
-    arguments: &[Cel],
-) -> Result<Cel, ExecutionError> {
+fn forward(name: &str, context: &FunctionContext<'_, '_>, arguments: &[Cel]) -> Result<Cel, ExecutionError> {
     let arguments = arguments
         .iter()
         .map(to_json)
         .collect::<Result<Vec<Value>, String>>()
         .map_err(|reason| context.error(reason))?;
     let call = format!("{CALL}{name}{CALL}{}", Value::Array(arguments));
-    let answer = context
-        .ptx
-        .get_variable(call)
-        .ok_or_else(|| context.error("failed"))?;
+    let answer = context.ptx.get_variable(call).ok_or_else(|| context.error("failed"))?;
     Cel::try_from(answer.as_ref())
 }
 
@@ -102,34 +88,20 @@ impl Model<'_> {
             let subject = format!("simulated.json of {}", scope.component);
             failure::other(BEHAVIOUR, subject, format!("`{text}`: {reason}"))
         };
-        let compiled = self
-            .rules
-            .compiled(text)
-            .map_err(|error| wrong(error.reason))?;
-        let lookup = Lookup {
-            model: self,
-            scope,
-            failure: Mutex::new(None),
-        };
+        let compiled = self.rules.compiled(text).map_err(|error| wrong(error.reason))?;
+        let lookup = Lookup { model: self, scope, failure: Mutex::new(None) };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         for name in &compiled.functions {
             if let Some(known) = functions::NAMES.iter().find(|known| *known == name) {
-                let call = move |context: &FunctionContext<'_, '_>,
-                                 Arguments(arguments): Arguments| {
+                let call = move |context: &FunctionContext<'_, '_>, Arguments(arguments): Arguments| {
                     forward(known, context, &arguments)
                 };
-                context
-                    .add_function(known, call)
-                    .map_err(|error| wrong(error.to_string()))?;
+                context.add_function(known, call).map_err(|error| wrong(error.to_string()))?;
             }
         }
         context.set_variable_resolver(&lookup);
         let result = compiled.program.execute(&context);
-        let failed = lookup
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let failed = lookup.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (result, failed) {
             (_, Some(reason)) => Err(wrong(reason)),
             (Err(error), None) => Err(wrong(error.to_string())),
@@ -163,40 +135,25 @@ impl Model<'_> {
     pub(crate) fn fill(&self, scope: &Scope, value: &Value) -> Result<Value, Failure> {
         Ok(match value {
             Value::String(text) => self.fill_text(scope, text)?,
-            Value::Array(items) => Value::Array(
-                items
-                    .iter()
-                    .map(|item| self.fill(scope, item))
-                    .collect::<Result<_, _>>()?,
-            ),
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|item| self.fill(scope, item)).collect::<Result<_, _>>()?)
+            }
             Value::Object(fields) => Value::Object(self.fill_map(scope, fields)?),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         })
     }
 
     /// An object with the expressions of all its texts evaluated, keys included.
-    pub(crate) fn fill_map(
-        &self,
-        scope: &Scope,
-        fields: &Map<String, Value>,
-    ) -> Result<Map<String, Value>, Failure> {
-        fields
-            .iter()
-            .map(|(key, value)| Ok((self.render(scope, key)?, self.fill(scope, value)?)))
-            .collect()
+    pub(crate) fn fill_map(&self, scope: &Scope, fields: &Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+        fields.iter().map(|(key, value)| Ok((self.render(scope, key)?, self.fill(scope, value)?))).collect()
     }
 
     fn fill_text(&self, scope: &Scope, text: &str) -> Result<Value, Failure> {
         if !text.contains("${") {
             return Ok(Value::from(text));
         }
-        let wrong = |reason: String| {
-            failure::other(
-                BEHAVIOUR,
-                format!("simulated.json of {}", scope.component),
-                reason,
-            )
-        };
+        let wrong =
+            |reason: String| failure::other(BEHAVIOUR, format!("simulated.json of {}", scope.component), reason);
         let pieces = segments(text).map_err(|error| wrong(format!("{text:?}: {error}")))?;
         if let [Segment::Expr(expression)] = pieces.as_slice() {
             return self.evaluate(scope, expression);

@@ -15,14 +15,8 @@ use runner_types::simulated::{UnitEvent, UnitMoment};
 /// Lines of the system journal that are kept for each unit.
 const LINES: usize = 200;
 /// Directories in which systemd finds unit files; the first is the administrator's.
-const UNIT_PATHS: [&str; 3] = [
-    "/etc/systemd/system/",
-    "/usr/lib/systemd/system/",
-    "/lib/systemd/system/",
-];
-const SUFFIXES: [&str; 6] = [
-    ".service", ".socket", ".timer", ".target", ".mount", ".path",
-];
+const UNIT_PATHS: [&str; 3] = ["/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"];
+const SUFFIXES: [&str; 6] = [".service", ".socket", ".timer", ".target", ".mount", ".path"];
 
 /// A unit that systemd has loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,8 +94,7 @@ impl Model<'_> {
     }
 
     fn loaded(&self, host: &str, unit: &str) -> Result<Unit, Failure> {
-        self.unit(host, unit)?
-            .ok_or_else(|| failure::not_found(unit, format!("Unit {unit} not found on {host}.")))
+        self.unit(host, unit)?.ok_or_else(|| failure::not_found(unit, format!("Unit {unit} not found on {host}.")))
     }
 
     fn set_unit(&mut self, host: &str, name: &str, unit: &Unit) -> Result<(), Failure> {
@@ -131,10 +124,7 @@ impl Model<'_> {
                 more: Vec::new(),
             });
         };
-        let label = |name: &str, value: String| crate::contract::types::Label {
-            name: name.to_owned(),
-            value,
-        };
+        let label = |name: &str, value: String| crate::contract::types::Label { name: name.to_owned(), value };
         Ok(UnitStatus {
             unit: name.to_owned(),
             load_state: "loaded".to_owned(),
@@ -183,12 +173,7 @@ impl Model<'_> {
     /// Makes a unit read its configuration again.
     pub(crate) fn reload(&mut self, host: &str, name: &str) -> Result<UnitChange, Failure> {
         if !self.loaded(host, name)?.is_active() {
-            return Err(failure::failed(
-                name,
-                format!("{name} on {host} is not active, cannot reload"),
-                Some(1),
-                "",
-            ));
+            return Err(failure::failed(name, format!("{name} on {host} is not active, cannot reload"), Some(1), ""));
         }
         self.unit_moment(host, name, UnitMoment::Reload)?;
         self.journal_line(host, name, 6, &format!("Reloaded {name}."))?;
@@ -196,12 +181,7 @@ impl Model<'_> {
     }
 
     /// Enables or disables a unit.
-    pub(crate) fn enable(
-        &mut self,
-        host: &str,
-        name: &str,
-        enabled: bool,
-    ) -> Result<UnitChange, Failure> {
+    pub(crate) fn enable(&mut self, host: &str, name: &str, enabled: bool) -> Result<UnitChange, Failure> {
         let mut unit = self.loaded(host, name)?;
         let changed = unit.enabled != enabled;
         if changed {
@@ -267,25 +247,12 @@ impl Model<'_> {
             unit.version = version::upstream(&installed).to_owned();
         }
         self.set_unit(host, name, &unit)?;
-        let occasion = Occasion {
-            function: "",
-            host: Some(host),
-            cluster: None,
-        };
+        let occasion = Occasion { function: "", host: Some(host), cluster: None };
         let fault = self.fault(FaultKind::UnitStart, occasion, |fault| {
-            fault
-                .unit
-                .as_deref()
-                .is_some_and(|pattern| glob(pattern, name))
+            fault.unit.as_deref().is_some_and(|pattern| glob(pattern, name))
         })?;
         let wrong = match fault {
-            Some(fault) => Some((
-                fault
-                    .message
-                    .clone()
-                    .unwrap_or_else(|| format!("{name}: main process exited")),
-                1,
-            )),
+            Some(fault) => Some((fault.message.clone().unwrap_or_else(|| format!("{name}: main process exited")), 1)),
             None => self.unit_moment(host, name, UnitMoment::Start)?,
         };
         if let Some((message, code)) = wrong {
@@ -295,14 +262,7 @@ impl Model<'_> {
         self.cluster_unit_changed(host, name)
     }
 
-    fn unit_failed(
-        &mut self,
-        host: &str,
-        name: &str,
-        mut unit: Unit,
-        message: &str,
-        code: i32,
-    ) -> Result<(), Failure> {
+    fn unit_failed(&mut self, host: &str, name: &str, mut unit: Unit, message: &str, code: i32) -> Result<(), Failure> {
         self.keep();
         unit.active = "failed".to_owned();
         unit.outcome = "exit-code".to_owned();
@@ -338,21 +298,11 @@ impl Model<'_> {
     }
 
     /// Sets a unit's active-state and nothing else.
-    pub(crate) fn force_unit(
-        &mut self,
-        host: &str,
-        name: &str,
-        active: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn force_unit(&mut self, host: &str, name: &str, active: &str) -> Result<(), Failure> {
         let mut unit = self.loaded(host, name)?;
         if unit.active != active {
             unit.active = active.to_owned();
-            unit.outcome = if active == "failed" {
-                "exit-code"
-            } else {
-                "success"
-            }
-            .to_owned();
+            unit.outcome = if active == "failed" { "exit-code" } else { "success" }.to_owned();
             unit.since = Some(self.now);
             self.set_unit(host, name, &unit)?;
             self.cluster_unit_changed(host, name)?;
@@ -372,9 +322,8 @@ impl Model<'_> {
             let of_component = behaviours.units.iter();
             of_component.map(move |event| (behaviours.component.as_str(), event))
         });
-        let matching: Vec<(&str, &UnitEvent)> = matching
-            .filter(|(_, event)| event.on.contains(&moment) && glob(&event.unit, name))
-            .collect();
+        let matching: Vec<(&str, &UnitEvent)> =
+            matching.filter(|(_, event)| event.on.contains(&moment) && glob(&event.unit, name)).collect();
         for (component, event) in matching {
             let mut scope = Scope::on(component, Some(host));
             scope.set("unit_name", name);
@@ -391,20 +340,10 @@ impl Model<'_> {
     }
 
     /// Adds a line to the system journal.
-    pub(crate) fn journal_line(
-        &mut self,
-        host: &str,
-        unit: &str,
-        priority: u8,
-        text: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn journal_line(&mut self, host: &str, unit: &str, priority: u8, text: &str) -> Result<(), Failure> {
         let key = keys::journal(host, unit);
         let mut lines: Vec<JournalLine> = self.tx.get(&key)?.unwrap_or_default();
-        lines.push(JournalLine {
-            time: self.now,
-            priority,
-            text: text.to_owned(),
-        });
+        lines.push(JournalLine { time: self.now, priority, text: text.to_owned() });
         if lines.len() > LINES {
             lines.drain(..lines.len() - LINES);
         }

@@ -6,9 +6,7 @@ use std::cmp::Ordering;
 #[must_use]
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let (a, b) = (parts(a), parts(b));
-    a.0.cmp(&b.0)
-        .then_with(|| piecewise(a.1, b.1))
-        .then_with(|| piecewise(a.2, b.2))
+    a.0.cmp(&b.0).then_with(|| piecewise(a.1, b.1)).then_with(|| piecewise(a.2, b.2))
 }
 
 /// The version that the component itself knows: no epoch, no revision.
@@ -16,23 +14,15 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
 pub(crate) fn upstream(version: &str) -> &str {
     let upstream = parts(version).1;
     // Debian's own marks on the upstream part: `1.6.20~ds1`, `20.10.24+dfsg1`.
-    let end = ["~ds", "+ds", "~dfsg", "+dfsg"]
-        .iter()
-        .filter_map(|mark| upstream.find(mark))
-        .min()
-        .unwrap_or(upstream.len());
+    let end =
+        ["~ds", "+ds", "~dfsg", "+dfsg"].iter().filter_map(|mark| upstream.find(mark)).min().unwrap_or(upstream.len());
     &upstream[..end]
 }
 
 /// `1.33` of `1.33.13`.
 #[must_use]
 pub(crate) fn minor(version: &str) -> String {
-    version
-        .trim_start_matches('v')
-        .split('.')
-        .take(2)
-        .collect::<Vec<_>>()
-        .join(".")
+    version.trim_start_matches('v').split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// Epoch, upstream part and revision.
@@ -88,10 +78,7 @@ fn piecewise(a: &str, b: &str) -> Ordering {
 
 /// Digits without leading zeroes, and what follows them.
 fn number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|c| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|c| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     let zeroes = digits.iter().take_while(|c| **c == b'0').count();
     (&digits[zeroes..], rest)

@@ -28,11 +28,7 @@ impl Capability for Simulated {
     async fn put(&self, place: &Place, items: Vec<PutOrder>) -> Performed<Artifact> {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
-            let ready = self
-                .call::<Put>(place, vec![item.clone()], |shared, _| {
-                    vec![shared.reachable()]
-                })
-                .await?;
+            let ready = self.call::<Put>(place, vec![item.clone()], |shared, _| vec![shared.reachable()]).await?;
             answers.push(match ready.into_iter().next() {
                 Some(Err(failure)) => Err(failure),
                 _ => self.store_one(item).await,
@@ -46,17 +42,13 @@ impl Capability for Simulated {
         for item in items {
             let size = item.data.len() as u64;
             let stored = self.shared.store.put_bytes(item.data).await;
-            answers.push(
-                stored
-                    .map_err(|error| stores(&error))
-                    .map(|digest| Artifact {
-                        digest,
-                        size,
-                        name: item.name,
-                        origin: place.clone(),
-                        labels: item.labels,
-                    }),
-            );
+            answers.push(stored.map_err(|error| stores(&error)).map(|digest| Artifact {
+                digest,
+                size,
+                name: item.name,
+                origin: place.clone(),
+                labels: item.labels,
+            }));
         }
         Ok(answers)
     }
@@ -65,10 +57,7 @@ impl Capability for Simulated {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             let data = self.shared.store.read_bytes(&item.digest, MOST_DATA).await;
-            answers.push(
-                data.map(|data| StoredData { data })
-                    .map_err(|error| stores(&error)),
-            );
+            answers.push(data.map(|data| StoredData { data }).map_err(|error| stores(&error)));
         }
         Ok(answers)
     }
@@ -85,10 +74,7 @@ impl Capability for Simulated {
                 Err(failure) => Err(failure),
                 Ok(content) => {
                     let done = self.call::<Restore>(place, vec![item], move |shared, items| {
-                        items
-                            .iter()
-                            .map(|item| shared.transact(|model| restore(model, item, &content)))
-                            .collect()
+                        items.iter().map(|item| shared.transact(|model| restore(model, item, &content))).collect()
                     });
                     let done = done.await?.into_iter().next();
                     done.unwrap_or_else(|| Err(failure::not_attempted("")))
@@ -103,13 +89,7 @@ impl Capability for Simulated {
 impl Shared {
     /// The answer of a call that is only asked for what stands in its way.
     fn reachable(&self) -> Result<Artifact, Failure> {
-        Ok(Artifact {
-            digest: String::new(),
-            size: 0,
-            name: String::new(),
-            origin: Place::Runner,
-            labels: Vec::new(),
-        })
+        Ok(Artifact { digest: String::new(), size: 0, name: String::new(), origin: Place::Runner, labels: Vec::new() })
     }
 }
 
@@ -120,28 +100,15 @@ impl Simulated {
         let order = item.clone();
         let writer = tokio::spawn(blocking(move || send(&shared, &order, sink)));
         let stored = self.shared.store.put(Box::pin(stream)).await;
-        let sent = writer
-            .await
-            .map_err(|error| failure::other("simulator", &item.name, error.to_string()))??;
+        let sent = writer.await.map_err(|error| failure::other("simulator", &item.name, error.to_string()))??;
         sent?;
         let Stored { digest, size } = stored.map_err(|error| stores(&error))?;
-        Ok(Artifact {
-            digest,
-            size,
-            name: item.name,
-            origin: Place::Host(item.host),
-            labels: item.labels,
-        })
+        Ok(Artifact { digest, size, name: item.name, origin: Place::Host(item.host), labels: item.labels })
     }
 
     /// Brings data of the store among the platform's contents, verified.
     async fn spool(&self, digest: &str) -> Result<Content, Failure> {
-        let stream = self
-            .shared
-            .store
-            .open(digest)
-            .await
-            .map_err(|error| stores(&error))?;
+        let stream = self.shared.store.open(digest).await.map_err(|error| stores(&error))?;
         let mut source = pipe::into_blocking(stream);
         let shared = std::sync::Arc::clone(&self.shared);
         let wanted = digest.to_owned();
@@ -178,26 +145,17 @@ fn send(shared: &Shared, order: &PutOrder, mut sink: Sink) -> Result<(), Failure
     let host = order.host.as_str();
     let sent = match &order.source {
         Source::File(path) => {
-            let content = shared
-                .transact(|model| model.regular(host, path))?
-                .content
-                .unwrap_or_default();
+            let content = shared.transact(|model| model.regular(host, path))?.content.unwrap_or_default();
             let mut reader = shared.blobs.reader(&content, 0)?;
             io::copy(&mut reader, &mut sink).map(|_| ())
         }
         Source::Tree(tree) => send_tree(shared, host, tree, &mut sink)?,
     };
     let subject = &order.name;
-    sent.and_then(|()| sink.finish())
-        .map_err(|error| failure::other("store", subject, error.to_string()))
+    sent.and_then(|()| sink.finish()).map_err(|error| failure::other("store", subject, error.to_string()))
 }
 
-fn send_tree(
-    shared: &Shared,
-    host: &str,
-    tree: &Tree,
-    sink: &mut Sink,
-) -> Result<io::Result<()>, Failure> {
+fn send_tree(shared: &Shared, host: &str, tree: &Tree, sink: &mut Sink) -> Result<io::Result<()>, Failure> {
     let (root, entries) = shared.transact(|model| {
         let root = model.resolve(host, &tree.path, true)?;
         model.need_directory(host, &root)?;
@@ -228,10 +186,7 @@ fn send_tree(
 /// Whether a pattern stands for a path or a directory it is in.
 fn excluded(pattern: &str, path: &str) -> bool {
     let pattern = pattern.trim_end_matches("/**").trim_end_matches('/');
-    let ends = path
-        .match_indices('/')
-        .map(|(at, _)| at)
-        .chain([path.len()]);
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     ends.into_iter().any(|end| glob(pattern, &path[..end]))
 }
 
@@ -246,12 +201,7 @@ fn begin_tree<W: Write>(archive: &mut tar::Builder<W>) -> io::Result<()> {
     archive.append(&header, TREE)
 }
 
-fn append<W: Write>(
-    archive: &mut tar::Builder<W>,
-    name: &str,
-    entry: &Entry,
-    reader: Box<dyn Read>,
-) -> io::Result<()> {
+fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, entry: &Entry, reader: Box<dyn Read>) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(entry.mode);
     header.set_username(&entry.owner)?;
@@ -276,22 +226,12 @@ fn append<W: Write>(
     }
 }
 
-fn restore(
-    model: &mut Model<'_>,
-    item: &RestoreOrder,
-    content: &Content,
-) -> Result<FileChange, Failure> {
+fn restore(model: &mut Model<'_>, item: &RestoreOrder, content: &Content) -> Result<FileChange, Failure> {
     let host = item.host.as_str();
     let head = model.blobs.read(content, 0, 1024)?;
     let is_tree = head.get(156) == Some(&b'g') && head.get(512..512 + TREE.len()) == Some(TREE);
     if !is_tree {
-        return model.write(
-            host,
-            &item.path,
-            content.clone(),
-            &item.precondition,
-            item.attributes.as_ref(),
-        );
+        return model.write(host, &item.path, content.clone(), &item.precondition, item.attributes.as_ref());
     }
     let path = model.resolve(host, &item.path, true)?;
     if model.entry(host, &path)?.is_some() {
@@ -311,11 +251,7 @@ fn restore(
     if let Some(attributes) = &item.attributes {
         model.set_attributes(host, &path, attributes, false)?;
     }
-    Ok(FileChange {
-        changed: true,
-        before: None,
-        after: None,
-    })
+    Ok(FileChange { changed: true, before: None, after: None })
 }
 
 /// A directory that holds just the tree is as wanted; any other that holds something is in the way.
@@ -337,19 +273,11 @@ fn already_there(
             })
         });
     match same {
-        true => Ok(FileChange {
-            changed: false,
-            before: None,
-            after: None,
-        }),
+        true => Ok(FileChange { changed: false, before: None, after: None }),
         false => Err(failure::conflict(
             path,
             format!("{path} is not empty"),
-            there
-                .iter()
-                .take(10)
-                .map(|(path, _)| path.clone())
-                .collect(),
+            there.iter().take(10).map(|(path, _)| path.clone()).collect(),
             None,
         )),
     }
@@ -357,40 +285,20 @@ fn already_there(
 
 fn unpacked(model: &Model<'_>, content: &Content) -> Result<Vec<(String, Entry)>, Failure> {
     let wrong = |error: io::Error| {
-        failure::failed(
-            "artifact",
-            format!("the stored tree cannot be unpacked: {error}"),
-            None,
-            "",
-        )
+        failure::failed("artifact", format!("the stored tree cannot be unpacked: {error}"), None, "")
     };
     let mut archive = tar::Archive::new(model.blobs.reader(content, 0)?);
     let mut found = Vec::new();
     for member in archive.entries().map_err(wrong)? {
         let mut member = member.map_err(wrong)?;
-        let name = member
-            .path()
-            .map_err(wrong)?
-            .to_string_lossy()
-            .trim_end_matches('/')
-            .to_owned();
+        let name = member.path().map_err(wrong)?.to_string_lossy().trim_end_matches('/').to_owned();
         if name.split('/').any(|part| matches!(part, ".." | "." | "")) {
-            return Err(failure::invalid(
-                "artifact",
-                format!("the stored tree holds the path {name:?}"),
-            ));
+            return Err(failure::invalid("artifact", format!("the stored tree holds the path {name:?}")));
         }
-        let link = member
-            .link_name()
-            .map_err(wrong)?
-            .map(|link| link.to_string_lossy().into_owned());
+        let link = member.link_name().map_err(wrong)?.map(|link| link.to_string_lossy().into_owned());
         let mut entry = match member.header().entry_type() {
             tar::EntryType::Directory => Entry::directory(model.now),
-            tar::EntryType::Symlink => Entry {
-                kind: FileKind::SymbolicLink,
-                link,
-                ..Entry::directory(model.now)
-            },
+            tar::EntryType::Symlink => Entry { kind: FileKind::SymbolicLink, link, ..Entry::directory(model.now) },
             tar::EntryType::XGlobalHeader => continue,
             _ => Entry::file(model.blobs.keep_stream(&mut member)?, model.now),
         };

@@ -7,7 +7,6 @@ use crate::contract::{Performed, Place};
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn run(&self, place: &Place, items: Vec<Command>) -> Performed<Output> {
-        self.each::<Run>(place, items, |model, item| model.run(item))
-            .await
+        self.each::<Run>(place, items, |model, item| model.run(item)).await
     }
 }

@@ -6,10 +6,9 @@ use crate::backend::simulated::model::Model;
 use crate::backend::simulated::model::commands::joined;
 use crate::backend::simulated::model::files::{Entry, inside, parent};
 use crate::contract::files::{
-    AttributeOrder, Capability, Copy, CopyOrder, DirectoryOrder, Entries, FileChange, FileData,
-    FileKind, FileRef, FileStatus, Hash, ListingOrder, MakeDirectory, Precondition, Read,
-    ReadOrder, RemovalOrder, Remove, Rename, RenameOrder, Room, SetAttributes, Space, Stat, Write,
-    WriteOrder,
+    AttributeOrder, Capability, Copy, CopyOrder, DirectoryOrder, Entries, FileChange, FileData, FileKind, FileRef,
+    FileStatus, Hash, ListingOrder, MakeDirectory, Precondition, Read, ReadOrder, RemovalOrder, Remove, Rename,
+    RenameOrder, Room, SetAttributes, Space, Stat, Write, WriteOrder,
 };
 use crate::contract::{Failure, Performed, Place};
 
@@ -32,32 +31,20 @@ impl Capability for Simulated {
 
     async fn hash(&self, place: &Place, items: Vec<FileRef>) -> Performed<String> {
         self.each::<Hash>(place, items, |model, item| {
-            let content = model
-                .regular(&item.host, &item.path)?
-                .content
-                .unwrap_or_default();
+            let content = model.regular(&item.host, &item.path)?.content.unwrap_or_default();
             model.blobs.sha256(&content)
         })
         .await
     }
 
     async fn space(&self, place: &Place, items: Vec<FileRef>) -> Performed<Room> {
-        self.each::<Space>(place, items, |model, item| {
-            model.room(&item.host, &item.path)
-        })
-        .await
+        self.each::<Space>(place, items, |model, item| model.room(&item.host, &item.path)).await
     }
 
     async fn write(&self, place: &Place, items: Vec<WriteOrder>) -> Performed<FileChange> {
         self.each::<Write>(place, items, |model, item| {
             let content = model.blobs.keep(joined(&item.content))?;
-            model.write(
-                &item.host,
-                &item.path,
-                content,
-                &item.precondition,
-                item.attributes.as_ref(),
-            )
+            model.write(&item.host, &item.path, content, &item.precondition, item.attributes.as_ref())
         })
         .await
     }
@@ -75,8 +62,7 @@ impl Capability for Simulated {
     }
 
     async fn make_directory(&self, place: &Place, items: Vec<DirectoryOrder>) -> Performed<bool> {
-        self.each::<MakeDirectory>(place, items, make_directory)
-            .await
+        self.each::<MakeDirectory>(place, items, make_directory).await
     }
 
     async fn set_attributes(&self, place: &Place, items: Vec<AttributeOrder>) -> Performed<bool> {
@@ -93,27 +79,16 @@ fn absent(path: &str, host: &str) -> Failure {
 
 fn stat(model: &mut Model<'_>, item: &FileRef) -> Result<FileStatus, Failure> {
     let path = model.resolve(&item.host, &item.path, false)?;
-    let entry = model
-        .entry(&item.host, &path)?
-        .ok_or_else(|| absent(&item.path, &item.host))?;
+    let entry = model.entry(&item.host, &path)?.ok_or_else(|| absent(&item.path, &item.host))?;
     Ok(Model::status(&item.path, &entry))
 }
 
 fn read(model: &mut Model<'_>, item: &ReadOrder) -> Result<FileData, Failure> {
-    let content = model
-        .regular(&item.host, &item.path)?
-        .content
-        .unwrap_or_default();
+    let content = model.regular(&item.host, &item.path)?.content.unwrap_or_default();
     let size = content.size();
-    let data = model
-        .blobs
-        .read(&content, item.offset, u64::from(item.limit).min(MOST_BYTES))?;
+    let data = model.blobs.read(&content, item.offset, u64::from(item.limit).min(MOST_BYTES))?;
     let whole = item.offset == 0 && data.len() as u64 == size;
-    let hash = if whole {
-        Some(model.blobs.sha256(&content)?)
-    } else {
-        None
-    };
+    let hash = if whole { Some(model.blobs.sha256(&content)?) } else { None };
     Ok(FileData { data, size, hash })
 }
 
@@ -124,10 +99,7 @@ fn entries(model: &mut Model<'_>, item: &ListingOrder) -> Result<Vec<FileStatus>
         return Err(absent(&item.path, &item.host));
     };
     if entry.kind != FileKind::Directory {
-        return Err(failure::invalid(
-            &item.path,
-            format!("{} on {} is no directory", item.path, item.host),
-        ));
+        return Err(failure::invalid(&item.path, format!("{} on {} is no directory", item.path, item.host)));
     }
     let base = inside(&directory);
     let shown = inside(&item.path);
@@ -135,24 +107,16 @@ fn entries(model: &mut Model<'_>, item: &ListingOrder) -> Result<Vec<FileStatus>
     for (path, entry) in model.below(&item.host, &directory)? {
         let rest = path.strip_prefix(&base).unwrap_or(&path).to_owned();
         for (at, _) in rest.match_indices('/') {
-            found
-                .entry(rest[..at].to_owned())
-                .or_insert_with(|| Entry::directory(model.now));
+            found.entry(rest[..at].to_owned()).or_insert_with(|| Entry::directory(model.now));
         }
         found.insert(rest, entry);
     }
     let depth = item.depth.max(1) as usize;
     found.retain(|path, _| path.split('/').count() <= depth);
     if found.len() > item.limit as usize {
-        return Err(failure::too_large(
-            &item.path,
-            format!("{} has more than {} entries", item.path, item.limit),
-        ));
+        return Err(failure::too_large(&item.path, format!("{} has more than {} entries", item.path, item.limit)));
     }
-    Ok(found
-        .iter()
-        .map(|(path, entry)| Model::status(&format!("{shown}{path}"), entry))
-        .collect())
+    Ok(found.iter().map(|(path, entry)| Model::status(&format!("{shown}{path}"), entry)).collect())
 }
 
 fn hash_at(model: &Model<'_>, host: &str, path: &str) -> Result<Option<String>, Failure> {
@@ -164,11 +128,7 @@ fn copy(model: &mut Model<'_>, item: &CopyOrder) -> Result<FileChange, Failure> 
     let before = model.check(host, &item.destination, &item.precondition)?;
     model.need_directory(host, parent(&item.destination))?;
     let changed = model.copy(host, &item.source, &item.destination)?;
-    Ok(FileChange {
-        changed,
-        before,
-        after: hash_at(model, host, &item.destination)?,
-    })
+    Ok(FileChange { changed, before, after: hash_at(model, host, &item.destination)? })
 }
 
 fn rename(model: &mut Model<'_>, item: &RenameOrder) -> Result<FileChange, Failure> {
@@ -177,65 +137,33 @@ fn rename(model: &mut Model<'_>, item: &RenameOrder) -> Result<FileChange, Failu
     model.need_directory(host, parent(&item.destination))?;
     model.copy(host, &item.source, &item.destination)?;
     model.delete(host, &item.source)?;
-    Ok(FileChange {
-        changed: true,
-        before: None,
-        after: hash_at(model, host, &item.destination)?,
-    })
+    Ok(FileChange { changed: true, before: None, after: hash_at(model, host, &item.destination)? })
 }
 
 fn remove(model: &mut Model<'_>, item: &RemovalOrder) -> Result<FileChange, Failure> {
     let host = item.host.as_str();
     let path = model.resolve(host, &item.path, false)?;
     let Some(entry) = model.entry(host, &path)? else {
-        return Ok(FileChange {
-            changed: false,
-            before: None,
-            after: None,
-        });
+        return Ok(FileChange { changed: false, before: None, after: None });
     };
     let before = model.check(host, &path, &item.precondition)?;
     let below = model.below(host, &path)?;
-    if entry.kind == FileKind::Directory
-        && !below.is_empty()
-        && !item.recursive
-        && !item.contents_only
-    {
+    if entry.kind == FileKind::Directory && !below.is_empty() && !item.recursive && !item.contents_only {
         return Err(failure::conflict(
             &item.path,
             format!("{} on {host} is a directory that is not empty", item.path),
-            below
-                .iter()
-                .take(10)
-                .map(|(path, _)| path.clone())
-                .collect(),
+            below.iter().take(10).map(|(path, _)| path.clone()).collect(),
             None,
         ));
     }
     if item.contents_only {
         let there = Entry::directory(model.now);
         model.delete(host, &path)?;
-        model.put(
-            host,
-            &path,
-            if entry.kind == FileKind::Directory {
-                &entry
-            } else {
-                &there
-            },
-        )?;
-        return Ok(FileChange {
-            changed: !below.is_empty(),
-            before: None,
-            after: None,
-        });
+        model.put(host, &path, if entry.kind == FileKind::Directory { &entry } else { &there })?;
+        return Ok(FileChange { changed: !below.is_empty(), before: None, after: None });
     }
     model.delete(host, &path)?;
-    Ok(FileChange {
-        changed: true,
-        before,
-        after: None,
-    })
+    Ok(FileChange { changed: true, before, after: None })
 }
 
 fn make_directory(model: &mut Model<'_>, item: &DirectoryOrder) -> Result<bool, Failure> {
@@ -244,10 +172,7 @@ fn make_directory(model: &mut Model<'_>, item: &DirectoryOrder) -> Result<bool, 
     let changed = match model.entry(host, &path)? {
         Some(entry) if entry.kind == FileKind::Directory => false,
         Some(_) => {
-            return Err(failure::invalid(
-                &path,
-                format!("{path} on {host} is there and no directory"),
-            ));
+            return Err(failure::invalid(&path, format!("{path} on {host} is there and no directory")));
         }
         None => {
             let entry = Entry::directory(model.now);

@@ -7,12 +7,10 @@ use crate::contract::{Performed, Place};
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn facts(&self, place: &Place, items: Vec<String>) -> Performed<HostFacts> {
-        self.each::<Facts>(place, items, |model, host| model.host_facts(host))
-            .await
+        self.each::<Facts>(place, items, |model, host| model.host_facts(host)).await
     }
 
     async fn reboot(&self, place: &Place, items: Vec<RebootOrder>) -> Performed<HostFacts> {
-        self.each::<Reboot>(place, items, |model, item| model.reboot(&item.host))
-            .await
+        self.each::<Reboot>(place, items, |model, item| model.reboot(&item.host)).await
     }
 }

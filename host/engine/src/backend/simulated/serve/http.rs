@@ -12,21 +12,12 @@ use crate::contract::{Failure, Performed, Place};
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn get(&self, place: &Place, items: Vec<Request>) -> Performed<Response> {
-        self.each::<Get>(place, items, |model, item| {
-            ask(model, item, "GET", Vec::new(), EffectClass::Read)
-        })
-        .await
+        self.each::<Get>(place, items, |model, item| ask(model, item, "GET", Vec::new(), EffectClass::Read)).await
     }
 
     async fn send(&self, place: &Place, items: Vec<Submission>) -> Performed<Response> {
         self.each::<Send>(place, items, |model, item| {
-            ask(
-                model,
-                &item.request,
-                &item.method,
-                joined(&item.body),
-                item.effect,
-            )
+            ask(model, &item.request, &item.method, joined(&item.body), item.effect)
         })
         .await
     }
@@ -42,12 +33,7 @@ fn ask(
     let headers: BTreeMap<String, String> = request
         .headers
         .iter()
-        .map(|header| {
-            (
-                header.name.to_lowercase(),
-                String::from_utf8_lossy(&joined(&header.value)).into_owned(),
-            )
-        })
+        .map(|header| (header.name.to_lowercase(), String::from_utf8_lossy(&joined(&header.value)).into_owned()))
         .collect();
     model.request(&HttpRequest {
         method,

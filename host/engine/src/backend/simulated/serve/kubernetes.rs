@@ -6,56 +6,44 @@ use crate::backend::simulated::kubernetes::wait::given;
 use crate::backend::simulated::kubernetes::write::{Evicted, title};
 use crate::backend::simulated::platform::Shared;
 use crate::contract::kubernetes::{
-    Apply, ApplyOrder, Capability, Create, CreateOrder, Evict, Eviction, Get, Object, ObjectChange,
-    ObjectRef, Page, PageOrder, Pages, Patch, PatchOrder, RemovalOrder, Remove, Server, Servers,
-    WaitFor, WaitOrder,
+    Apply, ApplyOrder, Capability, Create, CreateOrder, Evict, Eviction, Get, Object, ObjectChange, ObjectRef, Page,
+    PageOrder, Pages, Patch, PatchOrder, RemovalOrder, Remove, Server, Servers, WaitFor, WaitOrder,
 };
 use crate::contract::{Failure, Performed, Place};
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn servers(&self, place: &Place, items: Vec<String>) -> Performed<Server> {
-        self.each::<Servers>(place, items, |model, cluster| model.server(cluster))
-            .await
+        self.each::<Servers>(place, items, |model, cluster| model.server(cluster)).await
     }
 
     async fn get(&self, place: &Place, items: Vec<ObjectRef>) -> Performed<Object> {
-        self.each::<Get>(place, items, |model, item| {
-            model
-                .referred(item)
-                .map(|object| given(&object, &item.kind, &[]))
-        })
-        .await
+        self.each::<Get>(place, items, |model, item| model.referred(item).map(|object| given(&object, &item.kind, &[])))
+            .await
     }
 
     async fn pages(&self, place: &Place, items: Vec<PageOrder>) -> Performed<Page> {
-        self.each::<Pages>(place, items, |model, item| model.page(item))
-            .await
+        self.each::<Pages>(place, items, |model, item| model.page(item)).await
     }
 
     async fn wait_for(&self, place: &Place, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
-        self.each::<WaitFor>(place, items, |model, item| model.wait(item))
-            .await
+        self.each::<WaitFor>(place, items, |model, item| model.wait(item)).await
     }
 
     async fn apply(&self, place: &Place, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {
-        self.each::<Apply>(place, items, |model, item| model.apply(item))
-            .await
+        self.each::<Apply>(place, items, |model, item| model.apply(item)).await
     }
 
     async fn patch(&self, place: &Place, items: Vec<PatchOrder>) -> Performed<ObjectChange> {
-        self.each::<Patch>(place, items, |model, item| model.patch(item))
-            .await
+        self.each::<Patch>(place, items, |model, item| model.patch(item)).await
     }
 
     async fn create(&self, place: &Place, items: Vec<CreateOrder>) -> Performed<ObjectChange> {
-        self.each::<Create>(place, items, |model, item| model.create(item))
-            .await
+        self.each::<Create>(place, items, |model, item| model.create(item)).await
     }
 
     async fn remove(&self, place: &Place, items: Vec<RemovalOrder>) -> Performed<ObjectChange> {
-        self.each::<Remove>(place, items, |model, item| model.remove_object(item))
-            .await
+        self.each::<Remove>(place, items, |model, item| model.remove_object(item)).await
     }
 
     async fn evict(&self, place: &Place, items: Vec<Eviction>) -> Performed<ObjectChange> {
@@ -94,10 +82,7 @@ fn evict_all(shared: &Shared, items: &[Eviction]) -> Vec<Result<ObjectChange, Fa
             answers[index] = Some(Err(given_up(&items[index], budget)));
         }
         let open = || Err(failure::timed_out("Pod", "the eviction did not end"));
-        return answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(open))
-            .collect();
+        return answers.into_iter().map(|answer| answer.unwrap_or_else(open)).collect();
     }
 }
 
@@ -106,10 +91,7 @@ fn given_up(item: &Eviction, budget: Option<String>) -> Failure {
     match budget {
         Some(budget) => failure::conflict(
             &title,
-            format!(
-                "{title} cannot be evicted: {budget} did not allow it within {} ms",
-                item.time_out
-            ),
+            format!("{title} cannot be evicted: {budget} did not allow it within {} ms", item.time_out),
             vec![budget],
             None,
         ),

@@ -7,9 +7,9 @@ use crate::backend::simulated::model::{Model, keys};
 use crate::backend::simulated::pattern::glob;
 use crate::capability::drop_in_path;
 use crate::contract::systemd::{
-    self, Capability, DaemonReload, Disable, DropIn, DropInRef, Enable, Find, JournalExcerpt,
-    JournalQuery, Reload, RemoveDropIn, Restart, RestartOrder, Start, Status, Stop, UnitChange,
-    UnitOrder, UnitQuery, UnitRef, UnitStatus, WriteDropIn,
+    self, Capability, DaemonReload, Disable, DropIn, DropInRef, Enable, Find, JournalExcerpt, JournalQuery, Reload,
+    RemoveDropIn, Restart, RestartOrder, Start, Status, Stop, UnitChange, UnitOrder, UnitQuery, UnitRef, UnitStatus,
+    WriteDropIn,
 };
 use crate::contract::{Failure, Performed, Place};
 
@@ -19,10 +19,7 @@ const MOST_LINES: u32 = 10_000;
 #[async_trait::async_trait]
 impl Capability for Simulated {
     async fn status(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitStatus> {
-        self.each::<Status>(place, items, |model, item| {
-            model.unit_status(&item.host, &item.unit)
-        })
-        .await
+        self.each::<Status>(place, items, |model, item| model.unit_status(&item.host, &item.unit)).await
     }
 
     async fn find(&self, place: &Place, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
@@ -34,45 +31,27 @@ impl Capability for Simulated {
     }
 
     async fn start(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        self.each::<Start>(place, items, |model, item| {
-            model.start(&item.host, &item.unit)
-        })
-        .await
+        self.each::<Start>(place, items, |model, item| model.start(&item.host, &item.unit)).await
     }
 
     async fn stop(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        self.each::<Stop>(place, items, |model, item| {
-            model.stop(&item.host, &item.unit)
-        })
-        .await
+        self.each::<Stop>(place, items, |model, item| model.stop(&item.host, &item.unit)).await
     }
 
     async fn restart(&self, place: &Place, items: Vec<RestartOrder>) -> Performed<UnitChange> {
-        self.each::<Restart>(place, items, |model, item| {
-            model.restart(&item.host, &item.unit)
-        })
-        .await
+        self.each::<Restart>(place, items, |model, item| model.restart(&item.host, &item.unit)).await
     }
 
     async fn reload(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        self.each::<Reload>(place, items, |model, item| {
-            model.reload(&item.host, &item.unit)
-        })
-        .await
+        self.each::<Reload>(place, items, |model, item| model.reload(&item.host, &item.unit)).await
     }
 
     async fn enable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
-        self.each::<Enable>(place, items, |model, item| {
-            model.enable(&item.host, &item.unit, true)
-        })
-        .await
+        self.each::<Enable>(place, items, |model, item| model.enable(&item.host, &item.unit, true)).await
     }
 
     async fn disable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
-        self.each::<Disable>(place, items, |model, item| {
-            model.enable(&item.host, &item.unit, false)
-        })
-        .await
+        self.each::<Disable>(place, items, |model, item| model.enable(&item.host, &item.unit, false)).await
     }
 
     async fn write_drop_in(&self, place: &Place, items: Vec<DropIn>) -> Performed<bool> {
@@ -80,13 +59,11 @@ impl Capability for Simulated {
     }
 
     async fn remove_drop_in(&self, place: &Place, items: Vec<DropInRef>) -> Performed<bool> {
-        self.each::<RemoveDropIn>(place, items, remove_drop_in)
-            .await
+        self.each::<RemoveDropIn>(place, items, remove_drop_in).await
     }
 
     async fn daemon_reload(&self, place: &Place, items: Vec<String>) -> Performed<()> {
-        self.each::<DaemonReload>(place, items, |model, host| model.daemon_reload(host))
-            .await
+        self.each::<DaemonReload>(place, items, |model, host| model.daemon_reload(host)).await
     }
 }
 
@@ -94,8 +71,7 @@ fn find(model: &mut Model<'_>, query: &UnitQuery) -> Result<Vec<UnitStatus>, Fai
     let mut found = Vec::new();
     for (name, _) in model.tx.list::<Unit>(&keys::unit(&query.host, ""))? {
         let status = model.unit_status(&query.host, &name)?;
-        let wanted =
-            query.active_states.is_empty() || query.active_states.contains(&status.active_state);
+        let wanted = query.active_states.is_empty() || query.active_states.contains(&status.active_state);
         if wanted && glob(&query.pattern, &name) {
             found.push(status);
         }
@@ -104,29 +80,19 @@ fn find(model: &mut Model<'_>, query: &UnitQuery) -> Result<Vec<UnitStatus>, Fai
 }
 
 fn journal(model: &mut Model<'_>, query: &JournalQuery) -> Result<JournalExcerpt, Failure> {
-    let lines: Vec<JournalLine> = model
-        .tx
-        .get(&keys::journal(&query.host, &query.unit))?
-        .unwrap_or_default();
+    let lines: Vec<JournalLine> = model.tx.get(&keys::journal(&query.host, &query.unit))?.unwrap_or_default();
     let host = model.host_facts(&query.host)?.hostname;
     let wanted: Vec<&JournalLine> = lines
         .iter()
         .filter(|line| query.priority.is_none_or(|worst| line.priority <= worst))
-        .filter(|line| {
-            query
-                .since
-                .as_ref()
-                .is_none_or(|since| line.time.to_string() >= *since)
-        })
+        .filter(|line| query.since.as_ref().is_none_or(|since| line.time.to_string() >= *since))
         .collect();
     let most = query.lines.min(MOST_LINES) as usize;
     let skipped = wanted.len().saturating_sub(most);
     let process = query.unit.split('.').next().unwrap_or_default();
     let shown = wanted.iter().skip(skipped);
     Ok(JournalExcerpt {
-        lines: shown
-            .map(|line| format!("{} {host} {process}: {}", line.time, line.text))
-            .collect(),
+        lines: shown.map(|line| format!("{} {host} {process}: {}", line.time, line.text)).collect(),
         truncated: skipped > 0,
     })
 }

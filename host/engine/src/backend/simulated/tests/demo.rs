@@ -30,10 +30,7 @@ fn it_comes_to_life_and_is_found_again() {
     let pods = platform.facts("cluster/main/object/Pod/");
     assert!(pods.len() >= 8, "{}", pods.len());
     for (key, pod) in pods {
-        assert!(
-            pod.contains(r#""type":"Ready","status":"True""#),
-            "{key} is not ready: {pod}"
-        );
+        assert!(pod.contains(r#""type":"Ready","status":"True""#), "{key} is not ready: {pod}");
     }
     drop(platform);
     assert_eq!(demo(directory.path()).facts(""), facts);

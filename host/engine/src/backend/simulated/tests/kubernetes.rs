@@ -7,8 +7,8 @@ mod workloads;
 use super::*;
 use crate::contract::FailureKind;
 use crate::contract::kubernetes::{
-    ApplyOrder, CreateOrder, Eviction, Object, ObjectChange, PageOrder, PatchKind, PatchOrder,
-    Precondition, Propagation, RemovalOrder, Selection, Subject, WaitOrder,
+    ApplyOrder, CreateOrder, Eviction, Object, ObjectChange, PageOrder, PatchKind, PatchOrder, Precondition,
+    Propagation, RemovalOrder, Selection, Subject, WaitOrder,
 };
 
 fn workload(kind: &str, name: &str, replicas: u32, image: &str) -> Value {
@@ -28,10 +28,7 @@ fn workload(kind: &str, name: &str, replicas: u32, image: &str) -> Value {
 
 fn daemons(image: &str) -> Value {
     let mut daemons = workload("DaemonSet", "log", 0, image);
-    daemons["spec"]
-        .as_object_mut()
-        .expect("a spec")
-        .shift_remove("replicas");
+    daemons["spec"].as_object_mut().expect("a spec").shift_remove("replicas");
     daemons["spec"]["template"]["spec"]["containers"][0]
         .as_object_mut()
         .expect("a container")
@@ -55,19 +52,8 @@ fn selection(of: &str, labels: &str, fields: &str) -> Selection {
 }
 
 async fn pods(bench: &Bench, labels: &str, fields: &str) -> Vec<(Object, Value)> {
-    let order = PageOrder {
-        selection: selection("Pod", labels, fields),
-        keep: Vec::new(),
-        limit: 0,
-        token: None,
-    };
-    let page = one(bench
-        .platform
-        .kubernetes()
-        .pages(&main(), vec![order])
-        .await
-        .expect("no doubt"))
-    .expect("a page");
+    let order = PageOrder { selection: selection("Pod", labels, fields), keep: Vec::new(), limit: 0, token: None };
+    let page = one(bench.platform.kubernetes().pages(&main(), vec![order]).await.expect("no doubt")).expect("a page");
     page.objects
         .into_iter()
         .map(|object| {
@@ -80,18 +66,10 @@ async fn pods(bench: &Bench, labels: &str, fields: &str) -> Vec<(Object, Value)>
 fn ready(pod: &Value) -> bool {
     pod.pointer("/status/conditions")
         .and_then(Value::as_array)
-        .is_some_and(|list| {
-            list.iter()
-                .any(|c| c["type"] == "Ready" && c["status"] == "True")
-        })
+        .is_some_and(|list| list.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
-async fn apply(
-    bench: &Bench,
-    body: &Value,
-    force: bool,
-    take_over: &[&str],
-) -> Result<ObjectChange, Failure> {
+async fn apply(bench: &Bench, body: &Value, force: bool, take_over: &[&str]) -> Result<ObjectChange, Failure> {
     let take_over = take_over.iter().map(|name| (*name).to_owned()).collect();
     let order = ApplyOrder {
         cluster: "main".to_owned(),
@@ -101,21 +79,10 @@ async fn apply(
         take_over,
         precondition: None,
     };
-    one(bench
-        .platform
-        .kubernetes()
-        .apply(&main(), vec![order])
-        .await
-        .expect("no doubt"))
+    one(bench.platform.kubernetes().apply(&main(), vec![order]).await.expect("no doubt"))
 }
 
-async fn patch(
-    bench: &Bench,
-    of: &str,
-    namespace: &str,
-    name: &str,
-    body: Value,
-) -> Result<ObjectChange, Failure> {
+async fn patch(bench: &Bench, of: &str, namespace: &str, name: &str, body: Value) -> Result<ObjectChange, Failure> {
     let order = PatchOrder {
         object: reference(of, namespace, name),
         patch: PatchKind::Merge,
@@ -123,24 +90,11 @@ async fn patch(
         subresource: None,
         precondition: None,
     };
-    one(bench
-        .platform
-        .kubernetes()
-        .patch(&main(), vec![order])
-        .await
-        .expect("no doubt"))
+    one(bench.platform.kubernetes().patch(&main(), vec![order]).await.expect("no doubt"))
 }
 
 async fn cordon(bench: &Bench, node: &str, on: bool) {
-    patch(
-        bench,
-        "Node",
-        "",
-        node,
-        json!({"spec": {"unschedulable": on}}),
-    )
-    .await
-    .expect("patched");
+    patch(bench, "Node", "", node, json!({"spec": {"unschedulable": on}})).await.expect("patched");
 }
 
 fn eviction(pod: &Object) -> Eviction {
@@ -155,17 +109,7 @@ fn eviction(pod: &Object) -> Eviction {
 }
 
 async fn wait(bench: &Bench, subject: Subject, condition: &str) -> Result<Vec<Object>, Failure> {
-    let order = WaitOrder {
-        subject,
-        condition: condition.to_owned(),
-        keep: Vec::new(),
-        time_out: 60_000,
-        forecast: None,
-    };
-    one(bench
-        .platform
-        .kubernetes()
-        .wait_for(&main(), vec![order])
-        .await
-        .expect("no doubt"))
+    let order =
+        WaitOrder { subject, condition: condition.to_owned(), keep: Vec::new(), time_out: 60_000, forecast: None };
+    one(bench.platform.kubernetes().wait_for(&main(), vec![order]).await.expect("no doubt"))
 }

@@ -35,12 +35,7 @@ async fn update(platform: &Simulated, n: u32) {
         labels: "app=web".to_owned(),
         fields: format!("spec.nodeName={host}"),
     };
-    let order = PageOrder {
-        selection,
-        keep: Vec::new(),
-        limit: 0,
-        token: None,
-    };
+    let order = PageOrder { selection, keep: Vec::new(), limit: 0, token: None };
     let pages = kubernetes.pages(&main(), vec![order]).await;
     let page = one(pages.expect("no doubt")).expect("a page");
     let evictions = page.objects.iter().map(|pod| Eviction {
@@ -57,10 +52,7 @@ async fn update(platform: &Simulated, n: u32) {
     }
     let order = InstallOrder {
         host: host.clone(),
-        packages: vec![PackageVersion {
-            name: "agent".to_owned(),
-            version: "2.0.0-1".to_owned(),
-        }],
+        packages: vec![PackageVersion { name: "agent".to_owned(), version: "2.0.0-1".to_owned() }],
         removals: Vec::new(),
         allow_downgrade: false,
         changed_configuration: ChangedConfiguration::Keep,
@@ -68,12 +60,8 @@ async fn update(platform: &Simulated, n: u32) {
     };
     let installed = platform.packages().install(&on(&host), vec![order]).await;
     one(installed.expect("no doubt")).expect("installed");
-    let restart = RestartOrder {
-        host: host.clone(),
-        unit: "agent.service".to_owned(),
-        key: String::new(),
-        time_out: 1000,
-    };
+    let restart =
+        RestartOrder { host: host.clone(), unit: "agent.service".to_owned(), key: String::new(), time_out: 1000 };
     let restarted = platform.systemd().restart(&on(&host), vec![restart]).await;
     one(restarted.expect("no doubt")).expect("restarted");
     let uncordoned = kubernetes.patch(&main(), vec![cordon(false)]).await;
@@ -82,11 +70,8 @@ async fn update(platform: &Simulated, n: u32) {
 
 fn log_bytes(directory: &Path) -> u64 {
     let files = std::fs::read_dir(directory.join("platform")).expect("a directory");
-    let logs = files
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("changes-"));
-    logs.map(|entry| entry.metadata().map_or(0, |data| data.len()))
-        .sum()
+    let logs = files.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("changes-"));
+    logs.map(|entry| entry.metadata().map_or(0, |data| data.len())).sum()
 }
 
 /// What one node's update writes does not depend on how many nodes there are.

@@ -7,18 +7,11 @@ fn plain(_key: &str, _fact: &str) -> Vec<String> {
 }
 
 fn change(facts: &[(&str, Option<&str>)]) -> Change {
-    facts
-        .iter()
-        .map(|(key, fact)| (Key::from(*key), fact.map(Fact::from)))
-        .collect()
+    facts.iter().map(|(key, fact)| (Key::from(*key), fact.map(Fact::from))).collect()
 }
 
 fn dump(store: &Store) -> Vec<(String, String)> {
-    store
-        .facts()
-        .iter()
-        .map(|(key, fact)| (key.to_string(), fact.to_string()))
-        .collect()
+    store.facts().iter().map(|(key, fact)| (key.to_string(), fact.to_string())).collect()
 }
 
 fn open(directory: &Path) -> Result<Store, StoreError> {
@@ -28,22 +21,12 @@ fn open(directory: &Path) -> Result<Store, StoreError> {
 #[test]
 fn what_was_committed_is_there_again() {
     let directory = tempfile::tempdir().expect("a directory");
-    assert!(
-        Store::open(directory.path(), plain)
-            .expect("readable")
-            .is_none()
-    );
+    assert!(Store::open(directory.path(), plain).expect("readable").is_none());
     let first = change(&[("a", Some("1")), ("b \"quoted\"", Some("{\"x\":\"ä\\n\"}"))]);
-    let mut store =
-        Store::create(directory.path(), "seed", first, plain).expect("it can be created");
-    store
-        .commit(change(&[("a", None), ("c", Some("[1,2]"))]))
-        .expect("it can be written");
+    let mut store = Store::create(directory.path(), "seed", first, plain).expect("it can be created");
+    store.commit(change(&[("a", None), ("c", Some("[1,2]"))])).expect("it can be written");
     let before = dump(&store);
-    assert!(matches!(
-        Store::open(directory.path(), plain),
-        Err(StoreError::Busy(_))
-    ));
+    assert!(matches!(Store::open(directory.path(), plain), Err(StoreError::Busy(_))));
     drop(store);
     let store = open(directory.path()).expect("readable");
     assert_eq!(dump(&store), before);
@@ -58,9 +41,7 @@ fn a_grown_log_is_folded_into_the_state() {
     let long = format!("\"{}\"", "x".repeat(100_000));
     for round in 0..30 {
         let text = format!("\"{round}\"");
-        store
-            .commit(change(&[("long", Some(&long)), ("round", Some(&text))]))
-            .expect("written");
+        store.commit(change(&[("long", Some(&long)), ("round", Some(&text))])).expect("written");
     }
     assert!(store.log_bytes < 2 * SMALLEST_LOG, "{}", store.log_bytes);
     assert!(store.header.log > 1);
@@ -69,11 +50,7 @@ fn a_grown_log_is_folded_into_the_state() {
     assert_eq!(dump(&open(directory.path()).expect("readable")), before);
     let logs = fs::read_dir(directory.path())
         .expect("a directory")
-        .filter(|entry| {
-            entry
-                .as_ref()
-                .is_ok_and(|e| e.file_name().to_string_lossy().starts_with("changes-"))
-        })
+        .filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with("changes-")))
         .count();
     assert_eq!(logs, 1);
 }
@@ -89,10 +66,7 @@ fn a_changed_line_is_refused_with_its_place() {
     let path = log_path(directory.path(), 1);
     let text = fs::read_to_string(&path).expect("a log");
     fs::write(&path, text.replace("\"b\":1", "\"b\":2")).expect("written");
-    assert!(matches!(
-        open(directory.path()),
-        Err(StoreError::Damaged { line: 2, .. })
-    ));
+    assert!(matches!(open(directory.path()), Err(StoreError::Damaged { line: 2, .. })));
 }
 
 #[test]
@@ -102,10 +76,7 @@ fn another_format_is_refused() {
     let path = directory.path().join("state.jsonl");
     let text = fs::read_to_string(&path).expect("a state");
     fs::write(&path, text.replace("\"format\":1", "\"format\":7")).expect("written");
-    assert!(matches!(
-        open(directory.path()),
-        Err(StoreError::Format { found: 7, .. })
-    ));
+    assert!(matches!(open(directory.path()), Err(StoreError::Format { found: 7, .. })));
 }
 
 proptest! {

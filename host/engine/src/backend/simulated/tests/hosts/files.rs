@@ -5,59 +5,22 @@ use super::*;
 #[tokio::test]
 async fn files_keep_their_preconditions() {
     let bench = Bench::new(json!([]), json!([]));
-    assert_eq!(
-        put(&bench, write("/etc/x", "1", Precondition::Absent)).await,
-        Ok(true)
-    );
+    assert_eq!(put(&bench, write("/etc/x", "1", Precondition::Absent)).await, Ok(true));
+    assert!(matches!(put(&bench, write("/etc/x", "2", Precondition::Absent)).await, Err(FailureKind::Conflict(_))));
+    let hash =
+        one(bench.platform.files().hash(&on("node-1"), vec![file("/etc/x")]).await.expect("no doubt")).expect("a hash");
     assert!(matches!(
-        put(&bench, write("/etc/x", "2", Precondition::Absent)).await,
+        put(&bench, write("/etc/x", "2", Precondition::Hash("0".repeat(64)))).await,
         Err(FailureKind::Conflict(_))
     ));
-    let hash = one(bench
-        .platform
-        .files()
-        .hash(&on("node-1"), vec![file("/etc/x")])
-        .await
-        .expect("no doubt"))
-    .expect("a hash");
-    assert!(matches!(
-        put(
-            &bench,
-            write("/etc/x", "2", Precondition::Hash("0".repeat(64)))
-        )
-        .await,
-        Err(FailureKind::Conflict(_))
-    ));
-    assert_eq!(
-        put(&bench, write("/etc/x", "2", Precondition::Hash(hash))).await,
-        Ok(true)
-    );
-    assert_eq!(
-        put(&bench, write("/etc/x", "2", Precondition::Anything)).await,
-        Ok(false)
-    );
-    assert_eq!(
-        put(&bench, write("/none/x", "2", Precondition::Anything)).await,
-        Err(FailureKind::NotFound)
-    );
-    let mode = Attributes {
-        mode: Some(0o600),
-        owner: None,
-        group: None,
-        context: None,
-    };
-    let secret = WriteOrder {
-        attributes: Some(mode),
-        ..write("/etc/x", "2", Precondition::Anything)
-    };
+    assert_eq!(put(&bench, write("/etc/x", "2", Precondition::Hash(hash))).await, Ok(true));
+    assert_eq!(put(&bench, write("/etc/x", "2", Precondition::Anything)).await, Ok(false));
+    assert_eq!(put(&bench, write("/none/x", "2", Precondition::Anything)).await, Err(FailureKind::NotFound));
+    let mode = Attributes { mode: Some(0o600), owner: None, group: None, context: None };
+    let secret = WriteOrder { attributes: Some(mode), ..write("/etc/x", "2", Precondition::Anything) };
     assert_eq!(put(&bench, secret).await, Ok(true));
-    let status = one(bench
-        .platform
-        .files()
-        .stat(&on("node-1"), vec![file("/etc/x")])
-        .await
-        .expect("no doubt"))
-    .expect("a status");
+    let status = one(bench.platform.files().stat(&on("node-1"), vec![file("/etc/x")]).await.expect("no doubt"))
+        .expect("a status");
     assert_eq!((status.mode, status.size), (0o600, 1));
     let rename = RenameOrder {
         host: "node-1".to_owned(),
@@ -65,15 +28,7 @@ async fn files_keep_their_preconditions() {
         destination: "/etc/y".to_owned(),
         key: String::new(),
     };
-    assert!(
-        one(bench
-            .platform
-            .files()
-            .rename(&on("node-1"), vec![rename])
-            .await
-            .expect("no doubt"))
-        .is_ok()
-    );
+    assert!(one(bench.platform.files().rename(&on("node-1"), vec![rename]).await.expect("no doubt")).is_ok());
     assert_eq!(read(&bench, "/etc/x").await, None);
     assert_eq!(read(&bench, "/etc/y").await.as_deref(), Some("2"));
 }
@@ -81,23 +36,11 @@ async fn files_keep_their_preconditions() {
 #[tokio::test]
 async fn a_directory_is_emptied_hidden_files_too() {
     let bench = Bench::new(json!([]), json!([]));
-    let listing = ListingOrder {
-        host: "node-1".to_owned(),
-        path: "/var/lib/data".to_owned(),
-        depth: 1,
-        limit: 10,
-    };
+    let listing = ListingOrder { host: "node-1".to_owned(), path: "/var/lib/data".to_owned(), depth: 1, limit: 10 };
     let names = || async {
-        let answers = bench
-            .platform
-            .files()
-            .entries(&on("node-1"), vec![listing.clone()])
-            .await;
+        let answers = bench.platform.files().entries(&on("node-1"), vec![listing.clone()]).await;
         let entries = one(answers.expect("no doubt")).expect("entries");
-        entries
-            .into_iter()
-            .map(|entry| entry.path)
-            .collect::<Vec<_>>()
+        entries.into_iter().map(|entry| entry.path).collect::<Vec<_>>()
     };
     assert_eq!(names().await, ["/var/lib/data/.b", "/var/lib/data/a"]);
     let removal = RemovalOrder {
@@ -107,20 +50,10 @@ async fn a_directory_is_emptied_hidden_files_too() {
         contents_only: true,
         precondition: Precondition::Anything,
     };
-    let done = one(bench
-        .platform
-        .files()
-        .remove(&on("node-1"), vec![removal.clone()])
-        .await
-        .expect("no doubt"));
+    let done = one(bench.platform.files().remove(&on("node-1"), vec![removal.clone()]).await.expect("no doubt"));
     assert!(done.expect("emptied").changed);
     assert!(names().await.is_empty());
-    let again = one(bench
-        .platform
-        .files()
-        .remove(&on("node-1"), vec![removal])
-        .await
-        .expect("no doubt"));
+    let again = one(bench.platform.files().remove(&on("node-1"), vec![removal]).await.expect("no doubt"));
     assert!(!again.expect("nothing there").changed);
 }
 
@@ -139,34 +72,16 @@ async fn endpoints_answer_for_the_host_they_address() {
     let get = |url: &str| {
         let request = request(url);
         let platform = bench.platform.clone();
-        async move {
-            one(platform
-                .http()
-                .get(&Place::Runner, vec![request])
-                .await
-                .expect("no doubt"))
-        }
+        async move { one(platform.http().get(&Place::Runner, vec![request]).await.expect("no doubt")) }
     };
     let answer = get("http://10.0.0.3:8080/health").await.expect("an answer");
     assert_eq!(
-        (
-            answer.status,
-            String::from_utf8_lossy(&answer.body).as_ref()
-        ),
+        (answer.status, String::from_utf8_lossy(&answer.body).as_ref()),
         (200, "{\"host\":\"node-2\",\"q\":\"/health\"}")
     );
     bench.stop("node-2", "agent.service").await.expect("stops");
-    assert_eq!(
-        get("http://10.0.0.3:8080/health")
-            .await
-            .expect("an answer")
-            .status,
-        503
-    );
-    assert_eq!(
-        get("http://10.0.0.3:9/none").await.expect_err("none").kind,
-        FailureKind::Unreachable
-    );
+    assert_eq!(get("http://10.0.0.3:8080/health").await.expect("an answer").status, 503);
+    assert_eq!(get("http://10.0.0.3:9/none").await.expect_err("none").kind, FailureKind::Unreachable);
     let submission = Submission {
         request: request("http://node-2:8080/reset"),
         method: "POST".to_owned(),
@@ -174,13 +89,8 @@ async fn endpoints_answer_for_the_host_they_address() {
         effect: EffectClass::WriteIdempotent,
         key: String::new(),
     };
-    let answer = one(bench
-        .platform
-        .http()
-        .send(&Place::Runner, vec![submission])
-        .await
-        .expect("no doubt"))
-    .expect("an answer");
+    let answer =
+        one(bench.platform.http().send(&Place::Runner, vec![submission]).await.expect("no doubt")).expect("an answer");
     assert_eq!(answer.status, 202);
     let state = bench.platform.facts("host/node-2/component/agent");
     assert_eq!(state[0].1, "{\"reset\":\"now\"}");
@@ -190,44 +100,16 @@ async fn endpoints_answer_for_the_host_they_address() {
 async fn a_reboot_changes_the_marker_and_starts_what_is_enabled() {
     let bench = Bench::new(json!([]), json!([]));
     let facts = || async {
-        one(bench
-            .platform
-            .host()
-            .facts(&on("node-1"), vec!["node-1".to_owned()])
-            .await
-            .expect("no doubt"))
-        .expect("facts")
+        one(bench.platform.host().facts(&on("node-1"), vec!["node-1".to_owned()]).await.expect("no doubt"))
+            .expect("facts")
     };
     let before = facts().await;
-    let disable = UnitRef {
-        host: "node-1".to_owned(),
-        unit: "agent.service".to_owned(),
-    };
-    assert!(
-        one(bench
-            .platform
-            .systemd()
-            .disable(&on("node-1"), vec![disable])
-            .await
-            .expect("no doubt"))
-        .is_ok()
-    );
-    let order = crate::contract::host::RebootOrder {
-        host: "node-1".to_owned(),
-        key: String::new(),
-        time_out: 1,
-    };
-    let after = one(bench
-        .platform
-        .host()
-        .reboot(&on("node-1"), vec![order])
-        .await
-        .expect("no doubt"))
-    .expect("it comes back");
+    let disable = UnitRef { host: "node-1".to_owned(), unit: "agent.service".to_owned() };
+    assert!(one(bench.platform.systemd().disable(&on("node-1"), vec![disable]).await.expect("no doubt")).is_ok());
+    let order = crate::contract::host::RebootOrder { host: "node-1".to_owned(), key: String::new(), time_out: 1 };
+    let after =
+        one(bench.platform.host().reboot(&on("node-1"), vec![order]).await.expect("no doubt")).expect("it comes back");
     assert_ne!(before.boot, after.boot);
     assert_eq!(facts().await.boot, after.boot);
-    assert_eq!(
-        bench.unit("node-1", "agent.service").await.active_state,
-        "inactive"
-    );
+    assert_eq!(bench.unit("node-1", "agent.service").await.active_state, "inactive");
 }

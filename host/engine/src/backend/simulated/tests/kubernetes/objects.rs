@@ -6,47 +6,22 @@ use super::*;
 async fn the_api_follows_its_units_and_its_version() {
     let bench = Bench::new(json!([]), json!([]));
     let server = || async {
-        one(bench
-            .platform
-            .kubernetes()
-            .servers(&main(), vec!["main".to_owned()])
-            .await
-            .expect("no doubt"))
+        one(bench.platform.kubernetes().servers(&main(), vec!["main".to_owned()]).await.expect("no doubt"))
     };
-    let serves = |kinds: &[crate::contract::kubernetes::ServedKind]| {
-        kinds.iter().any(|kind| kind.kind.name == "ResourceClaim")
-    };
+    let serves =
+        |kinds: &[crate::contract::kubernetes::ServedKind]| kinds.iter().any(|kind| kind.kind.name == "ResourceClaim");
     let first = server().await.expect("it answers");
     assert_eq!(first.version, "v1.33.13");
     assert!(!serves(&first.kinds));
-    bench
-        .install("master-1", &[("server", "1.34.4-1")], false)
-        .await
-        .expect("installed");
-    assert_eq!(
-        server().await.expect("it answers").version,
-        "v1.33.13",
-        "the old one still runs"
-    );
-    bench
-        .stop("master-1", "server.service")
-        .await
-        .expect("stops");
-    assert_eq!(
-        server().await.expect_err("it is down").kind,
-        FailureKind::Unreachable
-    );
-    bench
-        .start("master-1", "server.service")
-        .await
-        .expect("starts");
+    bench.install("master-1", &[("server", "1.34.4-1")], false).await.expect("installed");
+    assert_eq!(server().await.expect("it answers").version, "v1.33.13", "the old one still runs");
+    bench.stop("master-1", "server.service").await.expect("stops");
+    assert_eq!(server().await.expect_err("it is down").kind, FailureKind::Unreachable);
+    bench.start("master-1", "server.service").await.expect("starts");
     let then = server().await.expect("it answers");
     assert_eq!(then.version, "v1.34.4");
     assert!(serves(&then.kinds));
-    bench
-        .stop("master-1", "store.service")
-        .await
-        .expect("stops");
+    bench.stop("master-1", "store.service").await.expect("stops");
     assert!(server().await.is_err(), "its data is not there");
 }
 
@@ -62,57 +37,25 @@ async fn objects_are_created_patched_paged_and_removed() {
     };
     let kubernetes = bench.platform.kubernetes();
     for name in ["c", "a", "b"] {
-        one(kubernetes
-            .create(&main(), vec![create(map(name))])
-            .await
-            .expect("no doubt"))
-        .expect("created");
+        one(kubernetes.create(&main(), vec![create(map(name))]).await.expect("no doubt")).expect("created");
     }
-    let twice = one(kubernetes
-        .create(&main(), vec![create(map("a"))])
-        .await
-        .expect("no doubt"))
-    .expect_err("exists");
+    let twice = one(kubernetes.create(&main(), vec![create(map("a"))]).await.expect("no doubt")).expect_err("exists");
     assert!(matches!(twice.kind, FailureKind::Conflict(_)));
     let nowhere = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "none"}});
     assert_eq!(
-        one(kubernetes
-            .create(&main(), vec![create(nowhere)])
-            .await
-            .expect("no doubt"))
-        .expect_err("none")
-        .kind,
+        one(kubernetes.create(&main(), vec![create(nowhere)]).await.expect("no doubt")).expect_err("none").kind,
         FailureKind::NotFound
     );
-    let unknown =
-        json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}});
-    assert_eq!(
-        apply(&bench, &unknown, false, &[])
-            .await
-            .expect_err("not served")
-            .kind,
-        FailureKind::NotFound
-    );
+    let unknown = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}});
+    assert_eq!(apply(&bench, &unknown, false, &[]).await.expect_err("not served").kind, FailureKind::NotFound);
 
     let mut token = None;
     let mut seen = Vec::new();
     loop {
-        let order = PageOrder {
-            selection: selection("ConfigMap", "", ""),
-            keep: vec!["/data".to_owned()],
-            limit: 2,
-            token,
-        };
-        let page = one(kubernetes
-            .pages(&main(), vec![order])
-            .await
-            .expect("no doubt"))
-        .expect("a page");
-        assert!(
-            page.objects
-                .iter()
-                .all(|object| object.body == r#"{"data":{"a":"1"}}"#)
-        );
+        let order =
+            PageOrder { selection: selection("ConfigMap", "", ""), keep: vec!["/data".to_owned()], limit: 2, token };
+        let page = one(kubernetes.pages(&main(), vec![order]).await.expect("no doubt")).expect("a page");
+        assert!(page.objects.iter().all(|object| object.body == r#"{"data":{"a":"1"}}"#));
         seen.extend(page.objects.into_iter().map(|object| object.id.name));
         token = page.token;
         if token.is_none() {
@@ -122,107 +65,44 @@ async fn objects_are_created_patched_paged_and_removed() {
     assert_eq!(seen, ["a", "b", "c"]);
 
     let stale = PatchOrder {
-        precondition: Some(Precondition {
-            uid: None,
-            resource_version: Some("1".to_owned()),
-        }),
+        precondition: Some(Precondition { uid: None, resource_version: Some("1".to_owned()) }),
         object: reference("ConfigMap", "shop", "a"),
         patch: PatchKind::Merge,
         body: "{}".to_owned(),
         subresource: None,
     };
     assert!(matches!(
-        one(kubernetes
-            .patch(&main(), vec![stale])
-            .await
-            .expect("no doubt"))
-        .expect_err("stale")
-        .kind,
+        one(kubernetes.patch(&main(), vec![stale]).await.expect("no doubt")).expect_err("stale").kind,
         FailureKind::Conflict(_)
     ));
-    assert!(
-        !patch(
-            &bench,
-            "ConfigMap",
-            "shop",
-            "a",
-            json!({"data": {"a": "1"}})
-        )
-        .await
-        .expect("same")
-        .changed
-    );
+    assert!(!patch(&bench, "ConfigMap", "shop", "a", json!({"data": {"a": "1"}})).await.expect("same").changed);
     let removal = || RemovalOrder {
         object: reference("ConfigMap", "shop", "a"),
         propagation: Propagation::Foreground,
         grace_seconds: None,
         precondition: None,
     };
-    assert!(
-        one(kubernetes
-            .remove(&main(), vec![removal()])
-            .await
-            .expect("no doubt"))
-        .expect("removed")
-        .changed
-    );
-    assert!(
-        !one(kubernetes
-            .remove(&main(), vec![removal()])
-            .await
-            .expect("no doubt"))
-        .expect("nothing")
-        .changed
-    );
+    assert!(one(kubernetes.remove(&main(), vec![removal()]).await.expect("no doubt")).expect("removed").changed);
+    assert!(!one(kubernetes.remove(&main(), vec![removal()]).await.expect("no doubt")).expect("nothing").changed);
     // Reads show nothing of who owns what.
-    assert!(
-        bench
-            .object("ConfigMap", "shop", "b")
-            .await
-            .expect("there")
-            .pointer("/metadata/managedFields")
-            .is_none()
-    );
+    assert!(bench.object("ConfigMap", "shop", "b").await.expect("there").pointer("/metadata/managedFields").is_none());
 }
 
 #[tokio::test]
 async fn what_an_object_owns_goes_with_it_or_stays_as_asked() {
-    let bench = Bench::new(
-        json!([workload("Deployment", "web", 2, "web:1")]),
-        json!([]),
-    );
+    let bench = Bench::new(json!([workload("Deployment", "web", 2, "web:1")]), json!([]));
     let remove = |propagation| RemovalOrder {
         object: reference("apps/v1 Deployment", "shop", "web"),
         propagation,
         grace_seconds: None,
         precondition: None,
     };
-    one(bench
-        .platform
-        .kubernetes()
-        .remove(&main(), vec![remove(Propagation::Orphan)])
-        .await
-        .expect("no doubt"))
-    .expect("removed");
+    one(bench.platform.kubernetes().remove(&main(), vec![remove(Propagation::Orphan)]).await.expect("no doubt"))
+        .expect("removed");
     assert_eq!(pods(&bench, "app=web", "").await.len(), 2);
-    apply(
-        &bench,
-        &workload("Deployment", "other", 2, "x:1"),
-        false,
-        &[],
-    )
-    .await
-    .expect("applied");
-    let other = RemovalOrder {
-        object: reference("apps/v1 Deployment", "shop", "other"),
-        ..remove(Propagation::Background)
-    };
-    one(bench
-        .platform
-        .kubernetes()
-        .remove(&main(), vec![other])
-        .await
-        .expect("no doubt"))
-    .expect("removed");
+    apply(&bench, &workload("Deployment", "other", 2, "x:1"), false, &[]).await.expect("applied");
+    let other =
+        RemovalOrder { object: reference("apps/v1 Deployment", "shop", "other"), ..remove(Propagation::Background) };
+    one(bench.platform.kubernetes().remove(&main(), vec![other]).await.expect("no doubt")).expect("removed");
     assert!(pods(&bench, "app=other", "").await.is_empty());
 }
