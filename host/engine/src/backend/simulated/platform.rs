@@ -207,7 +207,7 @@ impl Shared {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut model = Model::new(facts.facts(), &self.rules, &self.blobs, now());
         let answer = act(&mut model).and_then(|answer| model.settle().map(|()| answer));
-        if answer.is_err() {
+        if answer.is_err() && model.keeps() {
             // What a failed effect leaves behind has consequences, too.
             model.settle()?;
         }

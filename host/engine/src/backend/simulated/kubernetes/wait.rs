@@ -17,10 +17,17 @@ const PAGE_BYTES: usize = 6 << 20;
 /// Characters of an object that a message shows.
 const SHOWN: usize = 600;
 
+/// An object without what is for the platform alone.
+fn shown(object: &Value) -> Value {
+    let mut object = object.clone();
+    unset(&mut object, "/metadata/managedFields");
+    unset(&mut object, "/status/templateHash");
+    object
+}
+
 /// An object as the API gives it.
 pub(crate) fn given(object: &Value, kind: &ObjectKind, pointers: &[String]) -> Object {
-    let mut body = object.clone();
-    unset(&mut body, "/metadata/managedFields");
+    let mut body = shown(object);
     set(&mut body, "/apiVersion", kind.api_version.as_str().into());
     Object { id: identity(object), body: keep(&body, pointers).to_string() }
 }
@@ -113,13 +120,8 @@ impl Model<'_> {
             Subject::Object(at) => title(&at.kind.name, at.namespace.as_deref().unwrap_or_default(), &at.name),
             Subject::Selection(selection) => format!("{} list", selection.kind.name),
         };
-        let plain = |object: &Value| {
-            let mut object = object.clone();
-            unset(&mut object, "/metadata/managedFields");
-            object
-        };
-        let single = object.as_ref().map_or(Value::Null, plain);
-        let list: Vec<Value> = objects.iter().map(plain).collect();
+        let single = object.as_ref().map_or(Value::Null, shown);
+        let list: Vec<Value> = objects.iter().map(shown).collect();
         let holds = condition
             .holds(&single, &list)
             .map_err(|error| failure::invalid(&subject, format!("condition {error}")))?;

@@ -66,6 +66,11 @@ impl<'a> Model<'a> {
         self.keep = true;
     }
 
+    /// Whether it does.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keep
+    }
+
     /// What the effect changed, given whether it succeeded.
     pub(crate) fn into_change(self, succeeded: bool) -> Change {
         let mut change = match succeeded || self.keep {
