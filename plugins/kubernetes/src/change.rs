@@ -80,6 +80,7 @@ impl Change<'_> {
         }
         self.settle(&meant, !restarts.is_empty(), report)?;
         if works {
+            record.close(self.part.units());
             record.note(&after);
             record.write(host, self.layout.directory)?;
         }

@@ -11,7 +11,8 @@ use crate::cluster::{self, View};
 use crate::hosts::{self, Host, Software};
 use crate::parameters::Verify;
 use crate::parts::{RUNNING, unit};
-use crate::verify::{coredns, installed, on};
+use crate::record::Record;
+use crate::verify::{coredns, ended, installed, on};
 use crate::version::{self, Found, Role, Version};
 use crate::workloads::{Workload, placement};
 
@@ -23,8 +24,11 @@ pub(crate) fn health(invocation: &Invocation, parameters: &Verify) -> Result<Ver
     let mut checks = Checks::new();
     installed(&all, &parameters.versions, &mut checks);
     let mut unfinished = Unfinished::default();
+    let records = hosts::records(&all, parameters.layout())?;
     if parameters.leave_out_unfinished {
-        unfinished.read_records(&all, parameters)?;
+        unfinished.take_records(&records);
+    } else {
+        ended(&records, &mut checks);
     }
     let server = match cluster::server(cluster) {
         Ok(server) => server,
@@ -76,14 +80,11 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn read_records(&mut self, hosts: &[Host<'_, Software>], parameters: &Verify) -> Result<(), Problem> {
-        for (host, record) in hosts::records(hosts, parameters.layout())? {
-            if record.is_open() {
-                self.api_server |= record.awaits("kube-apiserver.service");
-                self.hosts.insert(host);
-            }
+    fn take_records(&mut self, records: &[(String, Record)]) {
+        for (host, record) in records.iter().filter(|(_, record)| record.is_open()) {
+            self.api_server |= record.awaits("kube-apiserver.service");
+            self.hosts.insert(host.clone());
         }
-        Ok(())
     }
 
     fn read_marks(&mut self, hosts: &[Host<'_, Software>], view: &View) {
@@ -98,6 +99,7 @@ impl Unfinished {
         }
     }
 
+    /// Hosts that answered, without those.
     fn left<'h, 'a>(
         &self,
         hosts: &'h [Host<'a, Software>],

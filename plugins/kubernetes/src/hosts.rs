@@ -174,8 +174,14 @@ pub(crate) fn records(hosts: &[Host<'_, Software>], layout: Layout<'_>) -> Resul
     let path = record::path(layout.directory);
     let mut records = Vec::new();
     for names in names.chunks(TOGETHER) {
-        let texts = read_optional(&product(names, &[&path])).all()?;
-        records.extend(names.iter().zip(texts).filter_map(|(host, text)| Some((host.clone(), Record::read(&text?)?))));
+        for (host, text) in names.iter().zip(read_optional(&product(names, &[&path]))) {
+            match text {
+                Ok(text) => records.extend(text.and_then(|text| Some((host.clone(), Record::read(&text)?)))),
+                // What it has installed was asked before, and says the same.
+                Err(failure) if failure.kind == FailureKind::Unreachable => {}
+                Err(failure) => return Err(failure),
+            }
+        }
     }
     Ok(records)
 }

@@ -58,6 +58,11 @@ impl Part {
         }
     }
 
+    /// Units of this part.
+    pub(crate) fn units(self) -> impl Iterator<Item = String> {
+        self.core().iter().chain(self.companions()).filter_map(|name| unit(name))
+    }
+
     /// What of the wanted versions concerns a host that has these packages. `Err` says what is wrong with the request.
     pub(crate) fn wanted(
         self,

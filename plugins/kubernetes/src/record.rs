@@ -49,6 +49,20 @@ impl Record {
         self.units.values().any(Option::is_none)
     }
 
+    /// Units whose restart is still to come.
+    pub(crate) fn awaited(&self) -> Vec<&str> {
+        self.units.iter().filter(|(_, key)| key.is_none()).map(|(unit, _)| unit.as_str()).collect()
+    }
+
+    /// Notes that an operation on these units ended: what it did not restart does not run there.
+    pub(crate) fn close(&mut self, units: impl Iterator<Item = String>) {
+        for unit in units {
+            if self.awaits(&unit) {
+                self.units.remove(&unit);
+            }
+        }
+    }
+
     /// Whether the restart of that unit is still to come.
     pub(crate) fn awaits(&self, unit: &str) -> bool {
         matches!(self.units.get(unit), Some(None))
@@ -100,6 +114,10 @@ mod tests {
         record.units.insert("kubelet.service".into(), Some("k".into()));
         assert!(!record.is_open() && !record.awaits("kubelet.service") && record.has("kubelet.service"));
         assert!(!record.awaits("kube-proxy.service") && !record.has("kube-proxy.service"));
+        record.units.insert("kube-proxy.service".into(), None);
+        assert_eq!(record.awaited(), ["kube-proxy.service"]);
+        record.close(["kube-proxy.service".to_owned(), "kubelet.service".to_owned()].into_iter());
+        assert!(!record.is_open() && record.has("kubelet.service"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use sdk::{Checks, Depth, Findings, HostInfo, Invocation, Place, Problem, Verific
 use crate::hosts::{self, Host, Software};
 use crate::parameters::{self, Verify};
 use crate::parts::{COREDNS, unknown};
+use crate::record::Record;
 use crate::{cluster, gate, health};
 
 pub(crate) fn run(invocation: &Invocation, depth: Depth) -> Result<Verification, Problem> {
@@ -29,7 +30,9 @@ pub(crate) fn on(host: &HostInfo) -> Place {
 
 fn versions(invocation: &Invocation, parameters: &Verify) -> Result<Verification, Problem> {
     let mut checks = Checks::new();
-    installed(&hosts::software(&invocation.target.hosts), &parameters.versions, &mut checks);
+    let all = hosts::software(&invocation.target.hosts);
+    installed(&all, &parameters.versions, &mut checks);
+    ended(&hosts::records(&all, parameters.layout())?, &mut checks);
     // Packages can be asked while the cluster is down; CoreDNS is then left out.
     if let Some(name) = &invocation.target.cluster
         && let Ok(Some(found)) = cluster::coredns(Cluster(name))
@@ -58,6 +61,14 @@ pub(crate) fn installed(hosts: &[Host<'_, Software>], expected: &Versions, check
                 checks.equal("version", on(host.info), format!("{name} {wanted}"), format!("{name} {version}"));
             }
         }
+    }
+}
+
+/// Every operation that began on a host has ended there: until then not everything runs that is installed.
+pub(crate) fn ended(records: &[(String, Record)], checks: &mut Checks) {
+    for (host, record) in records.iter().filter(|(_, record)| record.is_open()) {
+        let observed = format!("one began and did not end: {} is still to be restarted", record.awaited().join(", "));
+        checks.check("operation-ended", Place::Host(host.clone()), "every operation ended", observed, false);
     }
 }
 
