@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use runner_tests::{Ended, Invocation, root};
+use runner_tests::{Ended, Invocation, plugins, root};
 use tempfile::TempDir;
 
 /// Usage, or input files that are wrong.
@@ -43,7 +43,7 @@ impl Files {
         for kind in ["inventory", "policy", "releases"] {
             call = call.args([format!("--{kind}").into(), self.path(kind).into_os_string()]);
         }
-        call.args(["--plugins", "target/plugins"]).env("RUNNER_STATE_DIR", self.folder.path().join("state")).run()
+        call.env("RUNNER_STATE_DIR", self.folder.path().join("state")).run()
     }
 
     /// Refused at once with the file's name, and nothing begun.
@@ -186,7 +186,7 @@ fn values_of_inputs_are_checked_before_anything_starts() -> Result<()> {
 
 #[test]
 fn damaged_plugins_are_refused_by_name() -> Result<()> {
-    let whole = fs::read(root().join("target/plugins/etcd.wasm"))?;
+    let whole = fs::read(plugins().join("etcd.wasm"))?;
     let damaged: [(&str, Vec<u8>); 5] = [
         ("empty", Vec::new()),
         ("half", whole[..whole.len() / 2].to_vec()),
@@ -201,7 +201,7 @@ fn damaged_plugins_are_refused_by_name() -> Result<()> {
     ];
     for (what, bytes) in damaged {
         let folder = TempDir::new()?;
-        for entry in fs::read_dir(root().join("target/plugins"))? {
+        for entry in fs::read_dir(plugins())? {
             let entry = entry?;
             fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
         }
@@ -214,5 +214,22 @@ fn damaged_plugins_are_refused_by_name() -> Result<()> {
         ensure!(ended.stderr.contains("etcd"), "{what}: the plugin is not named:\n{}", ended.stderr);
         ensure!(!ended.stderr.contains("panicked"), "{what}: runner panicked:\n{}", ended.stderr);
     }
+    Ok(())
+}
+
+#[test]
+fn the_readme_has_the_table_of_exit_codes() -> Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let help = Invocation::new(["--help"]).run()?.with(0)?.stdout;
+    let mut codes = 0;
+    for line in help.lines().map(str::trim) {
+        let mut words = line.split_whitespace();
+        let (Some(code), Some(name)) = (words.next(), words.next()) else { continue };
+        if code.parse::<u8>().is_ok() {
+            ensure!(readme.contains(&format!("| {code} | {name} |")), "README.md lacks {code} {name}");
+            codes += 1;
+        }
+    }
+    ensure!(codes >= 13, "only {codes} codes were found in --help:\n{help}");
     Ok(())
 }

@@ -10,7 +10,7 @@ mod terminal;
 
 pub use case::{Case, folders};
 pub use normal::normalised;
-pub use runner::{Ended, Invocation, guests, root};
+pub use runner::{Ended, Invocation, guests, plugins, root};
 pub use site::Site;
 pub use states::{State, Step};
 pub use terminal::{Answer, Typed};

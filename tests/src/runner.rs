@@ -20,7 +20,8 @@ pub fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-fn target() -> PathBuf {
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
@@ -32,6 +33,12 @@ pub(crate) fn binary() -> Result<PathBuf> {
     let path = env::var_os("RUNNER_TEST_BINARY").map_or_else(|| target().join("debug/runner"), PathBuf::from);
     ensure!(path.is_file(), "{} is not there; `cargo xtask build` makes it", path.display());
     Ok(path)
+}
+
+/// Directory of the packed plugins.
+#[must_use]
+pub fn plugins() -> PathBuf {
+    target().join("plugins")
 }
 
 /// Directory of the guests.
@@ -152,6 +159,7 @@ impl Invocation {
         }
         // Compiled plugins are shared by all tests; whether that cache is sound is a test of its own.
         command.env("RUNNER_CACHE_DIR", target().join("test-cache"));
+        command.env("RUNNER_PLUGINS", plugins());
         command.env("TERM", "dumb").env("COLUMNS", "200");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::runner::{Invocation, binary, root};
+use crate::runner::{Invocation, binary, plugins, root, target};
 
 /// Age at which a prepared state is made anew, well below what a workflow accepts of a backup.
 const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -114,7 +114,7 @@ impl State {
 
 /// The directory of a prepared state, made when it is not there or too old.
 fn prepared(step: Step) -> Result<PathBuf> {
-    let target = root().join("target/test-states");
+    let target = target().join("test-states");
     fs::create_dir_all(&target)?;
     let place = target.join(format!("{}-{:016x}", step.name(), fingerprint()?));
     let lock = File::create(target.join(format!("{}.lock", step.name())))?;
@@ -141,7 +141,7 @@ fn prepared(step: Step) -> Result<PathBuf> {
 fn fingerprint() -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     let mut files = vec![binary()?];
-    let mut folders = vec![root().join("workflows"), root().join("target/plugins")];
+    let mut folders = vec![root().join("workflows"), plugins()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();

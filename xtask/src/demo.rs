@@ -65,6 +65,7 @@ fn versions(binary: &Path, state: &Path) -> Result<()> {
 
 fn runner(binary: &Path, state: &Path, name: &str) -> Command {
     let mut command = Command::new(binary);
+    command.env("RUNNER_PLUGINS", target().join("plugins"));
     command.arg(name).current_dir(root()).arg("--state-dir").arg(state);
     command.args(["--inventory", "workflows/inventories/demo/inventory.json"]);
     command

@@ -35,6 +35,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     })?;
     part("tests", || {
         let mut command = cargo(["test", "--workspace"]);
+        // Errors of these tests say what was expected and found; where in the test is in their names.
+        command.env("RUST_BACKTRACE", "0");
         if let Some((runner, guests)) = &places {
             command.env("RUNNER_TEST_BINARY", runner).env("RUNNER_TEST_GUESTS", guests);
         }
