@@ -216,20 +216,3 @@ fn damaged_plugins_are_refused_by_name() -> Result<()> {
     }
     Ok(())
 }
-
-#[test]
-fn the_readme_has_the_table_of_exit_codes() -> Result<()> {
-    let readme = fs::read_to_string(root().join("README.md"))?;
-    let help = Invocation::new(["--help"]).run()?.with(0)?.stdout;
-    let mut codes = 0;
-    for line in help.lines().map(str::trim) {
-        let mut words = line.split_whitespace();
-        let (Some(code), Some(name)) = (words.next(), words.next()) else { continue };
-        if code.parse::<u8>().is_ok() {
-            ensure!(readme.contains(&format!("| {code} | {name} |")), "README.md lacks {code} {name}");
-            codes += 1;
-        }
-    }
-    ensure!(codes >= 13, "only {codes} codes were found in --help:\n{help}");
-    Ok(())
-}

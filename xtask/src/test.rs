@@ -34,7 +34,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
         Ok(())
     })?;
     part("tests", || {
-        let mut command = cargo(["test", "--workspace"]);
+        let mut command = cargo(["test", "--workspace", "--no-fail-fast"]);
         // Errors of these tests say what was expected and found; where in the test is in their names.
         command.env("RUST_BACKTRACE", "0");
         if let Some((runner, guests)) = &places {

@@ -20,16 +20,12 @@ Examples:
   runner workflow schema policy                         print another one
   runner workflow schema --write workflows/schema       write all of them for editors")]
 pub(super) struct SchemaOf {
-    #[arg(default_value = "workflow", help = kinds())]
+    /// Kind of file: workflow, inventory, settings, policy, manifest, releases, platform, simulated, faults
+    #[arg(default_value = "workflow")]
     kind: String,
     /// Write all of them to this directory
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-}
-
-fn kinds() -> String {
-    let names: Vec<&str> = schemas().iter().map(|(name, _)| *name).collect();
-    format!("Kind of file: {}", names.join(", "))
 }
 
 impl SchemaOf {
