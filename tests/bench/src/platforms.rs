@@ -84,6 +84,7 @@ fn run(runner: &Path, home: &Path, name: &str) -> Result<(Duration, u64)> {
     let mut child = Command::new(runner)
         .arg("run")
         .arg(home.join(format!("{name}.json")))
+        .args(["--plugins", "target/plugins"])
         .arg("--inventory")
         .arg(home.join("inventory.json"))
         .arg("--state-dir")
