@@ -16,53 +16,25 @@ async fn status(backend: &dyn Backend, place: &Place, host: &str, units: Vec<&st
     known_all(backend.systemd().status(place, units).await, count)
 }
 
-#[async_trait::async_trait]
-impl Capable for UnitRef {
-    fn subject(&self) -> Result<Subject<'_>, String> {
-        unit(&self.unit)
-    }
-    fn label(&self) -> String {
-        self.unit.clone()
-    }
-    async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let Some(first) = items.first() else {
-            return Vec::new();
-        };
-        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
-    }
+macro_rules! on_unit {
+    ($($item:ty),* $(,)?) => {$(
+        #[async_trait::async_trait]
+        impl Capable for $item {
+            fn subject(&self) -> Result<Subject<'_>, String> {
+                unit(&self.unit)
+            }
+            fn label(&self) -> String {
+                self.unit.clone()
+            }
+            async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
+                let Some(first) = items.first() else { return Vec::new() };
+                status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
+            }
+        }
+    )*};
 }
 
-#[async_trait::async_trait]
-impl Capable for UnitOrder {
-    fn subject(&self) -> Result<Subject<'_>, String> {
-        unit(&self.unit)
-    }
-    fn label(&self) -> String {
-        self.unit.clone()
-    }
-    async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let Some(first) = items.first() else {
-            return Vec::new();
-        };
-        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
-    }
-}
-
-#[async_trait::async_trait]
-impl Capable for RestartOrder {
-    fn subject(&self) -> Result<Subject<'_>, String> {
-        unit(&self.unit)
-    }
-    fn label(&self) -> String {
-        self.unit.clone()
-    }
-    async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
-        let Some(first) = items.first() else {
-            return Vec::new();
-        };
-        status(backend, place, &first.host, items.iter().map(|i| i.unit.as_str()).collect()).await
-    }
-}
+on_unit!(UnitRef, UnitOrder, RestartOrder);
 
 impl Capable for UnitQuery {
     fn subject(&self) -> Result<Subject<'_>, String> {
