@@ -2,4 +2,5 @@
 
 pub mod expression;
 pub mod failure;
+pub mod live;
 pub mod simulated;

@@ -1,0 +1,30 @@
+//! Real platforms: hosts by SSH or on this machine, clusters by the Kubernetes API.
+//!
+//! One backend a host ([`LiveHost`]), one a cluster; each capability is in the file of its name and knows neither plugin
+//! nor gate. What a host needs: sshd, a POSIX shell, coreutils, and what the component itself brings.
+
+pub mod process;
+pub mod secrets;
+pub mod shell;
+
+use std::sync::Arc;
+
+use crate::artifacts::Store;
+use crate::contract::Backend;
+
+use secrets::Secrets;
+use shell::Shell;
+
+/// A real host.
+pub struct LiveHost {
+    /// Its name in the inventory.
+    pub name: String,
+    /// Runs scripts there.
+    pub shell: Arc<dyn Shell>,
+    /// Values of secrets, put in at the last moment.
+    pub secrets: Arc<Secrets>,
+    /// The runner's store of artifacts.
+    pub store: Arc<dyn Store>,
+}
+
+impl Backend for LiveHost {}
