@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod lab;
 mod schemas;
 mod test;
 mod tidy;
@@ -34,6 +35,9 @@ enum Command {
     Tidy,
     /// Measures speed and size, and prints them as a table.
     Bench(bench::Arguments),
+    /// A real platform on this machine.
+    #[command(subcommand)]
+    Lab(lab::Command),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +59,6 @@ fn carry_out(command: &Command) -> anyhow::Result<()> {
         Command::Schemas(arguments) => schemas::command(arguments),
         Command::Tidy => tidy::command(),
         Command::Bench(arguments) => bench::command(arguments),
+        Command::Lab(command) => lab::command(command),
     }
 }

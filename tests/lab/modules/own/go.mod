@@ -1,0 +1,3 @@
+module runner.lab/own
+
+go 1.24

@@ -1,0 +1,209 @@
+//! Programs built from Go modules. Each lies in `tests/lab/modules/` as a module of its own that requires the one with
+//! the programs, so that the `replace` lines it needs can stand there; its `go.sum` makes every build the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::store::{Bench, Part};
+use crate::workspace::root;
+
+/// Programs of one version of one project.
+#[derive(Debug)]
+pub(super) struct Module {
+    /// Folder below `tests/lab/modules/`, and name of the part.
+    pub(super) name: &'static str,
+    /// Their version, as the project writes it.
+    pub(super) version: &'static str,
+    /// Package of each program, and the program's name.
+    programs: &'static [(&'static str, &'static str)],
+    /// Variable that tells the programs their version; the linker sets it. Empty: they know it.
+    stamp: &'static str,
+}
+
+const ETCD: &[(&str, &str)] = &[
+    ("go.etcd.io/etcd/server/v3", "etcd"),
+    ("go.etcd.io/etcd/etcdctl/v3", "etcdctl"),
+    ("go.etcd.io/etcd/etcdutl/v3", "etcdutl"),
+];
+const KUBERNETES: &[(&str, &str)] = &[
+    ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+    ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+    ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
+    ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+    ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+    ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+];
+const KUBERNETES_STAMP: &str = "k8s.io/component-base/version.gitVersion";
+const FLANNEL: &[(&str, &str)] = &[("github.com/flannel-io/flannel", "flanneld")];
+const FLANNEL_STAMP: &str = "github.com/flannel-io/flannel/pkg/version.Version";
+const TRAEFIK: &[(&str, &str)] = &[("github.com/traefik/traefik/v3/cmd/traefik", "traefik")];
+const TRAEFIK_STAMP: &str = "github.com/traefik/traefik/v3/pkg/version.Version";
+const PROMETHEUS: &[(&str, &str)] = &[("github.com/prometheus/prometheus/cmd/prometheus", "prometheus")];
+const PROMETHEUS_STAMP: &str = "github.com/prometheus/common/version.Version";
+
+pub(super) const ETCD_OLD: Module = Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "" };
+pub(super) const ETCD_NEW: Module = Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "" };
+pub(super) const KUBERNETES_OLD: Module =
+    Module { name: "kubernetes-1.33", version: "v1.33.13", programs: KUBERNETES, stamp: KUBERNETES_STAMP };
+pub(super) const KUBERNETES_NEW: Module =
+    Module { name: "kubernetes-1.34", version: "v1.34.4", programs: KUBERNETES, stamp: KUBERNETES_STAMP };
+pub(super) const FLANNEL_OLD: Module =
+    Module { name: "flannel-0.25", version: "v0.25.7", programs: FLANNEL, stamp: FLANNEL_STAMP };
+pub(super) const FLANNEL_NEW: Module =
+    Module { name: "flannel-0.26", version: "v0.26.7", programs: FLANNEL, stamp: FLANNEL_STAMP };
+/// Flannel's CNI plugin moved out of this project after 0.9; what came later is in no module of its own.
+pub(super) const CNI_PLUGIN: Module = Module {
+    name: "cni-plugin-flannel",
+    version: "v0.9.1",
+    programs: &[("github.com/containernetworking/plugins/plugins/meta/flannel", "flannel")],
+    stamp: "github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion",
+};
+pub(super) const TRAEFIK_OLD: Module =
+    Module { name: "traefik-3.5", version: "3.5.4", programs: TRAEFIK, stamp: TRAEFIK_STAMP };
+pub(super) const TRAEFIK_NEW: Module =
+    Module { name: "traefik-3.6", version: "3.6.12", programs: TRAEFIK, stamp: TRAEFIK_STAMP };
+/// Prometheus 2.x is module version 0.x.
+pub(super) const PROMETHEUS_OLD: Module =
+    Module { name: "prometheus-2.42", version: "2.42.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP };
+pub(super) const PROMETHEUS_NEW: Module =
+    Module { name: "prometheus-2.53", version: "2.53.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP };
+/// The lab's own: what keeps a Pod's namespaces, and the application that must not notice anything.
+pub(super) const OWN: Module = Module {
+    name: "own",
+    version: "",
+    programs: &[("runner.lab/own/pause", "pause"), ("runner.lab/own/web", "web")],
+    stamp: "",
+};
+
+/// In the order in which they are built: what a platform needs first comes first.
+pub(super) const MODULES: [&Module; 12] = [
+    &ETCD_OLD,
+    &ETCD_NEW,
+    &OWN,
+    &KUBERNETES_NEW,
+    &KUBERNETES_OLD,
+    &CNI_PLUGIN,
+    &FLANNEL_OLD,
+    &FLANNEL_NEW,
+    &TRAEFIK_OLD,
+    &TRAEFIK_NEW,
+    &PROMETHEUS_OLD,
+    &PROMETHEUS_NEW,
+];
+
+impl Module {
+    /// Where it stands in the checkout.
+    fn folder(&self) -> PathBuf {
+        root().join("tests/lab/modules").join(self.name)
+    }
+
+    /// Its part; the programs lie in it by their names.
+    pub(super) fn part(&self) -> Result<Part> {
+        let part = Part::new(self.name).with("version", self.version).with("stamp", self.stamp);
+        let programs = self.programs.iter().map(|(package, program)| format!("{package} {program}\n"));
+        part.with("programs", programs.collect::<String>()).with_files(&self.folder())
+    }
+
+    /// Builds the programs: static ones, without traces of this machine.
+    pub(super) fn build(&self, bench: &mut Bench) -> Result<()> {
+        let mut linker = "-s -w".to_owned();
+        if !self.stamp.is_empty() {
+            linker = format!("{linker} -X {}={}", self.stamp, self.version);
+        }
+        let mut command = go(&self.folder());
+        command.args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", &linker, "-o"]);
+        command.arg(format!("{}/", bench.out.display())).args(self.programs.iter().map(|(package, _)| package));
+        bench.run(&mut command)?;
+        for (package, program) in self.programs {
+            let built = bench.out.join(default_name(package));
+            let wanted = bench.out.join(program);
+            fs::rename(&built, wanted).with_context(|| format!("there is no {}", built.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Go in a module, with the user's caches of modules and objects, but without what else the user's environment sets.
+fn go(folder: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
+    command.env_remove("GOOS").env_remove("GOARCH").env("GO111MODULE", "on");
+    command
+}
+
+/// How Go names the program of a package: by the last element that is no version.
+fn default_name(package: &str) -> &str {
+    let is_version = |element: &&str| element.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
+    package.rsplit('/').find(|element| !is_version(element)).unwrap_or(package)
+}
+
+/// The newest Go that a module asks for, such as `1.25.0`.
+pub(super) fn newest_go() -> Result<String> {
+    let mut newest = String::new();
+    for module in MODULES {
+        let path = module.folder().join("go.mod");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let wanted = text.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
+        if numbers(wanted) > numbers(&newest) {
+            newest = wanted.to_owned();
+        }
+    }
+    Ok(newest)
+}
+
+/// The Go that is there, such as `1.26.8`; none: there is none that runs.
+pub(super) fn installed_go() -> Option<String> {
+    let output = Command::new("go").args(["env", "GOVERSION"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().trim_start_matches("go").to_owned())
+}
+
+/// Whether a version of Go is at least another one.
+pub(super) fn at_least(version: &str, wanted: &str) -> bool {
+    numbers(version) >= numbers(wanted)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    let plain = version.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    let mut numbers: Vec<u32> = plain.split('.').map_while(|number| number.parse().ok()).collect();
+    numbers.resize(3, 0);
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_requires_the_version_that_it_says() {
+        for module in MODULES {
+            let text = fs::read_to_string(module.folder().join("go.mod")).unwrap();
+            let version = module.version.trim_start_matches('v').trim_start_matches("2.");
+            assert!(text.contains(version), "go.mod of {} does not require {version}", module.name);
+            if module.name != OWN.name {
+                let all = module.programs.iter().all(|(package, _)| {
+                    text.contains(&format!("\t{package}\n")) || text.contains(&format!("tool {package}\n"))
+                });
+                assert!(all, "go.mod of {} lacks a program", module.name);
+                assert!(module.folder().join("go.sum").is_file());
+            }
+        }
+    }
+
+    #[test]
+    fn programs_are_named_as_go_names_them() {
+        assert_eq!(default_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(default_name("k8s.io/kubernetes/cmd/kubelet"), "kubelet");
+        assert_eq!(default_name("example/vault"), "vault");
+    }
+
+    #[test]
+    fn versions_of_go_are_compared_as_numbers() {
+        assert!(at_least("1.26.8", "1.25.0") && at_least("1.25", "1.25.0") && at_least("1.26rc1", "1.25.9"));
+        assert!(!at_least("1.9.9", "1.25.0") && !at_least("", "1.24"));
+        assert!(at_least(&newest_go().unwrap(), "1.24"));
+    }
+}
