@@ -42,6 +42,27 @@ impl Invocation {
     /// # Errors
     /// When it cannot be run, a question does not come, or the process does not end.
     pub fn at_terminal(self, answers: &[Answer]) -> Result<Typed> {
+        let mut left = answers.iter();
+        let mut next = left.next();
+        let mut shown = Vec::new();
+        let ended = self.conversing(PATIENCE, |since| {
+            let answer = next.filter(|answer| since.contains(&flat(&answer.when)))?;
+            shown.push(since.to_owned());
+            next = left.next();
+            Some(answer.typed.clone())
+        })?;
+        if let Some(answer) = next {
+            bail!("{:?} was not shown; the terminal showed:\n{}", answer.when, ended.stderr);
+        }
+        Ok(Typed { ended, shown })
+    }
+
+    /// Runs it at a terminal of its own. Whenever something was shown, `answer` is asked what to type now; it is given
+    /// what was shown since it last typed, with every run of blanks and line breaks as one blank.
+    ///
+    /// # Errors
+    /// When it cannot be run, or shows nothing new for as long as `patience` and does not end.
+    pub fn conversing(self, patience: Duration, mut answer: impl FnMut(&str) -> Option<String>) -> Result<Ended> {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("no pseudo-terminal")?;
         grantpt(&controller)?;
         unlockpt(&controller)?;
@@ -60,50 +81,36 @@ impl Invocation {
             .context("cannot start runner through setsid")?;
         let mut keyboard = File::from(controller.try_clone()?);
         let screen = screen(File::from(controller));
-        let mut all = String::new();
-        let mut shown = Vec::new();
-        for answer in answers {
-            let mut since = String::new();
-            let begun = Instant::now();
-            while !flat(&since).contains(&flat(&answer.when)) {
-                match screen.recv_timeout(Duration::from_secs(1)) {
-                    Ok(text) => since.push_str(&text),
-                    Err(mpsc::RecvTimeoutError::Timeout) if begun.elapsed() < PATIENCE => {}
-                    Err(_) => {
-                        child.kill()?;
-                        child.wait()?;
-                        bail!("{:?} was not shown; the terminal showed:\n{all}{since}", answer.when);
-                    }
-                }
-            }
-            all.push_str(&since);
-            shown.push(flat(&since));
-            // What is typed before the question is open may be dropped on purpose.
-            thread::sleep(Duration::from_millis(150));
-            keyboard.write_all(answer.typed.as_bytes())?;
-        }
-        let begun = Instant::now();
+        let (mut all, mut since) = (String::new(), String::new());
+        let mut heard = Instant::now();
         let status = loop {
-            match screen.recv_timeout(Duration::from_millis(20)) {
-                Ok(text) => all.push_str(&text),
-                Err(_) => {
-                    if let Some(status) = child.try_wait()? {
-                        break status;
+            match screen.recv_timeout(Duration::from_millis(50)) {
+                Ok(text) => {
+                    heard = Instant::now();
+                    all.push_str(&text);
+                    since.push_str(&text);
+                    if let Some(typed) = answer(&flat(&since)) {
+                        since.clear();
+                        // What is typed before the question is open may be dropped on purpose.
+                        thread::sleep(Duration::from_millis(150));
+                        keyboard.write_all(typed.as_bytes())?;
                     }
-                    thread::sleep(Duration::from_millis(20));
                 }
+                Err(_) => match child.try_wait()? {
+                    Some(status) => break status,
+                    None => thread::sleep(Duration::from_millis(20)),
+                },
             }
-            if begun.elapsed() > PATIENCE {
+            if heard.elapsed() > patience {
                 child.kill()?;
                 child.wait()?;
-                bail!("the process did not end; the terminal showed:\n{all}");
+                bail!("nothing was shown for {patience:?} and the process did not end; the terminal showed:\n{all}");
             }
         };
         while let Ok(text) = screen.recv_timeout(Duration::from_millis(100)) {
             all.push_str(&text);
         }
-        let ended = Ended { code: status.code(), stdout: String::new(), stderr: all };
-        Ok(Typed { ended, shown })
+        Ok(Ended { code: status.code(), stdout: String::new(), stderr: all })
     }
 }
 
