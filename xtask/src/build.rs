@@ -56,7 +56,7 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf> {
 pub(crate) fn plugins(runner: &Path) -> Result<PathBuf> {
     let source = root().join("plugins");
     let names = folders_with(&source, "manifest.json")?;
-    need_wasm_target()?;
+    need_target(WASM)?;
     let mut packages = Vec::new();
     for name in &names {
         packages.extend(["--package".to_owned(), format!("runner-plugin-{name}")]);
@@ -80,7 +80,7 @@ pub(crate) fn plugins(runner: &Path) -> Result<PathBuf> {
 /// Builds the guests of the tests into `target/guests`, each with its manifest.
 pub(crate) fn guests(runner: &Path) -> Result<PathBuf> {
     let source = root().join("tests/guests");
-    need_wasm_target()?;
+    need_target(WASM)?;
     run_wasm(&["--package".into(), "runner-guests".into(), "--examples".into()])?;
     let into = target().join("guests");
     fs::create_dir_all(&into).with_context(|| format!("cannot create {}", into.display()))?;
@@ -113,23 +113,23 @@ fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<(
     run(Command::new(runner).args(arguments).current_dir(root()))
 }
 
-/// The compiler must have the standard library of the plugins' target; rustup can add it.
-fn need_wasm_target() -> Result<()> {
+/// The compiler must have the standard library of the target; rustup can add it.
+pub(crate) fn need_target(triple: &str) -> Result<()> {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let sysroot = output(Command::new(&compiler).args(["--print", "sysroot"]).current_dir(root()))?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(WASM).join("lib");
+    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(triple).join("lib");
     if library.is_dir() {
         return Ok(());
     }
-    eprintln!("the compiler lacks the target {WASM}, in which plugins are built; asking rustup for it");
-    let added = run(Command::new("rustup").args(["target", "add", WASM]).current_dir(root()));
+    eprintln!("the compiler lacks the target {triple}; asking rustup for it");
+    let added = run(Command::new("rustup").args(["target", "add", triple]).current_dir(root()));
     if let Err(error) = added {
         bail!(
-            "plugins cannot be built: {} is not there, and rustup could not add it ({error:#}).\n\
-             With rustup: `rustup target add {WASM}`. With another toolchain: install its standard library for {WASM}.",
+            "nothing can be built for {triple}: {} is not there, and rustup could not add it ({error:#}).\n\
+             With rustup: `rustup target add {triple}`. With another toolchain: install its standard library for {triple}.",
             library.display()
         );
     }
-    ensure!(library.is_dir(), "rustup added {WASM} to another toolchain than {}", sysroot.trim());
+    ensure!(library.is_dir(), "rustup added {triple} to another toolchain than {}", sysroot.trim());
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod dist;
 mod lab;
 mod schemas;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Schemas(schemas::Arguments),
     /// Checks the rules of the code that neither compiler nor clippy knows.
     Tidy,
+    /// Makes one archive that runs where there is no Rust and no network.
+    Dist(dist::Arguments),
     /// Measures speed and size, and prints them as a table.
     Bench(bench::Arguments),
     /// A real platform on this machine.
@@ -58,6 +61,7 @@ fn carry_out(command: &Command) -> anyhow::Result<()> {
         Command::Test(arguments) => test::command(arguments),
         Command::Schemas(arguments) => schemas::command(arguments),
         Command::Tidy => tidy::command(),
+        Command::Dist(arguments) => dist::command(arguments),
         Command::Bench(arguments) => bench::command(arguments),
         Command::Lab(command) => lab::command(command),
     }
