@@ -240,7 +240,7 @@ impl Generator<'_> {
         let method = snake(&function.name);
         writeln!(
             out,
-            "        async fn perform(backend: &dyn Backend, place: &Place, items: Vec<Self::Item>) -> Performed<Self::Answer> {{ backend.{}().{method}(place, items).await }}",
+            "        async fn perform(backend: &dyn Backend, place: &Place, caller: &Caller, items: Vec<Self::Item>) -> Performed<Self::Answer> {{ backend.{}().{method}(place, caller, items).await }}",
             snake(interface)
         )?;
         writeln!(out, "    }}")?;
@@ -277,7 +277,7 @@ impl Generator<'_> {
             let marker = camel(&function.name);
             writeln!(
                 out,
-                "        async fn {}(&self, place: &Place, items: Vec<<{marker} as Function>::Item>) -> Performed<<{marker} as Function>::Answer>;",
+                "        async fn {}(&self, place: &Place, caller: &Caller, items: Vec<<{marker} as Function>::Item>) -> Performed<<{marker} as Function>::Answer>;",
                 snake(&function.name)
             )?;
         }
@@ -287,7 +287,7 @@ impl Generator<'_> {
             let marker = camel(&function.name);
             writeln!(
                 out,
-                "        async fn {}(&self, place: &Place, items: Vec<<{marker} as Function>::Item>) -> Performed<<{marker} as Function>::Answer> {{ Ok(Unsupported::answers::<{marker}>(place, items.len())) }}",
+                "        async fn {}(&self, place: &Place, _caller: &Caller, items: Vec<<{marker} as Function>::Item>) -> Performed<<{marker} as Function>::Answer> {{ Ok(Unsupported::answers::<{marker}>(place, items.len())) }}",
                 snake(&function.name)
             )?;
         }

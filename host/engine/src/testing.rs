@@ -16,7 +16,7 @@ use crate::contract::systemd::{
     Capability as Systemd, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder,
     UnitQuery, UnitRef, UnitStatus,
 };
-use crate::contract::{Backend, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported};
+use crate::contract::{Backend, Caller, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported};
 use crate::gate::{Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform, Reply, Wanted};
 use crate::journal::Journal;
 
@@ -109,7 +109,7 @@ impl Backend for Scripted {
 
 #[async_trait::async_trait]
 impl Systemd for Scripted {
-    async fn status(&self, _place: &Place, items: Vec<UnitRef>) -> Performed<UnitStatus> {
+    async fn status(&self, _place: &Place, _caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitStatus> {
         Ok(items
             .into_iter()
             .map(|item| {
@@ -121,41 +121,41 @@ impl Systemd for Scripted {
             .collect())
     }
 
-    async fn start(&self, _place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+    async fn start(&self, _place: &Place, _caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
         self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), true, "start").await
     }
 
-    async fn stop(&self, _place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+    async fn stop(&self, _place: &Place, _caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
         self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), false, "stop").await
     }
 
-    async fn restart(&self, _place: &Place, items: Vec<RestartOrder>) -> Performed<UnitChange> {
+    async fn restart(&self, _place: &Place, _caller: &Caller, items: Vec<RestartOrder>) -> Performed<UnitChange> {
         self.0.change(items.into_iter().map(|item| (item.host, item.unit)).collect(), true, "restart").await
     }
 
-    async fn find(&self, place: &Place, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
-        Systemd::find(&Unsupported, place, items).await
+    async fn find(&self, place: &Place, caller: &Caller, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
+        Systemd::find(&Unsupported, place, caller, items).await
     }
-    async fn journal(&self, place: &Place, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
-        Systemd::journal(&Unsupported, place, items).await
+    async fn journal(&self, place: &Place, caller: &Caller, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
+        Systemd::journal(&Unsupported, place, caller, items).await
     }
-    async fn reload(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
-        Systemd::reload(&Unsupported, place, items).await
+    async fn reload(&self, place: &Place, caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+        Systemd::reload(&Unsupported, place, caller, items).await
     }
-    async fn enable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
-        Systemd::enable(&Unsupported, place, items).await
+    async fn enable(&self, place: &Place, caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitChange> {
+        Systemd::enable(&Unsupported, place, caller, items).await
     }
-    async fn disable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
-        Systemd::disable(&Unsupported, place, items).await
+    async fn disable(&self, place: &Place, caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitChange> {
+        Systemd::disable(&Unsupported, place, caller, items).await
     }
-    async fn write_drop_in(&self, place: &Place, items: Vec<DropIn>) -> Performed<bool> {
-        Systemd::write_drop_in(&Unsupported, place, items).await
+    async fn write_drop_in(&self, place: &Place, caller: &Caller, items: Vec<DropIn>) -> Performed<bool> {
+        Systemd::write_drop_in(&Unsupported, place, caller, items).await
     }
-    async fn remove_drop_in(&self, place: &Place, items: Vec<DropInRef>) -> Performed<bool> {
-        Systemd::remove_drop_in(&Unsupported, place, items).await
+    async fn remove_drop_in(&self, place: &Place, caller: &Caller, items: Vec<DropInRef>) -> Performed<bool> {
+        Systemd::remove_drop_in(&Unsupported, place, caller, items).await
     }
-    async fn daemon_reload(&self, place: &Place, items: Vec<String>) -> Performed<()> {
-        Systemd::daemon_reload(&Unsupported, place, items).await
+    async fn daemon_reload(&self, place: &Place, caller: &Caller, items: Vec<String>) -> Performed<()> {
+        Systemd::daemon_reload(&Unsupported, place, caller, items).await
     }
 }
 

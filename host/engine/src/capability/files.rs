@@ -7,7 +7,7 @@ use crate::contract::files::{
     AttributeOrder, CopyOrder, DirectoryOrder, FileKind, FileRef, FileStatus, ListingOrder, ReadOrder, RemovalOrder,
     RenameOrder, WriteOrder,
 };
-use crate::contract::{Backend, FailureKind, Place};
+use crate::contract::{Backend, Caller, FailureKind, Place};
 
 fn path(path: &str) -> Result<Subject<'_>, String> {
     Ok(Subject::Paths(vec![absolute(path)?]))
@@ -17,7 +17,7 @@ fn path(path: &str) -> Result<Subject<'_>, String> {
 pub(super) async fn state(backend: &dyn Backend, place: &Place, at: Vec<(&str, &str)>) -> Vec<Value> {
     let refs: Vec<FileRef> =
         at.iter().map(|(host, path)| FileRef { host: (*host).to_owned(), path: (*path).to_owned() }).collect();
-    let Ok(found) = backend.files().stat(place, refs.clone()).await else {
+    let Ok(found) = backend.files().stat(place, &Caller::runner(), refs.clone()).await else {
         return vec![Value::Null; at.len()];
     };
     let regular: Vec<FileRef> = refs
@@ -28,7 +28,7 @@ pub(super) async fn state(backend: &dyn Backend, place: &Place, at: Vec<(&str, &
         .collect();
     let mut hashes = match regular.is_empty() {
         true => Vec::new(),
-        false => backend.files().hash(place, regular).await.unwrap_or_default(),
+        false => backend.files().hash(place, &Caller::runner(), regular).await.unwrap_or_default(),
     }
     .into_iter();
     found

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Capable, Subject};
 use crate::contract::host::RebootOrder;
-use crate::contract::{Backend, Place};
+use crate::contract::{Backend, Caller, Place};
 
 #[async_trait::async_trait]
 impl Capable for RebootOrder {
@@ -16,7 +16,7 @@ impl Capable for RebootOrder {
     }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
         let hosts = items.iter().map(|i| i.host.clone()).collect();
-        match backend.host().facts(place, hosts).await {
+        match backend.host().facts(place, &Caller::runner(), hosts).await {
             Ok(facts) => {
                 facts.into_iter().map(|facts| facts.map_or(Value::Null, |facts| Value::String(facts.boot))).collect()
             }

@@ -9,7 +9,7 @@ use crate::contract::kubernetes::{
     ApplyOrder, CreateOrder, Eviction, ObjectKind, ObjectRef, PageOrder, PatchOrder, RemovalOrder, Selection,
     Subject as WaitSubject, WaitOrder,
 };
-use crate::contract::{Backend, FailureKind, Place};
+use crate::contract::{Backend, Caller, FailureKind, Place};
 
 /// Depth at which JSON from a plugin is refused (rule 8 of the contract).
 pub(crate) const JSON_DEPTH: usize = 64;
@@ -76,7 +76,7 @@ fn title(at: &ObjectRef) -> String {
 /// `uid` and `resourceVersion` of each object; "absent" where there is none.
 async fn identities(backend: &dyn Backend, place: &Place, objects: Vec<Option<ObjectRef>>) -> Vec<Value> {
     let asked: Vec<ObjectRef> = objects.iter().flatten().cloned().collect();
-    let Ok(found) = backend.kubernetes().get(place, asked).await else {
+    let Ok(found) = backend.kubernetes().get(place, &Caller::runner(), asked).await else {
         return vec![Value::Null; objects.len()];
     };
     let mut found = found.into_iter();

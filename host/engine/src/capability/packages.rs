@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Capable, Subject, known_all, plain};
 use crate::contract::packages::{FetchOrder, HoldOrder, InstallOrder, PackageRef, RemovalOrder, RepositoryOrder};
-use crate::contract::{Backend, Place};
+use crate::contract::{Backend, Caller, Place};
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Subject<'a>, String> {
     let names: Vec<&str> = names.map(|name| plain("a package", name)).collect::<Result<_, _>>()?;
@@ -24,7 +24,7 @@ async fn status(backend: &dyn Backend, place: &Place, orders: Vec<(&str, Vec<&st
         })
         .collect();
     let total = packages.len();
-    let answers = match backend.packages().status(place, packages).await {
+    let answers = match backend.packages().status(place, &Caller::runner(), packages).await {
         // What repositories offer is not state of the host.
         Ok(answers) => Ok(answers
             .into_iter()
@@ -124,7 +124,7 @@ impl Capable for RepositoryOrder {
         let Some(first) = items.first() else {
             return Vec::new();
         };
-        let found = backend.packages().repositories(place, vec![first.host.clone()]).await;
+        let found = backend.packages().repositories(place, &Caller::runner(), vec![first.host.clone()]).await;
         let repositories = found.ok().and_then(|mut all| all.pop()).and_then(Result::ok).unwrap_or_default();
         items
             .iter()

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Capable, Subject, known_all, plain};
 use crate::contract::systemd::{DropIn, DropInRef, JournalQuery, RestartOrder, UnitOrder, UnitQuery, UnitRef};
-use crate::contract::{Backend, Place, files, types};
+use crate::contract::{Backend, Caller, Place, files, types};
 
 fn unit(name: &str) -> Result<Subject<'_>, String> {
     plain("a unit", name).map(Subject::Unit)
@@ -13,7 +13,7 @@ fn unit(name: &str) -> Result<Subject<'_>, String> {
 async fn status(backend: &dyn Backend, place: &Place, host: &str, units: Vec<&str>) -> Vec<Value> {
     let count = units.len();
     let units = units.into_iter().map(|unit| UnitRef { host: host.to_owned(), unit: unit.to_owned() }).collect();
-    known_all(backend.systemd().status(place, units).await, count)
+    known_all(backend.systemd().status(place, &Caller::runner(), units).await, count)
 }
 
 macro_rules! on_unit {
@@ -60,7 +60,7 @@ impl Capable for JournalQuery {
 async fn drop_in_hashes(backend: &dyn Backend, place: &Place, items: Vec<&DropInRef>) -> Vec<Value> {
     let count = items.len();
     let files = items.into_iter().map(|at| files::FileRef { host: at.host.clone(), path: drop_in_path(at) }).collect();
-    known_all(backend.files().hash(place, files).await, count)
+    known_all(backend.files().hash(place, &Caller::runner(), files).await, count)
 }
 
 /// Path of a drop-in's file.

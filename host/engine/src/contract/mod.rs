@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 pub mod bytes;
+mod caller;
 
+pub use caller::{Caller, Listener};
 pub use types::{Failure, FailureKind, Place, RetryAdvice};
 
 /// What repeating an effect means, as the function's documentation declares it.
@@ -91,10 +93,11 @@ pub trait Function: Send + Sync + 'static {
     fn key(_item: &Self::Item) -> &str {
         ""
     }
-    /// Performs items that are all at `place`.
+    /// Performs items that are all at `place` for who asks for them.
     fn perform(
         backend: &dyn Backend,
         place: &Place,
+        caller: &Caller,
         items: Vec<Self::Item>,
     ) -> impl Future<Output = Performed<Self::Answer>> + Send;
 }

@@ -12,8 +12,8 @@ use super::ended::Ended;
 use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use super::{Executor, Job};
-use crate::contract::Place;
 use crate::contract::kubernetes::{ObjectKind, ObjectRef};
+use crate::contract::{Caller, Place};
 use crate::expression::Scope;
 use crate::gate::{Asked, Reply, Stop, Wanted, ask};
 use crate::planner::{Plan, PlannedAction, PlannedComponent, PlannedRolling, host_value};
@@ -156,7 +156,8 @@ impl Executor {
             namespace: None,
             name: node.clone(),
         });
-        let answers = backend.kubernetes().get(&place, asked.collect()).await.map_err(StepEnd::stopped)?;
+        let answers =
+            backend.kubernetes().get(&place, &Caller::runner(), asked.collect()).await.map_err(StepEnd::stopped)?;
         let mut found = BTreeMap::new();
         for ((host, node), answer) in nodes.into_iter().zip(answers) {
             let object = answer.map_err(|failure| {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use runner_types::{CallId, Entry, EventKind, Grant, LogLevel, LogLine, Operation, PromptSpec};
@@ -14,7 +15,7 @@ use super::call::{Call, by_place, too_much};
 use super::runner::Runner;
 use super::{Gate, Stop};
 use crate::capability::{Capable, Subject};
-use crate::contract::{Class, Failure, FailureKind, Function, Place, log};
+use crate::contract::{Caller, Class, Failure, FailureKind, Function, Listener, Place, log};
 
 /// Lines that an attempt may log.
 const MAX_LINES: u32 = 10_000;
@@ -163,7 +164,7 @@ impl Attempt {
             return Ok(Vec::new());
         }
         if F::CLASS == Class::None {
-            let answers = F::perform(&Runner(Arc::clone(self)), &Place::Runner, items).await?;
+            let answers = F::perform(&Runner(Arc::clone(self)), &Place::Runner, &Caller::runner(), items).await?;
             return Ok(answers);
         }
         let index = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -242,8 +243,24 @@ impl Attempt {
         }
     }
 
+    /// This attempt as backends are told who asks. `items` are the indices in the call of those at one place.
+    pub(super) fn caller(self: &Arc<Self>, call: CallId, items: Vec<usize>) -> Caller {
+        let run = self.gate.journal.directory().file_name().unwrap_or_default().to_string_lossy();
+        Caller::plugin(&self.spec.plugin, &run, call, items, Arc::clone(self) as Arc<dyn Listener>)
+    }
+
     pub(super) fn note_time(&self) {
         self.last_time.store(unix_millis(), Ordering::Relaxed);
+    }
+}
+
+impl Listener for Attempt {
+    fn show(&self, message: &str) {
+        Self::show(self, message, None, None);
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.gate.cancelled())
     }
 }
 

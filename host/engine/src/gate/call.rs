@@ -120,7 +120,10 @@ impl<F: Function> Call<F> {
         let items: Vec<F::Item> = indices.iter().filter_map(|index| self.items.get(*index).cloned()).collect();
         let wanted = items.len();
         let performed = match self.backend(&place) {
-            Some(backend) => F::perform(&*backend, &place, items).await,
+            Some(backend) => {
+                let caller = self.attempt.caller(self.call.clone(), indices.clone());
+                F::perform(&*backend, &place, &caller, items).await
+            }
             None => Ok(Vec::new()),
         };
         let performed = performed.map(|mut answers| {

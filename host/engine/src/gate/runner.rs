@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{Attempt, Stop};
 use crate::contract::{
-    Backend, FailureKind, Function, Performed, Place, artifacts, clock, http, log, operator, progress, random, secrets,
+    Backend, Caller, FailureKind, Function, Performed, Place, artifacts, clock, http, log, operator, progress, random,
+    secrets,
 };
 use crate::journal::Durability;
 
@@ -121,17 +122,17 @@ impl Backend for Runner {
 
 #[async_trait::async_trait]
 impl clock::Capability for Runner {
-    async fn now(&self, _place: &Place, items: Vec<clock::NowQuestion>) -> Performed<String> {
+    async fn now(&self, _place: &Place, _caller: &Caller, items: Vec<clock::NowQuestion>) -> Performed<String> {
         let now = Timestamp::from(SystemTime::now()).to_string();
         Ok(items.iter().map(|_| Ok(now.clone())).collect())
     }
 
-    async fn elapsed(&self, _place: &Place, items: Vec<clock::ElapsedQuestion>) -> Performed<u32> {
+    async fn elapsed(&self, _place: &Place, _caller: &Caller, items: Vec<clock::ElapsedQuestion>) -> Performed<u32> {
         let elapsed = u32::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         Ok(items.iter().map(|_| Ok(elapsed)).collect())
     }
 
-    async fn sleep(&self, _place: &Place, items: Vec<clock::SleepQuestion>) -> Performed<()> {
+    async fn sleep(&self, _place: &Place, _caller: &Caller, items: Vec<clock::SleepQuestion>) -> Performed<()> {
         let total: u64 = items.iter().map(|item| u64::from(item.duration)).sum();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(total)) => Ok(items.iter().map(|_| Ok(())).collect()),
@@ -142,7 +143,7 @@ impl clock::Capability for Runner {
 
 #[async_trait::async_trait]
 impl random::Capability for Runner {
-    async fn bytes(&self, _place: &Place, items: Vec<random::BytesQuestion>) -> Performed<Vec<u8>> {
+    async fn bytes(&self, _place: &Place, _caller: &Caller, items: Vec<random::BytesQuestion>) -> Performed<Vec<u8>> {
         /// What one question may ask for.
         const MOST: u32 = 1_024;
         Ok(items.iter().map(|item| Ok(self.0.random(item.count.min(MOST) as usize))).collect())
@@ -151,7 +152,7 @@ impl random::Capability for Runner {
 
 #[async_trait::async_trait]
 impl log::Capability for Runner {
-    async fn write(&self, _place: &Place, items: Vec<log::WriteQuestion>) -> Performed<()> {
+    async fn write(&self, _place: &Place, _caller: &Caller, items: Vec<log::WriteQuestion>) -> Performed<()> {
         Ok(items
             .iter()
             .map(|item| {
@@ -164,7 +165,7 @@ impl log::Capability for Runner {
 
 #[async_trait::async_trait]
 impl progress::Capability for Runner {
-    async fn show(&self, _place: &Place, items: Vec<progress::ShowQuestion>) -> Performed<()> {
+    async fn show(&self, _place: &Place, _caller: &Caller, items: Vec<progress::ShowQuestion>) -> Performed<()> {
         Ok(items
             .iter()
             .map(|item| {
@@ -179,7 +180,7 @@ impl progress::Capability for Runner {
 /// effect puts the value in at the last moment.
 #[async_trait::async_trait]
 impl secrets::Capability for Runner {
-    async fn open(&self, _place: &Place, items: Vec<secrets::SecretRef>) -> Performed<String> {
+    async fn open(&self, _place: &Place, _caller: &Caller, items: Vec<secrets::SecretRef>) -> Performed<String> {
         let known = &self.0.gate.platform.secrets;
         let open = |item: secrets::SecretRef| {
             if known.contains(&item.name) {
@@ -243,7 +244,7 @@ pub(crate) async fn ask(
 
 #[async_trait::async_trait]
 impl operator::Capability for Runner {
-    async fn confirm(&self, _place: &Place, items: Vec<operator::Confirmation>) -> Performed<bool> {
+    async fn confirm(&self, _place: &Place, _caller: &Caller, items: Vec<operator::Confirmation>) -> Performed<bool> {
         let mut answers = Vec::with_capacity(items.len());
         for item in &items {
             let reply = self.ask(&item.question, Wanted::Confirm { destroys: item.destroys.clone() }).await?;
@@ -252,7 +253,7 @@ impl operator::Capability for Runner {
         Ok(answers)
     }
 
-    async fn pause(&self, _place: &Place, items: Vec<operator::Question>) -> Performed<()> {
+    async fn pause(&self, _place: &Place, _caller: &Caller, items: Vec<operator::Question>) -> Performed<()> {
         let mut answers = Vec::with_capacity(items.len());
         for item in &items {
             self.ask(item, Wanted::Pause).await?;
@@ -261,7 +262,7 @@ impl operator::Capability for Runner {
         Ok(answers)
     }
 
-    async fn choose(&self, _place: &Place, items: Vec<operator::Choice>) -> Performed<u32> {
+    async fn choose(&self, _place: &Place, _caller: &Caller, items: Vec<operator::Choice>) -> Performed<u32> {
         let mut answers = Vec::with_capacity(items.len());
         for item in &items {
             let wanted =

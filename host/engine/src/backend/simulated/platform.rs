@@ -131,21 +131,10 @@ impl Simulated {
         &self,
         place: &Place,
         items: Vec<F::Item>,
-        act: fn(&mut Model<'_>, &F::Item) -> Result<F::Answer, Failure>,
+        act: impl Fn(&mut Model<'_>, &F::Item) -> Result<F::Answer, Failure> + Send + 'static,
     ) -> Performed<F::Answer> {
         self.call::<F>(place, items, move |shared, items| {
-            let mut answers: Vec<Result<F::Answer, Failure>> = Vec::with_capacity(items.len());
-            let mut stopped = false;
-            for item in items {
-                if stopped {
-                    answers.push(Err(failure::not_attempted("")));
-                    continue;
-                }
-                let answer = shared.transact(|model| act(model, item));
-                stopped = answer.is_err() && F::class(item).is_write();
-                answers.push(answer);
-            }
-            answers
+            in_order::<F>(shared, items, |model, _, item| act(model, item))
         })
         .await
     }
@@ -229,6 +218,27 @@ impl Shared {
             Place::Cluster(_) | Place::Runner => Ok(()),
         }
     }
+}
+
+/// Performs items in their order, each as one transaction; the first write that fails is the last one. `act` is given
+/// the item with its index.
+pub(super) fn in_order<F: Function>(
+    shared: &Shared,
+    items: &[F::Item],
+    act: impl Fn(&mut Model<'_>, usize, &F::Item) -> Result<F::Answer, Failure>,
+) -> Vec<Result<F::Answer, Failure>> {
+    let mut answers: Vec<Result<F::Answer, Failure>> = Vec::with_capacity(items.len());
+    let mut stopped = false;
+    for (index, item) in items.iter().enumerate() {
+        if stopped {
+            answers.push(Err(failure::not_attempted("")));
+            continue;
+        }
+        let answer = shared.transact(|model| act(model, index, item));
+        stopped = answer.is_err() && F::class(item).is_write();
+        answers.push(answer);
+    }
+    answers
 }
 
 /// Runs on a thread that may block.

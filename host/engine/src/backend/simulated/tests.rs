@@ -20,7 +20,7 @@ use crate::contract::kubernetes::{ObjectKind, ObjectRef};
 use crate::contract::packages::{ChangedConfiguration, InstallOrder, PackageVersion, Transaction};
 use crate::contract::systemd::{UnitChange, UnitOrder, UnitRef, UnitStatus};
 use crate::contract::types::EffectClass;
-use crate::contract::{Backend as _, Failure, Place};
+use crate::contract::{Backend as _, Caller, Failure, Place};
 
 /// A small platform in a directory of its own.
 struct Bench {
@@ -141,7 +141,7 @@ impl Bench {
             forecast: None,
             options: None,
         };
-        let answers = self.platform.exec().run(&on(host), vec![command]).await;
+        let answers = self.platform.exec().run(&on(host), &caller(), vec![command]).await;
         one(answers.expect("no doubt"))
     }
 
@@ -152,17 +152,17 @@ impl Bench {
 
     async fn unit(&self, host: &str, unit: &str) -> UnitStatus {
         let asked = UnitRef { host: host.to_owned(), unit: unit.to_owned() };
-        let answers = self.platform.systemd().status(&on(host), vec![asked]).await;
+        let answers = self.platform.systemd().status(&on(host), &caller(), vec![asked]).await;
         one(answers.expect("no doubt")).expect("a status")
     }
 
     async fn start(&self, host: &str, unit: &str) -> Result<UnitChange, Failure> {
-        let answers = self.platform.systemd().start(&on(host), vec![order(host, unit)]).await;
+        let answers = self.platform.systemd().start(&on(host), &caller(), vec![order(host, unit)]).await;
         one(answers.expect("no doubt"))
     }
 
     async fn stop(&self, host: &str, unit: &str) -> Result<UnitChange, Failure> {
-        let answers = self.platform.systemd().stop(&on(host), vec![order(host, unit)]).await;
+        let answers = self.platform.systemd().stop(&on(host), &caller(), vec![order(host, unit)]).await;
         one(answers.expect("no doubt"))
     }
 
@@ -183,12 +183,12 @@ impl Bench {
             changed_configuration: ChangedConfiguration::Keep,
             time_out: 1000,
         };
-        let answers = self.platform.packages().install(&on(host), vec![order]).await;
+        let answers = self.platform.packages().install(&on(host), &caller(), vec![order]).await;
         one(answers.expect("no doubt"))
     }
 
     async fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let answers = self.platform.kubernetes().get(&main(), vec![reference(kind, namespace, name)]).await;
+        let answers = self.platform.kubernetes().get(&main(), &caller(), vec![reference(kind, namespace, name)]).await;
         let found = one(answers.expect("no doubt")).ok()?;
         serde_json::from_str(&found.body).ok()
     }
@@ -200,6 +200,10 @@ fn order(host: &str, unit: &str) -> UnitOrder {
 
 fn on(host: &str) -> Place {
     Place::Host(host.to_owned())
+}
+
+fn caller() -> Caller {
+    Caller::runner()
 }
 
 fn main() -> Place {

@@ -17,8 +17,8 @@ use crate::contract::kubernetes::{
     Propagation, RemovalOrder, SecretField, ServedKind,
 };
 
-/// Field manager of every write: which plugin asks is not the platform's business.
-const MANAGER: &str = "runner";
+/// Annotation of what is created: the id of the effect that did it.
+const EFFECT: &str = "/metadata/annotations/runner~1effect";
 
 /// How an attempt to evict came out.
 pub(crate) enum Evicted {
@@ -104,17 +104,17 @@ impl Model<'_> {
     }
 
     /// Server-side apply.
-    pub(crate) fn apply(&mut self, order: &ApplyOrder) -> Result<ObjectChange, Failure> {
+    pub(crate) fn apply(&mut self, order: &ApplyOrder, manager: &str) -> Result<ObjectChange, Failure> {
         let cluster = order.cluster.as_str();
         let body = self.written(cluster, &order.body, &order.secrets)?;
         let live = self.object(cluster, &kind_of(&body), namespace_of(&body), name_of(&body))?;
         check(live.as_ref(), order.precondition.as_ref(), &title_of(&body))?;
         let Some(live) = live else {
-            let object = Self::owned_object(&body, MANAGER);
+            let object = Self::owned_object(&body, manager);
             let stored = self.insert_object(cluster, object)?;
             return self.changed(cluster, &stored, None);
         };
-        let apply = Apply { body: &body, manager: MANAGER, force: order.force, take_over: &order.take_over };
+        let apply = Apply { body: &body, manager, force: order.force, take_over: &order.take_over };
         let object = merged(&live, &apply)?;
         self.replace(cluster, &live, object)
     }
@@ -150,7 +150,7 @@ impl Model<'_> {
     }
 
     /// Merge and strategic merge patches.
-    pub(crate) fn patch(&mut self, order: &PatchOrder) -> Result<ObjectChange, Failure> {
+    pub(crate) fn patch(&mut self, order: &PatchOrder, manager: &str) -> Result<ObjectChange, Failure> {
         let at = &order.object;
         let live = self.referred(at)?;
         let title = title_of(&live);
@@ -185,16 +185,28 @@ impl Model<'_> {
                 return Err(failure::invalid(&title, format!("{pointer} cannot be changed")));
             }
         }
-        own_changes(&live, &mut object, &kind, MANAGER);
+        own_changes(&live, &mut object, &kind, manager);
         self.replace(&at.cluster, &live, object)
     }
 
-    /// Creates an object.
-    pub(crate) fn create(&mut self, order: &CreateOrder) -> Result<ObjectChange, Failure> {
+    /// Creates an object and marks it with the effect's id.
+    pub(crate) fn create(
+        &mut self,
+        order: &CreateOrder,
+        manager: &str,
+        effect: Option<&str>,
+    ) -> Result<ObjectChange, Failure> {
         let cluster = order.cluster.as_str();
-        let body = self.written(cluster, &order.body, &order.secrets)?;
+        let mut body = self.written(cluster, &order.body, &order.secrets)?;
         let title = title_of(&body);
+        if let Some(effect) = effect {
+            set(&mut body, EFFECT, effect.into());
+        }
         if let Some(there) = self.object(cluster, &kind_of(&body), namespace_of(&body), name_of(&body))? {
+            if effect.is_some_and(|effect| text(&there, EFFECT) == effect) {
+                // The call is made again: this effect created it.
+                return Ok(ObjectChange { changed: true, id: Some(identity(&there)) });
+            }
             return Err(failure::conflict(
                 &title,
                 format!("{title} is in {cluster} already"),
@@ -202,7 +214,7 @@ impl Model<'_> {
                 Some(uid_of(&there).to_owned()),
             ));
         }
-        let object = Self::owned_object(&body, MANAGER);
+        let object = Self::owned_object(&body, manager);
         let stored = self.insert_object(cluster, object)?;
         self.changed(cluster, &stored, None)
     }

@@ -16,7 +16,7 @@ use crate::contract::artifacts::{
 };
 use crate::contract::files::{FileChange, FileKind, Precondition};
 use crate::contract::types::Artifact;
-use crate::contract::{Failure, Performed, Place};
+use crate::contract::{Caller, Failure, Performed, Place};
 
 /// Data that `get-data` gives back at most.
 const MOST_DATA: u64 = 4 << 20;
@@ -25,7 +25,7 @@ const TREE: &[u8] = b"25 comment=runner-tree-1\n";
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
-    async fn put(&self, place: &Place, items: Vec<PutOrder>) -> Performed<Artifact> {
+    async fn put(&self, place: &Place, _caller: &Caller, items: Vec<PutOrder>) -> Performed<Artifact> {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             let ready = self.call::<Put>(place, vec![item.clone()], |shared, _| vec![shared.reachable()]).await?;
@@ -37,7 +37,7 @@ impl Capability for Simulated {
         Ok(answers)
     }
 
-    async fn put_data(&self, place: &Place, items: Vec<DataOrder>) -> Performed<Artifact> {
+    async fn put_data(&self, place: &Place, _caller: &Caller, items: Vec<DataOrder>) -> Performed<Artifact> {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             let size = item.data.len() as u64;
@@ -53,7 +53,7 @@ impl Capability for Simulated {
         Ok(answers)
     }
 
-    async fn get_data(&self, _place: &Place, items: Vec<DataRef>) -> Performed<StoredData> {
+    async fn get_data(&self, _place: &Place, _caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
         let mut answers = Vec::with_capacity(items.len());
         for item in items {
             let data = self.shared.store.read_bytes(&item.digest, MOST_DATA).await;
@@ -62,7 +62,7 @@ impl Capability for Simulated {
         Ok(answers)
     }
 
-    async fn restore(&self, place: &Place, items: Vec<RestoreOrder>) -> Performed<FileChange> {
+    async fn restore(&self, place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {
         let mut answers: Vec<Result<FileChange, Failure>> = Vec::with_capacity(items.len());
         for item in items {
             if answers.iter().any(Result::is_err) {

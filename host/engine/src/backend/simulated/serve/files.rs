@@ -10,26 +10,26 @@ use crate::contract::files::{
     FileStatus, Hash, ListingOrder, MakeDirectory, Precondition, Read, ReadOrder, RemovalOrder, Remove, Rename,
     RenameOrder, Room, SetAttributes, Space, Stat, Write, WriteOrder,
 };
-use crate::contract::{Failure, Performed, Place};
+use crate::contract::{Caller, Failure, Performed, Place};
 
 /// Bytes that one read carries at most.
 const MOST_BYTES: u64 = 4 << 20;
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
-    async fn stat(&self, place: &Place, items: Vec<FileRef>) -> Performed<FileStatus> {
+    async fn stat(&self, place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<FileStatus> {
         self.each::<Stat>(place, items, stat).await
     }
 
-    async fn read(&self, place: &Place, items: Vec<ReadOrder>) -> Performed<FileData> {
+    async fn read(&self, place: &Place, _caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
         self.each::<Read>(place, items, read).await
     }
 
-    async fn entries(&self, place: &Place, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
+    async fn entries(&self, place: &Place, _caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
         self.each::<Entries>(place, items, entries).await
     }
 
-    async fn hash(&self, place: &Place, items: Vec<FileRef>) -> Performed<String> {
+    async fn hash(&self, place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<String> {
         self.each::<Hash>(place, items, |model, item| {
             let content = model.regular(&item.host, &item.path)?.content.unwrap_or_default();
             model.blobs.sha256(&content)
@@ -37,11 +37,11 @@ impl Capability for Simulated {
         .await
     }
 
-    async fn space(&self, place: &Place, items: Vec<FileRef>) -> Performed<Room> {
+    async fn space(&self, place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<Room> {
         self.each::<Space>(place, items, |model, item| model.room(&item.host, &item.path)).await
     }
 
-    async fn write(&self, place: &Place, items: Vec<WriteOrder>) -> Performed<FileChange> {
+    async fn write(&self, place: &Place, _caller: &Caller, items: Vec<WriteOrder>) -> Performed<FileChange> {
         self.each::<Write>(place, items, |model, item| {
             let content = model.blobs.keep(joined(&item.content))?;
             model.write(&item.host, &item.path, content, &item.precondition, item.attributes.as_ref())
@@ -49,23 +49,23 @@ impl Capability for Simulated {
         .await
     }
 
-    async fn copy(&self, place: &Place, items: Vec<CopyOrder>) -> Performed<FileChange> {
+    async fn copy(&self, place: &Place, _caller: &Caller, items: Vec<CopyOrder>) -> Performed<FileChange> {
         self.each::<Copy>(place, items, copy).await
     }
 
-    async fn rename(&self, place: &Place, items: Vec<RenameOrder>) -> Performed<FileChange> {
+    async fn rename(&self, place: &Place, _caller: &Caller, items: Vec<RenameOrder>) -> Performed<FileChange> {
         self.each::<Rename>(place, items, rename).await
     }
 
-    async fn remove(&self, place: &Place, items: Vec<RemovalOrder>) -> Performed<FileChange> {
+    async fn remove(&self, place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<FileChange> {
         self.each::<Remove>(place, items, remove).await
     }
 
-    async fn make_directory(&self, place: &Place, items: Vec<DirectoryOrder>) -> Performed<bool> {
+    async fn make_directory(&self, place: &Place, _caller: &Caller, items: Vec<DirectoryOrder>) -> Performed<bool> {
         self.each::<MakeDirectory>(place, items, make_directory).await
     }
 
-    async fn set_attributes(&self, place: &Place, items: Vec<AttributeOrder>) -> Performed<bool> {
+    async fn set_attributes(&self, place: &Place, _caller: &Caller, items: Vec<AttributeOrder>) -> Performed<bool> {
         self.each::<SetAttributes>(place, items, |model, item| {
             model.set_attributes(&item.host, &item.path, &item.attributes, item.recursive)
         })

@@ -7,15 +7,15 @@ use crate::backend::simulated::model::Model;
 use crate::backend::simulated::model::commands::{HttpRequest, joined};
 use crate::contract::http::{Capability, Get, Request, Response, Send, Submission};
 use crate::contract::types::EffectClass;
-use crate::contract::{Failure, Performed, Place};
+use crate::contract::{Caller, Failure, Performed, Place};
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
-    async fn get(&self, place: &Place, items: Vec<Request>) -> Performed<Response> {
+    async fn get(&self, place: &Place, _caller: &Caller, items: Vec<Request>) -> Performed<Response> {
         self.each::<Get>(place, items, |model, item| ask(model, item, "GET", Vec::new(), EffectClass::Read)).await
     }
 
-    async fn send(&self, place: &Place, items: Vec<Submission>) -> Performed<Response> {
+    async fn send(&self, place: &Place, _caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
         self.each::<Send>(place, items, |model, item| {
             ask(model, &item.request, &item.method, joined(&item.body), item.effect)
         })

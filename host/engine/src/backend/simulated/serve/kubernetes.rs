@@ -4,49 +4,58 @@ use crate::backend::failure;
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::kubernetes::wait::given;
 use crate::backend::simulated::kubernetes::write::{Evicted, title};
-use crate::backend::simulated::platform::Shared;
+use crate::backend::simulated::platform::{Shared, in_order};
 use crate::contract::kubernetes::{
     Apply, ApplyOrder, Capability, Create, CreateOrder, Evict, Eviction, Get, Object, ObjectChange, ObjectRef, Page,
     PageOrder, Pages, Patch, PatchOrder, RemovalOrder, Remove, Server, Servers, WaitFor, WaitOrder,
 };
-use crate::contract::{Failure, Performed, Place};
+use crate::contract::{Caller, Failure, Performed, Place};
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
-    async fn servers(&self, place: &Place, items: Vec<String>) -> Performed<Server> {
+    async fn servers(&self, place: &Place, _caller: &Caller, items: Vec<String>) -> Performed<Server> {
         self.each::<Servers>(place, items, |model, cluster| model.server(cluster)).await
     }
 
-    async fn get(&self, place: &Place, items: Vec<ObjectRef>) -> Performed<Object> {
+    async fn get(&self, place: &Place, _caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
         self.each::<Get>(place, items, |model, item| model.referred(item).map(|object| given(&object, &item.kind, &[])))
             .await
     }
 
-    async fn pages(&self, place: &Place, items: Vec<PageOrder>) -> Performed<Page> {
+    async fn pages(&self, place: &Place, _caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
         self.each::<Pages>(place, items, |model, item| model.page(item)).await
     }
 
-    async fn wait_for(&self, place: &Place, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
+    async fn wait_for(&self, place: &Place, _caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
         self.each::<WaitFor>(place, items, |model, item| model.wait(item)).await
     }
 
-    async fn apply(&self, place: &Place, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {
-        self.each::<Apply>(place, items, |model, item| model.apply(item)).await
+    async fn apply(&self, place: &Place, caller: &Caller, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        self.each::<Apply>(place, items, move |model, item| model.apply(item, &manager)).await
     }
 
-    async fn patch(&self, place: &Place, items: Vec<PatchOrder>) -> Performed<ObjectChange> {
-        self.each::<Patch>(place, items, |model, item| model.patch(item)).await
+    async fn patch(&self, place: &Place, caller: &Caller, items: Vec<PatchOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        self.each::<Patch>(place, items, move |model, item| model.patch(item, &manager)).await
     }
 
-    async fn create(&self, place: &Place, items: Vec<CreateOrder>) -> Performed<ObjectChange> {
-        self.each::<Create>(place, items, |model, item| model.create(item)).await
+    async fn create(&self, place: &Place, caller: &Caller, items: Vec<CreateOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        let effects: Vec<_> = (0..items.len()).map(|index| caller.effect(index)).collect();
+        let create = move |shared: &Shared, items: &[CreateOrder]| {
+            in_order::<Create>(shared, items, |model, index, item| {
+                model.create(item, &manager, effects.get(index).and_then(Option::as_deref))
+            })
+        };
+        self.call::<Create>(place, items, create).await
     }
 
-    async fn remove(&self, place: &Place, items: Vec<RemovalOrder>) -> Performed<ObjectChange> {
+    async fn remove(&self, place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<ObjectChange> {
         self.each::<Remove>(place, items, |model, item| model.remove_object(item)).await
     }
 
-    async fn evict(&self, place: &Place, items: Vec<Eviction>) -> Performed<ObjectChange> {
+    async fn evict(&self, place: &Place, _caller: &Caller, items: Vec<Eviction>) -> Performed<ObjectChange> {
         self.call::<Evict>(place, items, evict_all).await
     }
 }

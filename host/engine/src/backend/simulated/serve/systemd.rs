@@ -11,58 +11,58 @@ use crate::contract::systemd::{
     RemoveDropIn, Restart, RestartOrder, Start, Status, Stop, UnitChange, UnitOrder, UnitQuery, UnitRef, UnitStatus,
     WriteDropIn,
 };
-use crate::contract::{Failure, Performed, Place};
+use crate::contract::{Caller, Failure, Performed, Place};
 
 /// Lines that one answer carries at most.
 const MOST_LINES: u32 = 10_000;
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
-    async fn status(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitStatus> {
+    async fn status(&self, place: &Place, _caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitStatus> {
         self.each::<Status>(place, items, |model, item| model.unit_status(&item.host, &item.unit)).await
     }
 
-    async fn find(&self, place: &Place, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
+    async fn find(&self, place: &Place, _caller: &Caller, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
         self.each::<Find>(place, items, find).await
     }
 
-    async fn journal(&self, place: &Place, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
+    async fn journal(&self, place: &Place, _caller: &Caller, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
         self.each::<systemd::Journal>(place, items, journal).await
     }
 
-    async fn start(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+    async fn start(&self, place: &Place, _caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
         self.each::<Start>(place, items, |model, item| model.start(&item.host, &item.unit)).await
     }
 
-    async fn stop(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+    async fn stop(&self, place: &Place, _caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
         self.each::<Stop>(place, items, |model, item| model.stop(&item.host, &item.unit)).await
     }
 
-    async fn restart(&self, place: &Place, items: Vec<RestartOrder>) -> Performed<UnitChange> {
+    async fn restart(&self, place: &Place, _caller: &Caller, items: Vec<RestartOrder>) -> Performed<UnitChange> {
         self.each::<Restart>(place, items, |model, item| model.restart(&item.host, &item.unit)).await
     }
 
-    async fn reload(&self, place: &Place, items: Vec<UnitOrder>) -> Performed<UnitChange> {
+    async fn reload(&self, place: &Place, _caller: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
         self.each::<Reload>(place, items, |model, item| model.reload(&item.host, &item.unit)).await
     }
 
-    async fn enable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
+    async fn enable(&self, place: &Place, _caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitChange> {
         self.each::<Enable>(place, items, |model, item| model.enable(&item.host, &item.unit, true)).await
     }
 
-    async fn disable(&self, place: &Place, items: Vec<UnitRef>) -> Performed<UnitChange> {
+    async fn disable(&self, place: &Place, _caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitChange> {
         self.each::<Disable>(place, items, |model, item| model.enable(&item.host, &item.unit, false)).await
     }
 
-    async fn write_drop_in(&self, place: &Place, items: Vec<DropIn>) -> Performed<bool> {
+    async fn write_drop_in(&self, place: &Place, _caller: &Caller, items: Vec<DropIn>) -> Performed<bool> {
         self.each::<WriteDropIn>(place, items, write_drop_in).await
     }
 
-    async fn remove_drop_in(&self, place: &Place, items: Vec<DropInRef>) -> Performed<bool> {
+    async fn remove_drop_in(&self, place: &Place, _caller: &Caller, items: Vec<DropInRef>) -> Performed<bool> {
         self.each::<RemoveDropIn>(place, items, remove_drop_in).await
     }
 
-    async fn daemon_reload(&self, place: &Place, items: Vec<String>) -> Performed<()> {
+    async fn daemon_reload(&self, place: &Place, _caller: &Caller, items: Vec<String>) -> Performed<()> {
         self.each::<DaemonReload>(place, items, |model, host| model.daemon_reload(host)).await
     }
 }

@@ -8,7 +8,7 @@ use crate::contract::types::Artifact;
 
 async fn put(bench: &Bench, source: Source) -> Result<Artifact, Failure> {
     let order = PutOrder { host: "node-1".to_owned(), source, name: "x".to_owned(), labels: Vec::new() };
-    one(bench.platform.artifacts().put(&on("node-1"), vec![order]).await.expect("no doubt"))
+    one(bench.platform.artifacts().put(&on("node-1"), &caller(), vec![order]).await.expect("no doubt"))
 }
 
 async fn restore(bench: &Bench, digest: &str, path: &str) -> Result<bool, Failure> {
@@ -19,13 +19,13 @@ async fn restore(bench: &Bench, digest: &str, path: &str) -> Result<bool, Failur
         precondition: Precondition::Anything,
         attributes: Some(Attributes { mode: Some(0o700), owner: None, group: None, context: None }),
     };
-    let answers = bench.platform.artifacts().restore(&on("node-2"), vec![order]).await;
+    let answers = bench.platform.artifacts().restore(&on("node-2"), &caller(), vec![order]).await;
     one(answers.expect("no doubt")).map(|change| change.changed)
 }
 
 async fn hash(bench: &Bench, host: &str, path: &str) -> String {
     let asked = FileRef { host: host.to_owned(), path: path.to_owned() };
-    one(bench.platform.files().hash(&on(host), vec![asked]).await.expect("no doubt")).expect("a hash")
+    one(bench.platform.files().hash(&on(host), &caller(), vec![asked]).await.expect("no doubt")).expect("a hash")
 }
 
 #[tokio::test]
@@ -70,8 +70,10 @@ async fn small_data_needs_no_host() {
     let bench = Bench::new(json!([]), json!([]));
     let order = DataOrder { name: "x".to_owned(), data: b"data".to_vec(), labels: Vec::new() };
     let stored =
-        one(bench.platform.artifacts().put_data(&Place::Runner, vec![order]).await.expect("no doubt")).expect("stored");
-    let back = bench.platform.artifacts().get_data(&Place::Runner, vec![DataRef { digest: stored.digest }]).await;
+        one(bench.platform.artifacts().put_data(&Place::Runner, &caller(), vec![order]).await.expect("no doubt"))
+            .expect("stored");
+    let back =
+        bench.platform.artifacts().get_data(&Place::Runner, &caller(), vec![DataRef { digest: stored.digest }]).await;
     assert_eq!(one(back.expect("no doubt")).expect("there").data, b"data");
 }
 
@@ -88,14 +90,16 @@ async fn a_snapshot_brings_the_objects_back() {
         body,
         secrets: Vec::new(),
     };
-    one(bench.platform.kubernetes().create(&main(), vec![create]).await.expect("no doubt")).expect("created");
+    one(bench.platform.kubernetes().create(&main(), &caller(), vec![create]).await.expect("no doubt"))
+        .expect("created");
     let removal = crate::contract::kubernetes::RemovalOrder {
         object: reference("ConfigMap", "shop", "first"),
         propagation: crate::contract::kubernetes::Propagation::Background,
         grace_seconds: None,
         precondition: None,
     };
-    one(bench.platform.kubernetes().remove(&main(), vec![removal]).await.expect("no doubt")).expect("removed");
+    one(bench.platform.kubernetes().remove(&main(), &caller(), vec![removal]).await.expect("no doubt"))
+        .expect("removed");
 
     // The API is down meanwhile, and the file went through the store.
     bench.stop("master-1", "server.service").await.expect("stops");
@@ -105,8 +109,8 @@ async fn a_snapshot_brings_the_objects_back() {
         name: "s".to_owned(),
         labels: Vec::new(),
     };
-    let stored =
-        one(bench.platform.artifacts().put(&on("master-1"), vec![order]).await.expect("no doubt")).expect("stored");
+    let stored = one(bench.platform.artifacts().put(&on("master-1"), &caller(), vec![order]).await.expect("no doubt"))
+        .expect("stored");
     let order = RestoreOrder {
         digest: stored.digest,
         host: "master-1".to_owned(),
@@ -114,7 +118,8 @@ async fn a_snapshot_brings_the_objects_back() {
         precondition: Precondition::Absent,
         attributes: None,
     };
-    one(bench.platform.artifacts().restore(&on("master-1"), vec![order]).await.expect("no doubt")).expect("restored");
+    one(bench.platform.artifacts().restore(&on("master-1"), &caller(), vec![order]).await.expect("no doubt"))
+        .expect("restored");
     let said: Value =
         serde_json::from_str(&bench.say("master-1", &["store", "load", "/var/again.db"]).await).expect("JSON");
     assert!(said["revision"].as_u64() > Some(1000), "{said}");

@@ -14,7 +14,7 @@ async fn a_host_is_unreachable_for_a_while_even_over_a_restart() {
         let platform = bench.platform.clone();
         async move {
             let asked = UnitRef { host: "node-1".to_owned(), unit: "agent.service".to_owned() };
-            one(platform.systemd().status(&on("node-1"), vec![asked]).await.expect("no doubt")).is_ok()
+            one(platform.systemd().status(&on("node-1"), &caller(), vec![asked]).await.expect("no doubt")).is_ok()
         }
     };
     assert!(status(&bench).await);
@@ -42,8 +42,8 @@ async fn units_and_packages_fail_as_often_as_told() {
     let failed = bench.install("node-2", &upgrade, false).await.expect_err("once");
     assert!(matches!(&failed.kind, FailureKind::Failed(exit) if exit.tail.contains("post-installation script")));
     let asked = crate::contract::packages::PackageRef { host: "node-2".to_owned(), name: "agent".to_owned() };
-    let status =
-        one(bench.platform.packages().status(&on("node-2"), vec![asked]).await.expect("no doubt")).expect("a status");
+    let status = one(bench.platform.packages().status(&on("node-2"), &caller(), vec![asked]).await.expect("no doubt"))
+        .expect("a status");
     assert_eq!((status.version.as_deref(), status.broken), (Some("2.0.0-1"), true));
     assert!(bench.install("node-2", &upgrade, false).await.expect("mended").changed);
 }
@@ -57,7 +57,7 @@ async fn a_lost_connection_leaves_doubt() {
     let bench = Bench::new(json!([]), faults);
     for (host, state) in [("node-1", "inactive"), ("node-2", "active")] {
         let order = order(host, "agent.service");
-        assert!(bench.platform.systemd().stop(&on(host), vec![order]).await.is_err(), "{host}");
+        assert!(bench.platform.systemd().stop(&on(host), &caller(), vec![order]).await.is_err(), "{host}");
         assert_eq!(bench.unit(host, "agent.service").await.active_state, state, "{host}");
     }
 }
@@ -74,12 +74,20 @@ async fn a_full_disk_takes_no_more() {
         attributes: None,
         sensitive: false,
     };
-    let full =
-        one(bench.platform.files().write(&on("node-1"), vec![write("/var/lib/data/a")]).await.expect("no doubt"));
+    let full = one(bench
+        .platform
+        .files()
+        .write(&on("node-1"), &caller(), vec![write("/var/lib/data/a")])
+        .await
+        .expect("no doubt"));
     assert!(full.expect_err("full").message.contains("no space left"));
-    assert!(one(bench.platform.files().write(&on("node-1"), vec![write("/etc/a")]).await.expect("no doubt")).is_ok());
+    assert!(
+        one(bench.platform.files().write(&on("node-1"), &caller(), vec![write("/etc/a")]).await.expect("no doubt"))
+            .is_ok()
+    );
     let asked = FileRef { host: "node-1".to_owned(), path: "/var/lib".to_owned() };
-    let room = one(bench.platform.files().space(&on("node-1"), vec![asked]).await.expect("no doubt")).expect("room");
+    let room = one(bench.platform.files().space(&on("node-1"), &caller(), vec![asked]).await.expect("no doubt"))
+        .expect("room");
     assert_eq!(room.available, 0);
 }
 
@@ -92,7 +100,7 @@ async fn the_api_is_slow_and_fails() {
     let bench = Bench::new(json!([]), faults);
     let begin = Instant::now();
     let servers = || async {
-        one(bench.platform.kubernetes().servers(&main(), vec!["main".to_owned()]).await.expect("no doubt"))
+        one(bench.platform.kubernetes().servers(&main(), &caller(), vec!["main".to_owned()]).await.expect("no doubt"))
     };
     assert!(servers().await.is_ok());
     assert!(begin.elapsed() >= Duration::from_millis(50));

@@ -30,13 +30,13 @@ fn file(path: &str) -> FileRef {
 async fn read(bench: &Bench, path: &str) -> Option<String> {
     let order =
         ReadOrder { host: "node-1".to_owned(), path: path.to_owned(), offset: 0, limit: 1 << 20, sensitive: false };
-    let answers = bench.platform.files().read(&on("node-1"), vec![order]).await;
+    let answers = bench.platform.files().read(&on("node-1"), &caller(), vec![order]).await;
     let data = one(answers.expect("no doubt")).ok()?;
     String::from_utf8(data.data).ok()
 }
 
 async fn put(bench: &Bench, order: WriteOrder) -> Result<bool, FailureKind> {
-    let answers = bench.platform.files().write(&on("node-1"), vec![order]).await;
+    let answers = bench.platform.files().write(&on("node-1"), &caller(), vec![order]).await;
     let answer = one(answers.expect("no doubt"));
     answer.map(|change| change.changed).map_err(|failure| failure.kind)
 }
@@ -67,7 +67,7 @@ async fn an_upgrade_touches_only_what_is_named() {
         purge: false,
         time_out: 1000,
     };
-    let removed = bench.platform.packages().remove(&on("node-1"), vec![removal]).await;
+    let removed = bench.platform.packages().remove(&on("node-1"), &caller(), vec![removal]).await;
     let failure = one(removed.expect("no doubt")).expect_err("the agent needs it");
     assert!(failure.message.contains("agent 2.0.0-1"), "{}", failure.message);
 }
@@ -77,18 +77,20 @@ async fn a_downgrade_needs_leave_and_a_repository() {
     let bench = Bench::new(json!([]), json!([]));
     let packages = bench.platform.packages();
     let status = PackageRef { host: "node-1".to_owned(), name: "agent".to_owned() };
-    let before = one(packages.status(&on("node-1"), vec![status.clone()]).await.expect("no doubt")).expect("a status");
+    let before = one(packages.status(&on("node-1"), &caller(), vec![status.clone()]).await.expect("no doubt"))
+        .expect("a status");
     assert_eq!(before.available, ["2.0.0-1", "1.0.0-1"]);
     let missing = bench.install("node-1", &[("agent", "0.9-1")], true).await.expect_err("not offered");
     assert_eq!(missing.kind, FailureKind::NotFound);
     let enable = RepositoryOrder { host: "node-1".to_owned(), id: "old".to_owned(), enabled: true };
-    assert_eq!(one(packages.set_repository(&on("node-1"), vec![enable]).await.expect("no doubt")), Ok(true));
+    assert_eq!(one(packages.set_repository(&on("node-1"), &caller(), vec![enable]).await.expect("no doubt")), Ok(true));
     let refused = bench.install("node-1", &[("agent", "0.9-1")], false).await.expect_err("a downgrade");
     assert!(matches!(refused.kind, FailureKind::Conflict(_)));
     bench.install("node-1", &[("agent", "0.9-1")], true).await.expect("allowed");
     let hold = HoldOrder { host: "node-1".to_owned(), names: vec!["agent".to_owned()], held: true };
-    assert_eq!(one(packages.set_held(&on("node-1"), vec![hold]).await.expect("no doubt")), Ok(true));
-    let after = one(packages.status(&on("node-1"), vec![status]).await.expect("no doubt")).expect("a status");
+    assert_eq!(one(packages.set_held(&on("node-1"), &caller(), vec![hold]).await.expect("no doubt")), Ok(true));
+    let after =
+        one(packages.status(&on("node-1"), &caller(), vec![status]).await.expect("no doubt")).expect("a status");
     assert_eq!((after.version.as_deref(), after.held), (Some("0.9-1"), true));
 }
 
@@ -118,7 +120,8 @@ async fn units_start_stop_and_fail() {
     assert_eq!((status.active_state.as_str(), status.outcome.as_str()), ("failed", "exit-code"));
     let query =
         UnitQuery { host: "node-1".to_owned(), pattern: "*".to_owned(), active_states: vec!["failed".to_owned()] };
-    let found = one(bench.platform.systemd().find(&on("node-1"), vec![query]).await.expect("no doubt")).expect("units");
+    let found = one(bench.platform.systemd().find(&on("node-1"), &caller(), vec![query]).await.expect("no doubt"))
+        .expect("units");
     assert_eq!(found.len(), 1);
     let query = JournalQuery {
         host: "node-1".to_owned(),
@@ -127,8 +130,8 @@ async fn units_start_stop_and_fail() {
         lines: 5,
         priority: Some(3),
     };
-    let lines =
-        one(bench.platform.systemd().journal(&on("node-1"), vec![query]).await.expect("no doubt")).expect("lines");
+    let lines = one(bench.platform.systemd().journal(&on("node-1"), &caller(), vec![query]).await.expect("no doubt"))
+        .expect("lines");
     assert!(lines.lines[0].contains("bad configuration"), "{lines:?}");
     assert_eq!(bench.unit("node-1", "none.service").await.load_state, "not-found");
     assert_eq!(bench.start("node-1", "none.service").await.expect_err("none").kind, FailureKind::NotFound);
@@ -140,19 +143,25 @@ async fn a_drop_in_counts_after_daemon_reload_and_a_restart_is_seen() {
     let systemd = bench.platform.systemd();
     let at = DropInRef { host: "node-1".to_owned(), unit: "agent.service".to_owned(), name: "10-x.conf".to_owned() };
     let drop_in = DropIn { at: at.clone(), text: "[Service]\n".to_owned() };
-    assert_eq!(one(systemd.write_drop_in(&on("node-1"), vec![drop_in.clone()]).await.expect("no doubt")), Ok(true));
-    assert_eq!(one(systemd.write_drop_in(&on("node-1"), vec![drop_in]).await.expect("no doubt")), Ok(false));
+    assert_eq!(
+        one(systemd.write_drop_in(&on("node-1"), &caller(), vec![drop_in.clone()]).await.expect("no doubt")),
+        Ok(true)
+    );
+    assert_eq!(one(systemd.write_drop_in(&on("node-1"), &caller(), vec![drop_in]).await.expect("no doubt")), Ok(false));
     let status = bench.unit("node-1", "agent.service").await;
     assert!(status.needs_daemon_reload);
     assert_eq!(status.drop_ins, ["/etc/systemd/system/agent.service.d/10-x.conf"]);
-    assert!(one(systemd.daemon_reload(&on("node-1"), vec!["node-1".to_owned()]).await.expect("no doubt")).is_ok());
+    assert!(
+        one(systemd.daemon_reload(&on("node-1"), &caller(), vec!["node-1".to_owned()]).await.expect("no doubt"))
+            .is_ok()
+    );
     assert!(!bench.unit("node-1", "agent.service").await.needs_daemon_reload);
     let before = bench.unit("node-1", "agent.service").await.more;
     let restart =
         RestartOrder { host: "node-1".to_owned(), unit: "agent.service".to_owned(), key: String::new(), time_out: 1 };
-    assert!(one(systemd.restart(&on("node-1"), vec![restart]).await.expect("no doubt")).is_ok());
+    assert!(one(systemd.restart(&on("node-1"), &caller(), vec![restart]).await.expect("no doubt")).is_ok());
     assert_ne!(bench.unit("node-1", "agent.service").await.more, before);
-    assert_eq!(one(systemd.remove_drop_in(&on("node-1"), vec![at]).await.expect("no doubt")), Ok(true));
+    assert_eq!(one(systemd.remove_drop_in(&on("node-1"), &caller(), vec![at]).await.expect("no doubt")), Ok(true));
     assert!(bench.unit("node-1", "agent.service").await.drop_ins.is_empty());
 }
 
@@ -188,7 +197,7 @@ async fn another_process_finds_the_same_world() {
     let unknown = one(bench
         .platform
         .systemd()
-        .status(&on("node-9"), vec![UnitRef { host: "node-9".to_owned(), unit: "x".to_owned() }])
+        .status(&on("node-9"), &caller(), vec![UnitRef { host: "node-9".to_owned(), unit: "x".to_owned() }])
         .await
         .expect("no doubt"));
     assert_eq!(unknown.expect_err("no such host").kind, FailureKind::Unreachable);

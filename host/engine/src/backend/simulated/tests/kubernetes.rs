@@ -5,11 +5,11 @@ mod objects;
 mod workloads;
 
 use super::*;
-use crate::contract::FailureKind;
 use crate::contract::kubernetes::{
     ApplyOrder, CreateOrder, Eviction, Object, ObjectChange, PageOrder, PatchKind, PatchOrder, Precondition,
     Propagation, RemovalOrder, Selection, Subject, WaitOrder,
 };
+use crate::contract::{FailureKind, Listener};
 
 fn workload(kind: &str, name: &str, replicas: u32, image: &str) -> Value {
     json!({
@@ -53,7 +53,8 @@ fn selection(of: &str, labels: &str, fields: &str) -> Selection {
 
 async fn pods(bench: &Bench, labels: &str, fields: &str) -> Vec<(Object, Value)> {
     let order = PageOrder { selection: selection("Pod", labels, fields), keep: Vec::new(), limit: 0, token: None };
-    let page = one(bench.platform.kubernetes().pages(&main(), vec![order]).await.expect("no doubt")).expect("a page");
+    let page = one(bench.platform.kubernetes().pages(&main(), &caller(), vec![order]).await.expect("no doubt"))
+        .expect("a page");
     page.objects
         .into_iter()
         .map(|object| {
@@ -79,7 +80,7 @@ async fn apply(bench: &Bench, body: &Value, force: bool, take_over: &[&str]) -> 
         take_over,
         precondition: None,
     };
-    one(bench.platform.kubernetes().apply(&main(), vec![order]).await.expect("no doubt"))
+    one(bench.platform.kubernetes().apply(&main(), &caller(), vec![order]).await.expect("no doubt"))
 }
 
 async fn patch(bench: &Bench, of: &str, namespace: &str, name: &str, body: Value) -> Result<ObjectChange, Failure> {
@@ -90,7 +91,7 @@ async fn patch(bench: &Bench, of: &str, namespace: &str, name: &str, body: Value
         subresource: None,
         precondition: None,
     };
-    one(bench.platform.kubernetes().patch(&main(), vec![order]).await.expect("no doubt"))
+    one(bench.platform.kubernetes().patch(&main(), &caller(), vec![order]).await.expect("no doubt"))
 }
 
 async fn cordon(bench: &Bench, node: &str, on: bool) {
@@ -111,5 +112,5 @@ fn eviction(pod: &Object) -> Eviction {
 async fn wait(bench: &Bench, subject: Subject, condition: &str) -> Result<Vec<Object>, Failure> {
     let order =
         WaitOrder { subject, condition: condition.to_owned(), keep: Vec::new(), time_out: 60_000, forecast: None };
-    one(bench.platform.kubernetes().wait_for(&main(), vec![order]).await.expect("no doubt"))
+    one(bench.platform.kubernetes().wait_for(&main(), &caller(), vec![order]).await.expect("no doubt"))
 }

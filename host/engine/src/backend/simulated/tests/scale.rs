@@ -26,7 +26,7 @@ async fn update(platform: &Simulated, n: u32) {
         precondition: None,
     };
     let kubernetes = platform.kubernetes();
-    let cordoned = kubernetes.patch(&main(), vec![cordon(true)]).await;
+    let cordoned = kubernetes.patch(&main(), &caller(), vec![cordon(true)]).await;
     one(cordoned.expect("no doubt")).expect("cordoned");
     let selection = Selection {
         cluster: "main".to_owned(),
@@ -36,7 +36,7 @@ async fn update(platform: &Simulated, n: u32) {
         fields: format!("spec.nodeName={host}"),
     };
     let order = PageOrder { selection, keep: Vec::new(), limit: 0, token: None };
-    let pages = kubernetes.pages(&main(), vec![order]).await;
+    let pages = kubernetes.pages(&main(), &caller(), vec![order]).await;
     let page = one(pages.expect("no doubt")).expect("a page");
     let evictions = page.objects.iter().map(|pod| Eviction {
         cluster: "main".to_owned(),
@@ -46,7 +46,7 @@ async fn update(platform: &Simulated, n: u32) {
         grace_seconds: None,
         time_out: 1000,
     });
-    let evicted = kubernetes.evict(&main(), evictions.collect()).await;
+    let evicted = kubernetes.evict(&main(), &caller(), evictions.collect()).await;
     for answer in evicted.expect("no doubt") {
         answer.expect("evicted");
     }
@@ -58,13 +58,13 @@ async fn update(platform: &Simulated, n: u32) {
         changed_configuration: ChangedConfiguration::Keep,
         time_out: 1000,
     };
-    let installed = platform.packages().install(&on(&host), vec![order]).await;
+    let installed = platform.packages().install(&on(&host), &caller(), vec![order]).await;
     one(installed.expect("no doubt")).expect("installed");
     let restart =
         RestartOrder { host: host.clone(), unit: "agent.service".to_owned(), key: String::new(), time_out: 1000 };
-    let restarted = platform.systemd().restart(&on(&host), vec![restart]).await;
+    let restarted = platform.systemd().restart(&on(&host), &caller(), vec![restart]).await;
     one(restarted.expect("no doubt")).expect("restarted");
-    let uncordoned = kubernetes.patch(&main(), vec![cordon(false)]).await;
+    let uncordoned = kubernetes.patch(&main(), &caller(), vec![cordon(false)]).await;
     one(uncordoned.expect("no doubt")).expect("uncordoned");
 }
 

@@ -8,7 +8,8 @@ async fn files_keep_their_preconditions() {
     assert_eq!(put(&bench, write("/etc/x", "1", Precondition::Absent)).await, Ok(true));
     assert!(matches!(put(&bench, write("/etc/x", "2", Precondition::Absent)).await, Err(FailureKind::Conflict(_))));
     let hash =
-        one(bench.platform.files().hash(&on("node-1"), vec![file("/etc/x")]).await.expect("no doubt")).expect("a hash");
+        one(bench.platform.files().hash(&on("node-1"), &caller(), vec![file("/etc/x")]).await.expect("no doubt"))
+            .expect("a hash");
     assert!(matches!(
         put(&bench, write("/etc/x", "2", Precondition::Hash("0".repeat(64)))).await,
         Err(FailureKind::Conflict(_))
@@ -19,8 +20,9 @@ async fn files_keep_their_preconditions() {
     let mode = Attributes { mode: Some(0o600), owner: None, group: None, context: None };
     let secret = WriteOrder { attributes: Some(mode), ..write("/etc/x", "2", Precondition::Anything) };
     assert_eq!(put(&bench, secret).await, Ok(true));
-    let status = one(bench.platform.files().stat(&on("node-1"), vec![file("/etc/x")]).await.expect("no doubt"))
-        .expect("a status");
+    let status =
+        one(bench.platform.files().stat(&on("node-1"), &caller(), vec![file("/etc/x")]).await.expect("no doubt"))
+            .expect("a status");
     assert_eq!((status.mode, status.size), (0o600, 1));
     let rename = RenameOrder {
         host: "node-1".to_owned(),
@@ -28,7 +30,9 @@ async fn files_keep_their_preconditions() {
         destination: "/etc/y".to_owned(),
         key: String::new(),
     };
-    assert!(one(bench.platform.files().rename(&on("node-1"), vec![rename]).await.expect("no doubt")).is_ok());
+    assert!(
+        one(bench.platform.files().rename(&on("node-1"), &caller(), vec![rename]).await.expect("no doubt")).is_ok()
+    );
     assert_eq!(read(&bench, "/etc/x").await, None);
     assert_eq!(read(&bench, "/etc/y").await.as_deref(), Some("2"));
 }
@@ -38,7 +42,7 @@ async fn a_directory_is_emptied_hidden_files_too() {
     let bench = Bench::new(json!([]), json!([]));
     let listing = ListingOrder { host: "node-1".to_owned(), path: "/var/lib/data".to_owned(), depth: 1, limit: 10 };
     let names = || async {
-        let answers = bench.platform.files().entries(&on("node-1"), vec![listing.clone()]).await;
+        let answers = bench.platform.files().entries(&on("node-1"), &caller(), vec![listing.clone()]).await;
         let entries = one(answers.expect("no doubt")).expect("entries");
         entries.into_iter().map(|entry| entry.path).collect::<Vec<_>>()
     };
@@ -50,10 +54,11 @@ async fn a_directory_is_emptied_hidden_files_too() {
         contents_only: true,
         precondition: Precondition::Anything,
     };
-    let done = one(bench.platform.files().remove(&on("node-1"), vec![removal.clone()]).await.expect("no doubt"));
+    let done =
+        one(bench.platform.files().remove(&on("node-1"), &caller(), vec![removal.clone()]).await.expect("no doubt"));
     assert!(done.expect("emptied").changed);
     assert!(names().await.is_empty());
-    let again = one(bench.platform.files().remove(&on("node-1"), vec![removal]).await.expect("no doubt"));
+    let again = one(bench.platform.files().remove(&on("node-1"), &caller(), vec![removal]).await.expect("no doubt"));
     assert!(!again.expect("nothing there").changed);
 }
 
@@ -72,7 +77,7 @@ async fn endpoints_answer_for_the_host_they_address() {
     let get = |url: &str| {
         let request = request(url);
         let platform = bench.platform.clone();
-        async move { one(platform.http().get(&Place::Runner, vec![request]).await.expect("no doubt")) }
+        async move { one(platform.http().get(&Place::Runner, &caller(), vec![request]).await.expect("no doubt")) }
     };
     let answer = get("http://10.0.0.3:8080/health").await.expect("an answer");
     assert_eq!(
@@ -89,8 +94,8 @@ async fn endpoints_answer_for_the_host_they_address() {
         effect: EffectClass::WriteIdempotent,
         key: String::new(),
     };
-    let answer =
-        one(bench.platform.http().send(&Place::Runner, vec![submission]).await.expect("no doubt")).expect("an answer");
+    let answer = one(bench.platform.http().send(&Place::Runner, &caller(), vec![submission]).await.expect("no doubt"))
+        .expect("an answer");
     assert_eq!(answer.status, 202);
     let state = bench.platform.facts("host/node-2/component/agent");
     assert_eq!(state[0].1, "{\"reset\":\"now\"}");
@@ -100,15 +105,17 @@ async fn endpoints_answer_for_the_host_they_address() {
 async fn a_reboot_changes_the_marker_and_starts_what_is_enabled() {
     let bench = Bench::new(json!([]), json!([]));
     let facts = || async {
-        one(bench.platform.host().facts(&on("node-1"), vec!["node-1".to_owned()]).await.expect("no doubt"))
+        one(bench.platform.host().facts(&on("node-1"), &caller(), vec!["node-1".to_owned()]).await.expect("no doubt"))
             .expect("facts")
     };
     let before = facts().await;
     let disable = UnitRef { host: "node-1".to_owned(), unit: "agent.service".to_owned() };
-    assert!(one(bench.platform.systemd().disable(&on("node-1"), vec![disable]).await.expect("no doubt")).is_ok());
+    assert!(
+        one(bench.platform.systemd().disable(&on("node-1"), &caller(), vec![disable]).await.expect("no doubt")).is_ok()
+    );
     let order = crate::contract::host::RebootOrder { host: "node-1".to_owned(), key: String::new(), time_out: 1 };
-    let after =
-        one(bench.platform.host().reboot(&on("node-1"), vec![order]).await.expect("no doubt")).expect("it comes back");
+    let after = one(bench.platform.host().reboot(&on("node-1"), &caller(), vec![order]).await.expect("no doubt"))
+        .expect("it comes back");
     assert_ne!(before.boot, after.boot);
     assert_eq!(facts().await.boot, after.boot);
     assert_eq!(bench.unit("node-1", "agent.service").await.active_state, "inactive");

@@ -11,12 +11,13 @@ async fn evicted_pods_reappear_elsewhere_and_the_budget_holds() {
     let here = pods(&bench, "app=web", "spec.nodeName=node-1").await;
     assert!(!here.is_empty());
     let evictions = here.iter().map(|(pod, _)| eviction(pod)).collect();
-    for answer in bench.platform.kubernetes().evict(&main(), evictions).await.expect("no doubt") {
+    for answer in bench.platform.kubernetes().evict(&main(), &caller(), evictions).await.expect("no doubt") {
         assert!(answer.expect("evicted").changed);
     }
     assert!(pods(&bench, "app=web", "spec.nodeName=node-1").await.is_empty());
     assert_eq!(pods(&bench, "app=web", "").await.iter().filter(|(_, pod)| ready(pod)).count(), 3);
-    let again = bench.platform.kubernetes().evict(&main(), vec![eviction(&here[0].0)]).await.expect("no doubt");
+    let again =
+        bench.platform.kubernetes().evict(&main(), &caller(), vec![eviction(&here[0].0)]).await.expect("no doubt");
     assert!(!one(again).expect("gone").changed);
     cordon(&bench, "node-1", false).await;
     let node = bench.object("Node", "", "node-1").await.expect("there");
@@ -34,13 +35,19 @@ async fn budgets_that_forbid_are_named() {
     ];
     let bench = Bench::new(json!(strict), json!([]));
     let web = pods(&bench, "app=web", "").await;
-    let blocked = one(bench.platform.kubernetes().evict(&main(), vec![eviction(&web[0].0)]).await.expect("no doubt"))
-        .expect_err("blocked");
+    let blocked =
+        one(bench.platform.kubernetes().evict(&main(), &caller(), vec![eviction(&web[0].0)]).await.expect("no doubt"))
+            .expect_err("blocked");
     let FailureKind::Conflict(conflict) = blocked.kind else { panic!("{blocked:?}") };
     assert_eq!(conflict.blockers, ["PodDisruptionBudget shop/web"]);
     let twice = pods(&bench, "app=twice", "").await;
-    let never = one(bench.platform.kubernetes().evict(&main(), vec![eviction(&twice[0].0)]).await.expect("no doubt"))
-        .expect_err("never");
+    let never = one(bench
+        .platform
+        .kubernetes()
+        .evict(&main(), &caller(), vec![eviction(&twice[0].0)])
+        .await
+        .expect("no doubt"))
+    .expect_err("never");
     let FailureKind::Conflict(conflict) = never.kind else { panic!("{never:?}") };
     assert_eq!(conflict.blockers, ["PodDisruptionBudget shop/one", "PodDisruptionBudget shop/two"]);
 }
@@ -51,7 +58,8 @@ async fn a_fault_makes_a_budget_never_allow() {
     let bench =
         Bench::new(objects, json!([{"fault": "budget", "cluster": "main", "namespace": "shop", "budget": "web"}]));
     let web = pods(&bench, "app=web", "").await;
-    let blocked = one(bench.platform.kubernetes().evict(&main(), vec![eviction(&web[0].0)]).await.expect("no doubt"));
+    let blocked =
+        one(bench.platform.kubernetes().evict(&main(), &caller(), vec![eviction(&web[0].0)]).await.expect("no doubt"));
     assert!(blocked.expect_err("blocked").message.contains("PodDisruptionBudget shop/web"));
 }
 
@@ -63,7 +71,8 @@ async fn a_silent_kubelet_makes_its_node_and_pods_not_ready() {
     assert!(!ready(&node));
     let here = pods(&bench, "app=web", "spec.nodeName=node-1").await;
     assert!(!here.is_empty() && here.iter().all(|(_, pod)| !ready(pod)));
-    let stuck = one(bench.platform.kubernetes().evict(&main(), vec![eviction(&here[0].0)]).await.expect("no doubt"));
+    let stuck =
+        one(bench.platform.kubernetes().evict(&main(), &caller(), vec![eviction(&here[0].0)]).await.expect("no doubt"));
     assert_eq!(stuck.expect_err("nobody ends it").kind, FailureKind::TimedOut);
     bench.install("node-1", &[("library", "2.0-1"), ("agent", "2.0.0-1")], false).await.expect("installed");
     bench.start("node-1", "agent.service").await.expect("starts");
@@ -94,7 +103,7 @@ proptest! {
                 let evictions: Vec<Eviction> = victims.iter().filter_map(|index| there.get(*index)).map(|(pod, _)| eviction(pod)).collect();
                 // One by one, to look between them; together they are the same transactions.
                 for one in evictions {
-                    let _ = bench.platform.kubernetes().evict(&main(), vec![one]).await.expect("no doubt");
+                    let _ = bench.platform.kubernetes().evict(&main(), &caller(), vec![one]).await.expect("no doubt");
                     let ready = pods(&bench, "app=web", "").await.iter().filter(|(_, pod)| ready(pod)).count();
                     prop_assert!(ready >= least as usize, "{ready} of {least}");
                 }

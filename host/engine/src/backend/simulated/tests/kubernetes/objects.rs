@@ -6,7 +6,7 @@ use super::*;
 async fn the_api_follows_its_units_and_its_version() {
     let bench = Bench::new(json!([]), json!([]));
     let server = || async {
-        one(bench.platform.kubernetes().servers(&main(), vec!["main".to_owned()]).await.expect("no doubt"))
+        one(bench.platform.kubernetes().servers(&main(), &caller(), vec!["main".to_owned()]).await.expect("no doubt"))
     };
     let serves =
         |kinds: &[crate::contract::kubernetes::ServedKind]| kinds.iter().any(|kind| kind.kind.name == "ResourceClaim");
@@ -37,13 +37,16 @@ async fn objects_are_created_patched_paged_and_removed() {
     };
     let kubernetes = bench.platform.kubernetes();
     for name in ["c", "a", "b"] {
-        one(kubernetes.create(&main(), vec![create(map(name))]).await.expect("no doubt")).expect("created");
+        one(kubernetes.create(&main(), &caller(), vec![create(map(name))]).await.expect("no doubt")).expect("created");
     }
-    let twice = one(kubernetes.create(&main(), vec![create(map("a"))]).await.expect("no doubt")).expect_err("exists");
+    let twice = one(kubernetes.create(&main(), &caller(), vec![create(map("a"))]).await.expect("no doubt"))
+        .expect_err("exists");
     assert!(matches!(twice.kind, FailureKind::Conflict(_)));
     let nowhere = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "none"}});
     assert_eq!(
-        one(kubernetes.create(&main(), vec![create(nowhere)]).await.expect("no doubt")).expect_err("none").kind,
+        one(kubernetes.create(&main(), &caller(), vec![create(nowhere)]).await.expect("no doubt"))
+            .expect_err("none")
+            .kind,
         FailureKind::NotFound
     );
     let unknown = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}});
@@ -54,7 +57,7 @@ async fn objects_are_created_patched_paged_and_removed() {
     loop {
         let order =
             PageOrder { selection: selection("ConfigMap", "", ""), keep: vec!["/data".to_owned()], limit: 2, token };
-        let page = one(kubernetes.pages(&main(), vec![order]).await.expect("no doubt")).expect("a page");
+        let page = one(kubernetes.pages(&main(), &caller(), vec![order]).await.expect("no doubt")).expect("a page");
         assert!(page.objects.iter().all(|object| object.body == r#"{"data":{"a":"1"}}"#));
         seen.extend(page.objects.into_iter().map(|object| object.id.name));
         token = page.token;
@@ -72,7 +75,7 @@ async fn objects_are_created_patched_paged_and_removed() {
         subresource: None,
     };
     assert!(matches!(
-        one(kubernetes.patch(&main(), vec![stale]).await.expect("no doubt")).expect_err("stale").kind,
+        one(kubernetes.patch(&main(), &caller(), vec![stale]).await.expect("no doubt")).expect_err("stale").kind,
         FailureKind::Conflict(_)
     ));
     assert!(!patch(&bench, "ConfigMap", "shop", "a", json!({"data": {"a": "1"}})).await.expect("same").changed);
@@ -82,10 +85,44 @@ async fn objects_are_created_patched_paged_and_removed() {
         grace_seconds: None,
         precondition: None,
     };
-    assert!(one(kubernetes.remove(&main(), vec![removal()]).await.expect("no doubt")).expect("removed").changed);
-    assert!(!one(kubernetes.remove(&main(), vec![removal()]).await.expect("no doubt")).expect("nothing").changed);
+    assert!(
+        one(kubernetes.remove(&main(), &caller(), vec![removal()]).await.expect("no doubt")).expect("removed").changed
+    );
+    assert!(
+        !one(kubernetes.remove(&main(), &caller(), vec![removal()]).await.expect("no doubt")).expect("nothing").changed
+    );
     // Reads show nothing of who owns what.
     assert!(bench.object("ConfigMap", "shop", "b").await.expect("there").pointer("/metadata/managedFields").is_none());
+}
+
+#[tokio::test]
+async fn what_is_created_says_by_which_effect_and_is_created_once() {
+    struct Nobody;
+    impl Listener for Nobody {
+        fn show(&self, _message: &str) {}
+        fn cancelled(&self) -> futures::future::BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let bench = Bench::new(json!([]), json!([]));
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}});
+    let create = async |attempt: u32| {
+        let target = runner_types::Target::Cluster("main".to_owned());
+        let call = runner_types::CallId { step: "s".to_owned(), target, attempt, index: 3 };
+        let caller = Caller::plugin("flannel", "run-1", call, vec![7], Arc::new(Nobody));
+        let order =
+            CreateOrder { cluster: "main".to_owned(), key: String::new(), body: map.to_string(), secrets: Vec::new() };
+        one(bench.platform.kubernetes().create(&main(), &caller, vec![order]).await.expect("no doubt"))
+    };
+    let first = create(1).await.expect("created");
+    let object = bench.object("ConfigMap", "shop", "a").await.expect("there");
+    assert_eq!(object["metadata"]["annotations"]["runner/effect"], "run-1: s @ main #1.3, item 7");
+    assert_eq!(create(1).await, Ok(first), "the same effect, asked for again");
+    assert!(matches!(create(2).await.expect_err("another effect").kind, FailureKind::Conflict(_)));
+    let marked = json!({"name": "a", "namespace": "shop", "annotations": {"runner/effect": "x"}});
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": marked});
+    let conflict = apply(&bench, &other, false, &[]).await.expect_err("another manager's");
+    assert!(conflict.message.contains("runner-flannel: .metadata.annotations.runner/effect"), "{}", conflict.message);
 }
 
 #[tokio::test]
@@ -97,12 +134,17 @@ async fn what_an_object_owns_goes_with_it_or_stays_as_asked() {
         grace_seconds: None,
         precondition: None,
     };
-    one(bench.platform.kubernetes().remove(&main(), vec![remove(Propagation::Orphan)]).await.expect("no doubt"))
-        .expect("removed");
+    one(bench
+        .platform
+        .kubernetes()
+        .remove(&main(), &caller(), vec![remove(Propagation::Orphan)])
+        .await
+        .expect("no doubt"))
+    .expect("removed");
     assert_eq!(pods(&bench, "app=web", "").await.len(), 2);
     apply(&bench, &workload("Deployment", "other", 2, "x:1"), false, &[]).await.expect("applied");
     let other =
         RemovalOrder { object: reference("apps/v1 Deployment", "shop", "other"), ..remove(Propagation::Background) };
-    one(bench.platform.kubernetes().remove(&main(), vec![other]).await.expect("no doubt")).expect("removed");
+    one(bench.platform.kubernetes().remove(&main(), &caller(), vec![other]).await.expect("no doubt")).expect("removed");
     assert!(pods(&bench, "app=other", "").await.is_empty());
 }

@@ -96,7 +96,8 @@ async fn behaviours_decide_whether_a_pod_is_ready_and_what_its_start_leaves() {
             path: "/srv/ready".to_owned(),
             attributes: None,
         };
-        one(bench.platform.files().make_directory(&on(host), vec![order]).await.expect("no doubt")).expect("made");
+        one(bench.platform.files().make_directory(&on(host), &caller(), vec![order]).await.expect("no doubt"))
+            .expect("made");
     }
     wait(&bench, subject(), condition).await.expect("what it waited for has come");
     let marker = pods(&bench, "app=marker", "").await;

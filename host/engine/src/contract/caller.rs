@@ -1,0 +1,82 @@
+//! Who asks for an effect, as backends are told it.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use runner_types::CallId;
+
+/// Hears of an effect while it is under way.
+pub trait Listener: Send + Sync {
+    /// Shows people how far the effect is.
+    fn show(&self, message: &str);
+    /// Waits until the run is asked to stop.
+    fn cancelled(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Who asks for the effects of one call at one place: what a backend marks on the platform, and who hears of a wait.
+#[derive(Clone)]
+pub struct Caller {
+    /// Name of the component whose plugin asks.
+    pub component: String,
+    effect: Option<Effect>,
+    listener: Option<Arc<dyn Listener>>,
+}
+
+#[derive(Clone)]
+struct Effect {
+    run: String,
+    call: CallId,
+    /// Index in the call of each item performed at this place.
+    items: Vec<usize>,
+}
+
+impl Caller {
+    /// The runner itself, for what it reads on its own account.
+    #[must_use]
+    pub fn runner() -> Self {
+        Self { component: "runner".to_owned(), effect: None, listener: None }
+    }
+
+    /// A plugin's call. `items` are the indices in the call of what is performed at one place.
+    #[must_use]
+    pub fn plugin(component: &str, run: &str, call: CallId, items: Vec<usize>, listener: Arc<dyn Listener>) -> Self {
+        let effect = Effect { run: run.to_owned(), call, items };
+        Self { component: component.to_owned(), effect: Some(effect), listener: Some(listener) }
+    }
+
+    /// Name under which the component's fields are managed on a platform: `runner-<component>`.
+    #[must_use]
+    pub fn manager(&self) -> String {
+        format!("runner-{}", self.component)
+    }
+
+    /// The effect's id, the same one when its call is made again: run, call, and item as counted in the call. `item`
+    /// is its index among those performed at this place. None: asked by the runner itself.
+    #[must_use]
+    pub fn effect(&self, item: usize) -> Option<String> {
+        let effect = self.effect.as_ref()?;
+        let item = effect.items.get(item).copied().unwrap_or(item);
+        Some(format!("{}: {}, item {item}", effect.run, effect.call))
+    }
+
+    /// Shows people how far the effect is.
+    pub fn show(&self, message: &str) {
+        if let Some(listener) = &self.listener {
+            listener.show(message);
+        }
+    }
+
+    /// Waits until the run is asked to stop.
+    pub async fn cancelled(&self) {
+        match &self.listener {
+            Some(listener) => listener.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("component", &self.component).finish_non_exhaustive()
+    }
+}
