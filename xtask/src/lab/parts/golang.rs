@@ -21,6 +21,8 @@ pub(super) struct Module {
     programs: &'static [(&'static str, &'static str)],
     /// Variable that tells the programs their version; the linker sets it. Empty: they know it.
     stamp: &'static str,
+    /// Whether parts of them are written in C.
+    c: bool,
 }
 
 const ETCD: &[(&str, &str)] = &[
@@ -44,38 +46,40 @@ const TRAEFIK_STAMP: &str = "github.com/traefik/traefik/v3/pkg/version.Version";
 const PROMETHEUS: &[(&str, &str)] = &[("github.com/prometheus/prometheus/cmd/prometheus", "prometheus")];
 const PROMETHEUS_STAMP: &str = "github.com/prometheus/common/version.Version";
 
-pub(super) const ETCD_OLD: Module = Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "" };
-pub(super) const ETCD_NEW: Module = Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "" };
+pub(super) const ETCD_OLD: Module = Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "", c: false };
+pub(super) const ETCD_NEW: Module = Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "", c: false };
 pub(super) const KUBERNETES_OLD: Module =
-    Module { name: "kubernetes-1.33", version: "v1.33.13", programs: KUBERNETES, stamp: KUBERNETES_STAMP };
+    Module { name: "kubernetes-1.33", version: "v1.33.13", programs: KUBERNETES, stamp: KUBERNETES_STAMP, c: false };
 pub(super) const KUBERNETES_NEW: Module =
-    Module { name: "kubernetes-1.34", version: "v1.34.4", programs: KUBERNETES, stamp: KUBERNETES_STAMP };
+    Module { name: "kubernetes-1.34", version: "v1.34.4", programs: KUBERNETES, stamp: KUBERNETES_STAMP, c: false };
 pub(super) const FLANNEL_OLD: Module =
-    Module { name: "flannel-0.25", version: "v0.25.7", programs: FLANNEL, stamp: FLANNEL_STAMP };
+    Module { name: "flannel-0.25", version: "v0.25.7", programs: FLANNEL, stamp: FLANNEL_STAMP, c: true };
 pub(super) const FLANNEL_NEW: Module =
-    Module { name: "flannel-0.26", version: "v0.26.7", programs: FLANNEL, stamp: FLANNEL_STAMP };
+    Module { name: "flannel-0.26", version: "v0.26.7", programs: FLANNEL, stamp: FLANNEL_STAMP, c: true };
 /// Flannel's CNI plugin moved out of this project after 0.9; what came later is in no module of its own.
 pub(super) const CNI_PLUGIN: Module = Module {
     name: "cni-plugin-flannel",
     version: "v0.9.1",
     programs: &[("github.com/containernetworking/plugins/plugins/meta/flannel", "flannel")],
     stamp: "github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion",
+    c: false,
 };
 pub(super) const TRAEFIK_OLD: Module =
-    Module { name: "traefik-3.5", version: "3.5.4", programs: TRAEFIK, stamp: TRAEFIK_STAMP };
+    Module { name: "traefik-3.5", version: "3.5.4", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
 pub(super) const TRAEFIK_NEW: Module =
-    Module { name: "traefik-3.6", version: "3.6.12", programs: TRAEFIK, stamp: TRAEFIK_STAMP };
+    Module { name: "traefik-3.6", version: "3.6.12", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
 /// Prometheus 2.x is module version 0.x.
 pub(super) const PROMETHEUS_OLD: Module =
-    Module { name: "prometheus-2.42", version: "2.42.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP };
+    Module { name: "prometheus-2.42", version: "2.42.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP, c: false };
 pub(super) const PROMETHEUS_NEW: Module =
-    Module { name: "prometheus-2.53", version: "2.53.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP };
+    Module { name: "prometheus-2.53", version: "2.53.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP, c: false };
 /// The lab's own: what keeps a Pod's namespaces, and the application that must not notice anything.
 pub(super) const OWN: Module = Module {
     name: "own",
     version: "",
     programs: &[("runner.lab/own/pause", "pause"), ("runner.lab/own/web", "web")],
     stamp: "",
+    c: false,
 };
 
 /// In the order in which they are built: what a platform needs first comes first.
@@ -103,6 +107,7 @@ impl Module {
     /// Its part; the programs lie in it by their names.
     pub(super) fn part(&self) -> Result<Part> {
         let part = Part::new(self.name).with("version", self.version).with("stamp", self.stamp);
+        let part = if self.c { part.with("c", "static") } else { part };
         let programs = self.programs.iter().map(|(package, program)| format!("{package} {program}\n"));
         part.with("programs", programs.collect::<String>()).with_files(&self.folder())
     }
@@ -114,7 +119,14 @@ impl Module {
             linker = format!("{linker} -X {}={}", self.stamp, self.version);
         }
         let mut command = go(&self.folder());
-        command.args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", &linker, "-o"]);
+        if self.c {
+            linker.push_str(" -linkmode external -extldflags -static");
+            // What of Go's own library would call C's resolver, which needs its shared library.
+            command.env("CGO_ENABLED", "1").arg("build").args(["-tags", "netgo,osusergo"]);
+        } else {
+            command.env("CGO_ENABLED", "0").arg("build");
+        }
+        command.args(["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", &linker, "-o"]);
         command.arg(format!("{}/", bench.out.display())).args(self.programs.iter().map(|(package, _)| package));
         bench.run(&mut command)?;
         for (package, program) in self.programs {
@@ -129,7 +141,7 @@ impl Module {
 /// Go in a module, with the user's caches of modules and objects, but without what else the user's environment sets.
 fn go(folder: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
+    command.current_dir(folder).env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
     command.env_remove("GOOS").env_remove("GOARCH").env("GO111MODULE", "on");
     command
 }

@@ -13,8 +13,14 @@ use super::{debian, golang};
 const BYTES: u64 = 16_000_000_000;
 
 /// Programs that build parts, and the packages that bring them.
-const PROGRAMS: [(&str, &str); 5] =
-    [("apt-get", "apt"), ("date", "coreutils"), ("debootstrap", "debootstrap"), ("dpkg-deb", "dpkg"), ("tar", "tar")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("apt-get", "apt"),
+    ("date", "coreutils"),
+    ("debootstrap", "debootstrap"),
+    ("dpkg-deb", "dpkg"),
+    ("gcc", "gcc libc6-dev"),
+    ("tar", "tar"),
+];
 
 /// What was found of a machine.
 struct Found {

@@ -119,13 +119,14 @@ impl<'a> Store<'a> {
         (self.say)(&format!("{} …", part.name));
         let begun = Instant::now();
         let half = self.folder.join(format!(".{}.half", part.id()));
-        let log = path.with_extension("log");
+        let log = self.folder.join(format!("{}.log", part.id()));
         remove(&half)?;
         let mut bench = Bench::new(&half, &log)?;
         let built = build(&mut bench);
         if let Err(error) = built {
             // What went wrong matters more than what is left behind, which the next attempt removes as well.
             let _ = fs::remove_dir_all(&half);
+            (self.say)(&format!("{}: failed after {} s", part.name, begun.elapsed().as_secs()));
             return Err(error.context(format!(
                 "cannot build {}; all that was said is in {}",
                 part.name,
