@@ -3,6 +3,8 @@
 //! One backend a host ([`LiveHost`]), one a cluster; each capability is in the file of its name and knows neither plugin
 //! nor gate. What a host needs: sshd, a POSIX shell, coreutils, and what the component itself brings.
 
+mod curl;
+mod http;
 pub mod process;
 pub mod secrets;
 pub mod shell;
@@ -10,7 +12,7 @@ pub mod shell;
 use std::sync::Arc;
 
 use crate::artifacts::Store;
-use crate::contract::Backend;
+use crate::contract::{self, Backend};
 
 use secrets::Secrets;
 use shell::Shell;
@@ -27,4 +29,28 @@ pub struct LiveHost {
     pub store: Arc<dyn Store>,
 }
 
-impl Backend for LiveHost {}
+impl Backend for LiveHost {
+    fn http(&self) -> &dyn contract::http::Capability {
+        self
+    }
+}
+
+/// The machine on which runner runs, as far as it is no host of the inventory: HTTP from here, data of the store.
+pub struct LiveRunner {
+    /// Values of secrets, put in at the last moment.
+    pub secrets: Arc<Secrets>,
+    /// The runner's store of artifacts.
+    pub store: Arc<dyn Store>,
+}
+
+impl Backend for LiveRunner {
+    fn http(&self) -> &dyn contract::http::Capability {
+        self
+    }
+}
+
+/// Makes ring the cryptography of every TLS connection of this process. Called before the first of them.
+pub(crate) fn use_ring() {
+    // An error says that it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -186,7 +186,7 @@ pub trait Shell: Send + Sync {
     async fn start(&self, script: Script) -> Result<Running, ShellError>;
 }
 
-impl dyn Shell {
+impl dyn Shell + '_ {
     /// Runs a script to its end.
     ///
     /// # Errors
