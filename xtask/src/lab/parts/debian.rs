@@ -2,6 +2,7 @@
 //! few tools that images need. Where Debian's archive is, this machine's own apt says.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -38,6 +39,18 @@ const HOST_PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
 ];
+/// Units that a host does without: terminals it has not, and work at hours of their own choice, which would take the
+/// package manager's lock in the middle of a test.
+const MASKED: &[&str] = &[
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "systemd-pstore.service",
+];
 /// Packages that the repository has of the older release, with all that they need and hosts have not.
 const OLD_PACKAGES: &[&str] = &["docker.io", "containerd"];
 /// The same of the newer one, where Docker's client is a package of its own.
@@ -64,7 +77,8 @@ pub(super) const FOR_IMAGES: &str = "images";
 
 /// The part with `host.tar`, the file system of a host, and `status`, what its package manager knows.
 pub(super) fn host() -> Part {
-    Part::new("host").with("release", OLD).with("packages", HOST_PACKAGES.join(" ")).with("repository", REPOSITORY)
+    let part = Part::new("host").with("release", OLD).with("packages", HOST_PACKAGES.join(" "));
+    part.with("repository", REPOSITORY).with("masked", MASKED.join(" "))
 }
 
 /// Builds [`host`].
@@ -93,6 +107,10 @@ fn neutral(tree: &Path) -> Result<()> {
     write("etc/hostname", "host\n")?;
     write("etc/resolv.conf", "")?;
     write("etc/apt/sources.list", &format!("deb [trusted=yes] file:{REPOSITORY} ./\n"))?;
+    for unit in MASKED {
+        let path = tree.join("etc/systemd/system").join(unit);
+        symlink("/dev/null", &path).with_context(|| format!("cannot mask {unit}"))?;
+    }
     for folder in ["var/lib/apt/lists", "var/cache/apt", "usr/share/doc", "usr/share/man", "usr/share/locale"] {
         empty(&tree.join(folder), |_| true)?;
     }
