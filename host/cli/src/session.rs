@@ -11,9 +11,18 @@ use runner_types::RunOutcome;
 use crate::args::RunOutput;
 use crate::console::{Console, InAdvance, Terminal, operator};
 use crate::exit::Exit;
-use crate::out::Paint;
+use crate::out::{self, Paint};
 use crate::reporter::{Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording};
 use crate::signals::{self, Stoppable};
+
+/// Reads everything that a run rests on, and says what should be looked at in it.
+pub(crate) fn load(options: runner_engine::project::Options) -> anyhow::Result<Project> {
+    let project = Project::load(options)?;
+    for warning in project.warnings() {
+        out::stderr(&format!("warning: {warning}\n"));
+    }
+    Ok(project)
+}
 
 /// How a run is shown and steered.
 pub(crate) struct Session<'a> {

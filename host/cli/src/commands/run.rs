@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use runner_engine::project::Project;
 
 use crate::args::{Common, Files, Inputs, RunOutput};
 use crate::exit::Exit;
@@ -50,7 +49,7 @@ impl Run {
     fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
         let options = Surroundings::real().options(common, &self.files, Some(&self.workflow))?;
         let extras = self.inputs.read()?;
-        let project = Project::load(options)?;
+        let project = session::load(options)?;
         let plan = project.plan(&extras)?;
         let session = Session {
             project: &project,

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use runner_engine::executor::RunSummary;
-use runner_engine::project::Project;
 use runner_types::{Depth, Verdict};
 
 use crate::args::{Common, Files, RunOutput};
@@ -63,7 +62,7 @@ impl Verify {
 
     fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
         let options = Surroundings::real().options(common, &self.files, None)?;
-        let project = Project::load(options)?;
+        let project = session::load(options)?;
         let plan = project.plan_verify(&self.components, self.depth.into())?;
         let session = Session {
             project: &project,

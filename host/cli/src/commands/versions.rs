@@ -2,7 +2,6 @@
 
 use clap::Args;
 use runner_engine::executor::Reported;
-use runner_engine::project::Project;
 use runner_types::{Depth, Place, Releases, did_you_mean};
 use serde::Serialize;
 
@@ -63,7 +62,7 @@ impl Found {
 impl Versions {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
         let options = Surroundings::real().options(common, &self.files, None)?;
-        let project = Project::load(options)?;
+        let project = session::load(options)?;
         let none = Releases::default();
         let releases = project.releases().unwrap_or(&none);
         if let Some(release) = &self.release

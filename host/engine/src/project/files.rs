@@ -90,9 +90,10 @@ pub(super) fn check_capabilities(policy: &Located<Policy>) -> Result<(), Project
     Diagnostics::check(wrong).map_err(ProjectError::Files)
 }
 
-pub(super) fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<(), ProjectError> {
+/// Whether a lock file names the plugins; every one that it does not name as it is, is refused.
+pub(super) fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<bool, ProjectError> {
     let Some(path) = lock.filter(|path| path.exists()) else {
-        return Ok(());
+        return Ok(false);
     };
     let lock: Located<PluginLock> = read(path)?;
     for (_, digest, manifest) in catalog.manifests() {
@@ -106,7 +107,7 @@ pub(super) fn check_trust(catalog: &Catalog, lock: Option<&Path>) -> Result<(), 
             });
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// `inventory`, as expressions see it.

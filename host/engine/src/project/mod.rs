@@ -176,8 +176,8 @@ impl Project {
     /// Everything that is wrong with them, file by file.
     pub fn load(options: Options) -> Result<Self, ProjectError> {
         let catalog = Catalog::open(&options.plugins, options.cache.clone())?;
-        check_trust(&catalog, options.lock.as_deref())?;
-        let (inventory, inventory_file, warnings) = inventory(&options.inventory)?;
+        let is_pinned = check_trust(&catalog, options.lock.as_deref())?;
+        let (inventory, inventory_file, mut warnings) = inventory(&options.inventory)?;
         let resolved = inventory.resolve();
         let policy: Located<Policy> = read(&options.policy)?;
         check_capabilities(&policy)?;
@@ -207,6 +207,13 @@ impl Project {
             workflows,
             scope,
         };
+        if !is_pinned && world.inventory.hosts.values().any(|host| host.connection != Connection::Simulated) {
+            warnings.push(
+                "no lock file binds the plugins to their digests: whoever can write their directory decides what runs; \
+                 look at them with `runner plugin inspect`, then `runner plugin trust`"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             world: Arc::new(world),
             catalog,
