@@ -99,7 +99,8 @@ fn run_wasm(packages: &[String]) -> Result<()> {
     run(cargo(["build", "--profile", "plugin", "--target", WASM]).args(packages))
 }
 
-fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<()> {
+/// Puts a manifest into a component.
+pub(crate) fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) -> Result<()> {
     ensure!(component.is_file(), "cargo built no {}", component.display());
     let arguments: [OsString; 7] = [
         "plugin".into(),

@@ -8,6 +8,7 @@ mod lab;
 mod schemas;
 mod test;
 mod tidy;
+mod vendors;
 mod workspace;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::workspace::{cargo, run};
-use crate::{build, schemas, tidy};
+use crate::{build, schemas, tidy, vendors};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -30,15 +30,17 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     part("build", || {
         let runner = build::everything(false)?;
         let guests = build::guests(&runner)?;
-        places = Some((runner, guests));
+        let vendors = vendors::build(&runner)?;
+        places = Some((runner, guests, vendors));
         Ok(())
     })?;
     part("tests", || {
         let mut command = cargo(["test", "--workspace", "--no-fail-fast"]);
         // Errors of these tests say what was expected and found; where in the test is in their names.
         command.env("RUST_BACKTRACE", "0");
-        if let Some((runner, guests)) = &places {
+        if let Some((runner, guests, vendors)) = &places {
             command.env("RUNNER_TEST_BINARY", runner).env("RUNNER_TEST_GUESTS", guests);
+            command.env("RUNNER_TEST_VENDORS", vendors);
         }
         command.args(&arguments.filter);
         run(&mut command)
