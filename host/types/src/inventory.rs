@@ -80,9 +80,13 @@ pub struct Host {
     /// Port of its SSH server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Private key file.
+    /// Private key file, relative to the inventory; `~/` is the home directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// File of the host keys that are trusted, relative to the inventory; `~/` is the home directory. Left out: those of
+    /// the user who runs runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
     /// Jump host, `[user@]host[:port]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
@@ -104,9 +108,13 @@ pub struct Access {
     /// Port of the SSH server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Private key file.
+    /// Private key file, relative to the inventory; `~/` is the home directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// File of the host keys that are trusted, relative to the inventory; `~/` is the home directory. Left out: those of
+    /// the user who runs runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
     /// Jump host, `[user@]host[:port]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,

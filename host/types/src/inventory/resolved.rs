@@ -146,8 +146,10 @@ pub struct ResolvedHost {
     pub user: Option<String>,
     /// Port of its SSH server.
     pub port: Option<u16>,
-    /// Private key file.
+    /// Private key file, relative to the inventory.
     pub key: Option<String>,
+    /// File of the host keys that are trusted, relative to the inventory; none: the user's.
+    pub known_hosts: Option<String>,
     /// Jump host, `[user@]host[:port]`.
     pub jump: Option<String>,
     /// How effects gain the rights they need.
@@ -307,6 +309,7 @@ impl Inventory {
             user: text(&host.user, &access.user),
             port: host.port.or(access.port),
             key: text(&host.key, &access.key),
+            known_hosts: text(&host.known_hosts, &access.known_hosts),
             jump: text(&host.jump, &access.jump),
             r#become: host.r#become.clone().or_else(|| access.r#become.clone()).unwrap_or_else(Become::no),
             variables,

@@ -119,13 +119,14 @@ impl InventorySettings {
 }
 
 fn put_host_over(host: &mut Host, over: Host) {
-    let Host { address, node, connection, user, port, key, jump, r#become, variables } = over;
+    let Host { address, node, connection, user, port, key, known_hosts, jump, r#become, variables } = over;
     host.address = address.or(host.address.take());
     host.node = node.or(host.node.take());
     host.connection = connection.or(host.connection);
     host.user = user.or(host.user.take());
     host.port = port.or(host.port);
     host.key = key.or(host.key.take());
+    host.known_hosts = known_hosts.or(host.known_hosts.take());
     host.jump = jump.or(host.jump.take());
     host.r#become = r#become.or(host.r#become.take());
     host.variables.extend(variables);

@@ -4,10 +4,15 @@
 //! nor gate. What a host needs: sshd, a POSIX shell, coreutils, and what the component itself brings.
 
 mod curl;
+mod exec;
+mod host;
 mod http;
 pub mod process;
+mod rights;
 pub mod secrets;
 pub mod shell;
+pub mod ssh;
+mod systemd;
 
 use std::sync::Arc;
 
@@ -33,6 +38,15 @@ impl Backend for LiveHost {
     fn http(&self) -> &dyn contract::http::Capability {
         self
     }
+    fn systemd(&self) -> &dyn contract::systemd::Capability {
+        self
+    }
+    fn exec(&self) -> &dyn contract::exec::Capability {
+        self
+    }
+    fn host(&self) -> &dyn contract::host::Capability {
+        self
+    }
 }
 
 /// The machine on which runner runs, as far as it is no host of the inventory: HTTP from here, data of the store.
@@ -54,3 +68,6 @@ pub(crate) fn use_ring() {
     // An error says that it was done before.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests;

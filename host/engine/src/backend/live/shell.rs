@@ -249,10 +249,11 @@ pub fn command_line(words: &[&str]) -> String {
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// One argument as a POSIX shell reads it (POSIX.1-2024, XCU 2.2.2: single quotes keep every byte but themselves).
+/// One argument as a POSIX shell reads it (POSIX.1-2024, XCU 2.2.2: single quotes keep every byte but themselves). zsh
+/// expands a word that begins with `=`, so that one is quoted, too.
 #[must_use]
 pub fn quote(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,@%+".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,@+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();
     }

@@ -34,8 +34,11 @@ pub(super) fn host_of(name: &str, mut variables: Variables, file: &str) -> Resul
     }
     for key in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
         if let Some(arguments) = text(&variables, &[key]) {
-            match jump_of(&arguments) {
-                Ok(jump) => host.jump = jump.or(host.jump.take()),
+            match options_of(&arguments) {
+                Ok(Options { jump, known_hosts }) => {
+                    host.jump = jump.or(host.jump.take());
+                    host.known_hosts = known_hosts.or(host.known_hosts.take());
+                }
                 Err(reason) => wrong.push(format!("host {name:?}: {key}: {reason}")),
             }
         }
@@ -97,21 +100,29 @@ fn become_of(name: &str, variables: &mut Variables, file: &str, wrong: &mut Vec<
     Some(Become { enabled: true, user, password: None })
 }
 
-/// `-J host`, `-o ProxyJump=host`. Other arguments of ssh cannot be taken over unread.
-fn jump_of(arguments: &str) -> Result<Option<String>, String> {
-    let mut jump = None;
+/// What is taken over of the arguments of ssh.
+#[derive(Debug, Default, PartialEq)]
+struct Options {
+    jump: Option<String>,
+    known_hosts: Option<String>,
+}
+
+/// `-J host`, `-o ProxyJump=host`, `-o UserKnownHostsFile=path`. Other arguments of ssh cannot be taken over unread.
+fn options_of(arguments: &str) -> Result<Options, String> {
+    let mut found = Options::default();
+    let jump = &mut found.jump;
     let cleaned = arguments.replace(['"', '\''], " ");
     let mut words = cleaned.split_whitespace();
     while let Some(word) = words.next() {
         let option = match word {
             "-J" => {
-                jump = Some(words.next().ok_or("-J without a host")?.to_owned());
+                *jump = Some(words.next().ok_or("-J without a host")?.to_owned());
                 continue;
             }
             "-o" => words.next().ok_or("-o without an option")?,
             _ => match (word.strip_prefix("-J"), word.strip_prefix("-o")) {
                 (Some(host), _) => {
-                    jump = Some(host.to_owned());
+                    *jump = Some(host.to_owned());
                     continue;
                 }
                 (None, Some(option)) => option,
@@ -125,8 +136,10 @@ fn jump_of(arguments: &str) -> Result<Option<String>, String> {
             None => (option.to_lowercase(), words.next().unwrap_or_default().to_owned()),
         };
         match key.as_str() {
-            "proxyjump" => jump = Some(value),
-            // Runner keeps one connection a host and knows its host keys by itself.
+            "proxyjump" => *jump = Some(value),
+            // `/dev/null` goes with unchecked host keys, which runner does not have.
+            "userknownhostsfile" => found.known_hosts = Some(value).filter(|file| file != "/dev/null"),
+            // Runner keeps one connection a host and always checks host keys.
             "controlmaster"
             | "controlpersist"
             | "controlpath"
@@ -137,11 +150,11 @@ fn jump_of(arguments: &str) -> Result<Option<String>, String> {
             | "forwardagent"
             | "batchmode"
             | "loglevel" => {}
-            "stricthostkeychecking" | "userknownhostsfile" => {}
+            "stricthostkeychecking" => {}
             _ => return Err(format!("option {key:?} is not supported; ProxyJump is")),
         }
     }
-    Ok(jump)
+    Ok(found)
 }
 
 /// Whether a variable's name says that it holds a secret.
@@ -158,20 +171,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jumps() {
+    fn options_of_ssh() {
         let cases = [
-            ("-o ProxyJump=ops@bastion:2222", Ok(Some("ops@bastion:2222"))),
-            ("-J bastion", Ok(Some("bastion"))),
-            ("-Jbastion -o ControlMaster=auto", Ok(Some("bastion"))),
-            ("'-oProxyJump=b'", Ok(Some("b"))),
-            ("-o StrictHostKeyChecking=no", Ok(None)),
-            ("", Ok(None)),
+            ("-o ProxyJump=ops@bastion:2222", Ok((Some("ops@bastion:2222"), None))),
+            ("-J bastion", Ok((Some("bastion"), None))),
+            ("-Jbastion -o ControlMaster=auto", Ok((Some("bastion"), None))),
+            ("'-oProxyJump=b'", Ok((Some("b"), None))),
+            ("-o StrictHostKeyChecking=no", Ok((None, None))),
+            ("-o UserKnownHostsFile=keys/known_hosts -J b", Ok((Some("b"), Some("keys/known_hosts")))),
+            ("-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null", Ok((None, None))),
+            ("", Ok((None, None))),
             ("-o ProxyCommand=\"ssh -W %h:%p x\"", Err("option \"proxycommand\"")),
             ("-A", Err("argument \"-A\"")),
         ];
         for (arguments, wanted) in cases {
-            match (jump_of(arguments), wanted) {
-                (Ok(found), Ok(wanted)) => assert_eq!(found.as_deref(), wanted, "{arguments}"),
+            match (options_of(arguments), wanted) {
+                (Ok(found), Ok(wanted)) => {
+                    assert_eq!((found.jump.as_deref(), found.known_hosts.as_deref()), wanted, "{arguments}");
+                }
                 (Err(found), Err(wanted)) => assert!(found.starts_with(wanted), "{found}"),
                 (found, _) => panic!("{arguments}: {found:?}"),
             }

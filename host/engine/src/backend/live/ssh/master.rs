@@ -1,0 +1,280 @@
+//! One connection to a host, shared by all scripts there.
+//!
+//! `ssh` holds it, as a child of runner (`-M`: the master of a multiplexed connection); scripts are begun over its
+//! socket. Its own session runs a script that waits for the end of its standard input, which runner holds: when runner
+//! ends, however it ends, the connection ends too, and nothing is left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssh::{Child as Remote, Session};
+use rand::Rng as _;
+use runner_types::Become;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{oneshot, watch};
+
+use super::route::Route;
+use super::trouble;
+use crate::backend::live::rights;
+use crate::backend::live::secrets::Secrets;
+use crate::backend::live::shell::{ShellError, command_line};
+
+/// How long a login may take, what the user's shell does at the beginning included.
+const LOGIN: Duration = Duration::from_secs(40);
+/// Bytes that a login may say before anything is asked of it, and that are kept of what ssh says.
+const SAID: usize = 64 << 10;
+/// Longest directory of control sockets: ssh adds 25 bytes to it (`/master` and a suffix while it makes the socket), and
+/// a socket's path has less than 108 (unix(7)).
+const LONGEST_DIRECTORY: usize = 80;
+/// After the login: as whom effects run is tried, then the end of standard input is waited for.
+const LEASH: &str = "exec cat >/dev/null\n";
+
+/// A connection that is open.
+pub(super) struct Master {
+    session: Arc<Session>,
+    ended: watch::Receiver<Option<String>>,
+    /// What the login said before it was asked anything: start-up files of the user's shell that print.
+    pub(super) noise: String,
+    _leash: ChildStdin,
+    _kill: oneshot::Sender<()>,
+    _directory: TempDir,
+}
+
+/// A connection that was not opened.
+pub(super) struct NotOpened {
+    /// Why, and what to do.
+    pub(super) message: String,
+    /// Whether it is worth another try at once.
+    pub(super) is_fleeting: bool,
+}
+
+impl From<String> for NotOpened {
+    fn from(message: String) -> Self {
+        Self { message, is_fleeting: false }
+    }
+}
+
+impl Master {
+    /// Opens a connection and tries whether effects gain the rights they need.
+    pub(super) async fn open(route: &Route, rights: &Become, secrets: &Secrets) -> Result<Self, NotOpened> {
+        if let Some(key) = &route.key {
+            check_key(&route.name, key)?;
+        }
+        let message = |error: ShellError| error.to_string();
+        let password = rights::password(rights, secrets).await.map_err(message)?;
+        let directory = control_directory().map_err(|error| format!("no directory for ssh's sockets: {error}"))?;
+        let socket = directory.path().join("master");
+        let mark = hex::encode(rand::rng().random::<[u8; 16]>());
+        let way = match (rights.enabled, &password) {
+            (false, _) => "none",
+            (true, None) => "sudo",
+            (true, Some(_)) => "password",
+        };
+        let text = format!("{}{LEASH}", rights::TRY);
+        let login = command_line(&["/bin/sh", "-c", &text, "runner", &mark, way, &rights.user]);
+        let mut child = Command::new("ssh")
+            .args(["-M", "-S"])
+            .arg(&socket)
+            .args(["-o", "ControlPersist=no"])
+            .args(route.arguments())
+            .args(["--", &route.address, &format!("exec {login}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for runner, which ends at a safe place: until then it needs its connections.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "the program ssh is not on this machine: install it (package openssh-client or openssh-clients)"
+                        .to_owned()
+                }
+                _ => format!("cannot run ssh: {error}"),
+            })?;
+        let (Some(mut leash), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err("ssh has no streams".to_owned().into());
+        };
+        if let Some(mut password) = password {
+            password.push(b'\n');
+            // One that ends early says why at its standard error.
+            let _ = leash.write_all(&password).await;
+        }
+        let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let reader = tokio::spawn(keep_end(stderr, Arc::clone(&said)));
+        let greeting = tokio::time::timeout(LOGIN, greeting(BufReader::new(stdout), &mark)).await;
+        let greeting = match greeting {
+            Err(_) => Err(format!("{}: the login did not end within {} s", route.label(), LOGIN.as_secs())),
+            Ok(Some(greeting)) => Ok(greeting),
+            Ok(None) => Err(String::new()),
+        };
+        let Greeting { noise, code, answer } = match greeting {
+            Ok(greeting) => greeting,
+            Err(message) if !message.is_empty() => return Err(message.into()),
+            Err(_) => {
+                drop(leash);
+                let status = tokio::time::timeout(Duration::from_secs(2), child.wait()).await;
+                let _ = tokio::time::timeout(Duration::from_millis(500), reader).await;
+                return Err(not_opened(
+                    route,
+                    &text_of(&said),
+                    matches!(status, Ok(Ok(status)) if status.code() != Some(255)),
+                ));
+            }
+        };
+        if code != 0 {
+            return Err(rights::refusal(&route.name, rights, code, &answer).into());
+        }
+        let (ended, watched) = watch::channel(None);
+        let (kill, killed) = oneshot::channel();
+        let label = route.label();
+        tokio::spawn(watch_over(child, killed, said, label, ended));
+        Ok(Self {
+            session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
+            ended: watched,
+            noise,
+            _leash: leash,
+            _kill: kill,
+            _directory: directory,
+        })
+    }
+
+    /// Whether ssh answers at its socket.
+    pub(super) async fn is_alive(&self) -> bool {
+        self.ended.borrow().is_none() && self.session.check().await.is_ok()
+    }
+
+    /// Why it ended, once it has.
+    pub(super) async fn reason(&self, host: &str) -> String {
+        let mut ended = self.ended.clone();
+        let known = tokio::time::timeout(Duration::from_secs(1), ended.wait_for(Option::is_some)).await;
+        match known {
+            Ok(Ok(reason)) => reason.clone().unwrap_or_default(),
+            _ => format!("the connection to {host} was lost"),
+        }
+    }
+
+    /// Begins a command there.
+    pub(super) async fn begin(&self, line: &str) -> Result<Remote<Arc<Session>>, openssh::Error> {
+        let mut command = Arc::clone(&self.session).arc_raw_command(line);
+        command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+        command.spawn().await
+    }
+}
+
+/// Waits for the end of ssh, or ends it when nobody holds the connection any more.
+async fn watch_over(
+    mut child: Child,
+    killed: oneshot::Receiver<()>,
+    said: Arc<std::sync::Mutex<Vec<u8>>>,
+    label: String,
+    ended: watch::Sender<Option<String>>,
+) {
+    tokio::select! {
+        _ = child.wait() => {}
+        _ = killed => {
+            let _ = child.kill().await;
+            return;
+        }
+    }
+    let said = text_of(&said);
+    let line =
+        said.lines().map(str::trim).rfind(|line| !line.is_empty()).map_or_else(String::new, |l| format!(": {l}"));
+    let _ = ended.send(Some(format!("the connection to {label} was lost{line}")));
+}
+
+fn not_opened(route: &Route, said: &str, logged_in: bool) -> NotOpened {
+    if logged_in {
+        let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("its shell ended at once");
+        return format!("{}: the login works, but runs no commands: {line}", route.label()).into();
+    }
+    NotOpened { message: trouble::explain(route, said), is_fleeting: trouble::is_fleeting(said) }
+}
+
+struct Greeting {
+    noise: String,
+    code: i32,
+    answer: String,
+}
+
+/// Reads what [`rights::TRY`] says; none: it ended before.
+async fn greeting(stdout: BufReader<impl tokio::io::AsyncRead + Unpin>, mark: &str) -> Option<Greeting> {
+    let (begin, end) = (format!("{mark} begin\n"), format!("{mark} end "));
+    let mut stdout = stdout.take(SAID as u64);
+    let (mut all, mut noise) = (Vec::new(), None);
+    loop {
+        let start = all.len();
+        if stdout.read_until(b'\n', &mut all).await.ok()? == 0 {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&all[start..]).into_owned();
+        // What was printed without a line's end stands before the mark.
+        if let Some(before) = line.strip_suffix(&begin) {
+            let mut said = String::from_utf8_lossy(&all[..start]).into_owned();
+            said.push_str(before);
+            noise = Some(said.trim().to_owned());
+            all.clear();
+        } else if let Some(code) = line.strip_prefix(&end) {
+            let answer = String::from_utf8_lossy(&all[..start]).trim().to_owned();
+            return Some(Greeting { noise: noise?, code: code.trim().parse().ok()?, answer });
+        }
+    }
+}
+
+/// Reads a stream to its end and keeps its end.
+async fn keep_end(mut stream: impl tokio::io::AsyncRead + Unpin, kept: Arc<std::sync::Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 4 << 10];
+    while let Ok(read) = stream.read(&mut buffer).await
+        && read > 0
+    {
+        let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.extend_from_slice(&buffer[..read]);
+        let over = kept.len().saturating_sub(SAID);
+        kept.drain(..over);
+    }
+}
+
+fn text_of(said: &std::sync::Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&said.lock().unwrap_or_else(std::sync::PoisonError::into_inner)).into_owned()
+}
+
+/// A directory of its own for a control socket, which only this user can enter.
+fn control_directory() -> std::io::Result<TempDir> {
+    let mut parents = vec![std::env::temp_dir()];
+    parents.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+    parents.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    let mut last = None;
+    for parent in parents {
+        match tempfile::Builder::new().prefix("runner-").tempdir_in(&parent) {
+            Ok(directory) if directory.path().as_os_str().len() <= LONGEST_DIRECTORY => return Ok(directory),
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::other("all directories for temporary files have long names")))
+}
+
+/// What ssh would only hint at, and at some length.
+fn check_key(host: &str, key: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let shown = key.display();
+    let metadata = match std::fs::metadata(key) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(format!("the key {shown} of {host} does not exist: mend `key` in the inventory, or make it"));
+        }
+        Err(error) => return Err(format!("the key {shown} of {host} cannot be read: {error}")),
+    };
+    // As ssh judges it: only the owner's own keys.
+    let own = metadata.uid() == rustix::process::getuid().as_raw();
+    match own && metadata.mode() & 0o077 != 0 {
+        false => Ok(()),
+        true => Err(format!("others can read the key {shown} of {host}, so ssh does not use it: chmod 600 {shown}")),
+    }
+}
