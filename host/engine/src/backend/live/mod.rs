@@ -7,7 +7,9 @@ mod curl;
 mod exec;
 mod host;
 mod http;
+mod packages;
 pub mod process;
+mod records;
 mod rights;
 pub mod secrets;
 pub mod shell;
@@ -45,6 +47,9 @@ impl Backend for LiveHost {
         self
     }
     fn host(&self) -> &dyn contract::host::Capability {
+        self
+    }
+    fn packages(&self) -> &dyn contract::packages::Capability {
         self
     }
 }
