@@ -39,7 +39,7 @@ enum Command {
     Dist(dist::Arguments),
     /// Measures speed and size, and prints them as a table.
     Bench(bench::Arguments),
-    /// A real platform on this machine.
+    /// A real platform on this machine: hosts with systemd and sshd, etcd, Kubernetes, Docker.
     #[command(subcommand)]
     Lab(lab::Command),
 }

@@ -1,22 +1,106 @@
-//! `cargo xtask lab`: a real platform on this machine.
+//! `cargo xtask lab`: a real platform on this machine. Its hosts are containers with systemd, sshd and packages from an
+//! apt repository; on them run etcd, Kubernetes, Docker and what the shipped workflows look after.
 
+mod command;
+mod daemon;
+mod files;
+mod hosts;
+mod keys;
+mod mounts;
+mod needs;
+mod outputs;
 mod parts;
+mod progress;
+mod site;
+mod up;
 
-use anyhow::Result;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process;
+
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+
+use daemon::Daemon;
+use hosts::Hosts;
+use progress::Progress;
+use site::Site;
 
 /// What can be done with the lab.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Makes the lab, or what is missing of it, and starts it.
+    Up {
+        /// How many nodes it has; left out: 2, or as many as it has.
+        #[arg(long)]
+        nodes: Option<u8>,
+        /// What host names begin with, such as east for east-node-1; left out: they are those of the demo.
+        #[arg(long)]
+        prefix: Option<String>,
+    },
+    /// Removes the lab: hosts, data, engine. Built parts stay in the cache.
+    Down,
+    /// Says what of the lab runs, host by host.
+    Status,
+    /// Opens a shell on a host, by ssh.
+    Shell {
+        /// The host's name.
+        host: String,
+        /// A command to run instead.
+        #[arg(trailing_var_arg = true)]
+        words: Vec<String>,
+    },
     /// Builds everything that a lab is made of, into the user's cache, and says where it is.
     Parts,
 }
 
 pub(crate) fn command(command: &Command) -> Result<()> {
     match command {
+        Command::Up { nodes, prefix } => up::up(*nodes, prefix.as_deref()),
+        Command::Down => down(),
+        Command::Status => bail!("not yet"),
+        Command::Shell { host, words } => shell(host, words),
         Command::Parts => {
             print!("{}", parts::ensure(&|line| eprintln!("{line}"))?);
             Ok(())
         }
     }
+}
+
+fn down() -> Result<()> {
+    let progress = Progress::new();
+    let site = match Site::found() {
+        Ok(Some(site)) => site,
+        Ok(None) => {
+            progress.say("there is no lab");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    remove(&site, &progress)
+}
+
+/// Removes everything but the cache.
+fn remove(site: &Site, progress: &Progress) -> Result<()> {
+    let daemon = Daemon::of(site);
+    let hosts = Hosts { site, daemon: &daemon };
+    progress.step("removing the hosts", || {
+        // Only it can remove them in order; where it does not start any more, their files are all that is left.
+        if daemon.start().is_ok() {
+            hosts.remove()?;
+        }
+        daemon.stop()
+    })?;
+    let directory = site.directory();
+    mounts::detach_below(directory)?;
+    fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
+}
+
+fn shell(host: &str, words: &[String]) -> Result<()> {
+    let site = Site::present()?;
+    if !site.names().iter().any(|name| name == host) {
+        bail!("the lab has no host {host}; it has {}", site.names().join(", "));
+    }
+    let error = process::Command::new("ssh").arg("-F").arg(site.out().join("ssh_config")).arg(host).args(words).exec();
+    Err(error).context("cannot run ssh")
 }
