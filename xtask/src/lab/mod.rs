@@ -1,6 +1,7 @@
 //! `cargo xtask lab`: a real platform on this machine. Its hosts are containers with systemd, sshd and packages from an
 //! apt repository; on them run etcd, Kubernetes, Docker and what the shipped workflows look after.
 
+mod certificates;
 mod command;
 mod daemon;
 mod files;
@@ -10,9 +11,13 @@ mod mounts;
 mod needs;
 mod outputs;
 mod parts;
+mod platform;
 mod progress;
+mod release;
 mod site;
+mod texts;
 mod up;
+mod workloads;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -37,6 +42,9 @@ pub(crate) enum Command {
         /// What host names begin with, such as east for east-node-1; left out: they are those of the demo.
         #[arg(long)]
         prefix: Option<String>,
+        /// Leave what there is of a new lab that fails, to look at it.
+        #[arg(long)]
+        keep: bool,
     },
     /// Removes the lab: hosts, data, engine. Built parts stay in the cache.
     Down,
@@ -56,7 +64,7 @@ pub(crate) enum Command {
 
 pub(crate) fn command(command: &Command) -> Result<()> {
     match command {
-        Command::Up { nodes, prefix } => up::up(*nodes, prefix.as_deref()),
+        Command::Up { nodes, prefix, keep } => up::up(*nodes, prefix.as_deref(), *keep),
         Command::Down => down(),
         Command::Status => bail!("not yet"),
         Command::Shell { host, words } => shell(host, words),
