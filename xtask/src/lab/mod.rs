@@ -15,6 +15,7 @@ mod platform;
 mod progress;
 mod release;
 mod site;
+mod status;
 mod texts;
 mod up;
 mod workloads;
@@ -66,7 +67,7 @@ pub(crate) fn command(command: &Command) -> Result<()> {
     match command {
         Command::Up { nodes, prefix, keep } => up::up(*nodes, prefix.as_deref(), *keep),
         Command::Down => down(),
-        Command::Status => bail!("not yet"),
+        Command::Status => status::status(),
         Command::Shell { host, words } => shell(host, words),
         Command::Parts => {
             print!("{}", parts::ensure(&|line| eprintln!("{line}"))?);

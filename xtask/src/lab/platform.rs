@@ -213,11 +213,11 @@ impl Platform<'_> {
     fn start(&self, host: &Host, names: &[&str]) -> Result<()> {
         let units: Vec<String> = names.iter().map(|name| format!("{name}.service")).collect();
         let words: Vec<&str> = ["systemctl", "start"].into_iter().chain(units.iter().map(String::as_str)).collect();
-        self.hosts.run(host, &words).map(drop).or_else(|error| {
+        self.hosts.run(host, &words).map(drop).map_err(|error| {
             let mut words = vec!["journalctl", "--no-pager", "--lines=20", "--output=cat"];
             words.extend(units.iter().flat_map(|unit| ["--unit", unit.as_str()]));
             let said = self.hosts.run(host, &words).unwrap_or_default();
-            Err(error.context(said))
+            error.context(said)
         })
     }
 
