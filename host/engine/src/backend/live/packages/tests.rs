@@ -112,14 +112,14 @@ impl Bench {
 
     async fn ready() -> Option<Self> {
         let bench = Self::new()?;
-        let done = Capability::refresh(&bench.host, &Self::place(), &Caller::default(), vec!["node-1".to_owned()]).await.unwrap();
+        let done = Capability::refresh(&bench.host, &Self::place(), &Caller::runner(), vec!["node-1".to_owned()]).await.unwrap();
         assert_eq!(done, [Ok(())]);
         Some(bench)
     }
 
     async fn status(&self, name: &str) -> PackageStatus {
         let item = PackageRef { host: "node-1".to_owned(), name: name.to_owned() };
-        Capability::status(&self.host, &Self::place(), &Caller::default(), vec![item]).await.unwrap().remove(0).unwrap()
+        Capability::status(&self.host, &Self::place(), &Caller::runner(), vec![item]).await.unwrap().remove(0).unwrap()
     }
 
     async fn version(&self, name: &str) -> Option<String> {
@@ -127,7 +127,7 @@ impl Bench {
     }
 
     async fn order(&self, order: InstallOrder) -> Result<Transaction, Failure> {
-        Capability::install(&self.host, &Self::place(), &Caller::default(), vec![order]).await.unwrap().remove(0)
+        Capability::install(&self.host, &Self::place(), &Caller::runner(), vec![order]).await.unwrap().remove(0)
     }
 
     async fn install(&self, packages: &[(&str, &str)]) -> Result<Transaction, Failure> {
@@ -137,13 +137,13 @@ impl Bench {
     async fn hold(&self, names: &[&str], held: bool) -> Result<bool, Failure> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let item = HoldOrder { host: "node-1".to_owned(), names, held };
-        Capability::set_held(&self.host, &Self::place(), &Caller::default(), vec![item]).await.unwrap().remove(0)
+        Capability::set_held(&self.host, &Self::place(), &Caller::runner(), vec![item]).await.unwrap().remove(0)
     }
 
     async fn remove(&self, names: &[&str], purge: bool) -> Result<Transaction, Failure> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let item = RemovalOrder { host: "node-1".to_owned(), names, purge, time_out: 60_000 };
-        Capability::remove(&self.host, &Self::place(), &Caller::default(), vec![item]).await.unwrap().remove(0)
+        Capability::remove(&self.host, &Self::place(), &Caller::runner(), vec![item]).await.unwrap().remove(0)
     }
 }
 
@@ -321,13 +321,13 @@ async fn what_is_installed_can_be_fetched_too() {
     let fetch = FetchOrder { host: "node-1".to_owned(), packages, time_out: 60_000 };
     for _ in 0..2 {
         let paths =
-            Capability::fetch(&bench.host, &Bench::place(), &Caller::default(), vec![fetch.clone()]).await.unwrap().remove(0).unwrap();
+            Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch.clone()]).await.unwrap().remove(0).unwrap();
         assert!(paths[0].ends_with("/cc_1%3a1.0_all.deb"), "{paths:?}");
         assert!(paths.iter().all(|path| Path::new(path).metadata().unwrap().len() > 100));
     }
     std::fs::remove_file(bench.home.path().join("repository/bb_2.0_all.deb")).unwrap();
     std::fs::remove_file(bench.root("var/cache/apt/archives/bb_2.0_all.deb")).unwrap();
-    let gone = Capability::fetch(&bench.host, &Bench::place(), &Caller::default(), vec![fetch]).await.unwrap().remove(0).unwrap_err();
+    let gone = Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch]).await.unwrap().remove(0).unwrap_err();
     assert!(matches!(gone.kind, FailureKind::Failed(_)), "{gone:?}");
 }
 
@@ -353,9 +353,9 @@ async fn what_takes_too_long_is_in_doubt_and_comes_to_its_end() {
     let repository = bench.home.path().join("repository");
     package(&bench.home.path().join("build"), &repository, "slow", "1", "", "sleep 3");
     index(&repository);
-    Capability::refresh(&bench.host, &Bench::place(), &Caller::default(), vec!["node-1".to_owned()]).await.unwrap().remove(0).unwrap();
+    Capability::refresh(&bench.host, &Bench::place(), &Caller::runner(), vec!["node-1".to_owned()]).await.unwrap().remove(0).unwrap();
     let slow = InstallOrder { time_out: 2_000, ..order(&[("slow", "1")]) };
-    let stop = Capability::install(&bench.host, &Bench::place(), &Caller::default(), vec![slow]).await.unwrap_err();
+    let stop = Capability::install(&bench.host, &Bench::place(), &Caller::runner(), vec![slow]).await.unwrap_err();
     assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");
     bench.install(&[("slow", "1")]).await.expect("it waits for the one before");
     assert_eq!(bench.version("slow").await.as_deref(), Some("1"));
