@@ -7,12 +7,14 @@ mod curl;
 mod exec;
 mod host;
 mod http;
+pub mod kubernetes;
 pub mod process;
 mod rights;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
 mod systemd;
+mod tls;
 
 use std::sync::Arc;
 
