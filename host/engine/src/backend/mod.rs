@@ -3,4 +3,6 @@
 pub mod expression;
 pub mod failure;
 pub mod live;
+mod objects;
+mod select;
 pub mod simulated;

@@ -2,9 +2,10 @@
 
 mod answers;
 mod files;
+mod reach;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,12 +23,11 @@ pub use files::read;
 use files::{check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value};
 
 use crate::artifacts::{DirectoryStore, Store, StoreError};
-use crate::backend::simulated::Simulated;
 use crate::backups::{BackupError, Backups};
-use crate::contract::{API_VERSION, Backend};
+use crate::contract::API_VERSION;
 use crate::executor::{Component, Parts, RunSummary, execute};
 use crate::expression::Scope;
-use crate::gate::{Ask, Gate, Observer, Platform};
+use crate::gate::{Ask, Gate, Observer};
 use crate::journal::{Journal, JournalError};
 use crate::lock::{Holder, LockError, PlatformLock};
 use crate::planner::{Plan, PossiblePrompt, World, plan};
@@ -90,13 +90,13 @@ pub enum ProjectError {
         /// What the lock file says.
         trusted: Option<String>,
     },
-    /// A host is reached in a way that this runner does not have.
-    #[error("host {host} is reached by {connection}, which this runner cannot do; set \"connection\": \"simulated\"")]
+    /// What reaches a real cluster cannot be made ready.
+    #[error("cluster {cluster} cannot be reached: {reason}")]
     Connection {
-        /// The host.
-        host: String,
-        /// How it would be reached.
-        connection: &'static str,
+        /// The cluster.
+        cluster: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// A host's settings need something that is not there.
     #[error("{0}")]
@@ -276,12 +276,6 @@ impl Project {
         &self.platform
     }
 
-    /// Whether anything of the platform is simulated.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
-        self.world.inventory.hosts.values().any(|host| host.connection == Connection::Simulated)
-    }
-
     /// What planning rests on.
     #[must_use]
     pub fn world(&self) -> &World {
@@ -431,50 +425,6 @@ impl Project {
         let holder = Holder { run: run.to_owned(), operator: who.clone(), since: now, process: std::process::id() };
         let path = self.options.state.join("locks").join(format!("{}.lock", self.platform));
         Ok(Some(PlatformLock::take(&path, &holder)?))
-    }
-
-    /// The backends of all hosts and clusters.
-    fn reach(&self, store: Arc<dyn Store>) -> Result<Platform, ProjectError> {
-        for host in self.world.inventory.hosts.values() {
-            host.check_available().map_err(|error| ProjectError::Unavailable(error.to_string()))?;
-            let connection = match host.connection {
-                Connection::Simulated => continue,
-                Connection::Ssh => "SSH",
-                Connection::Local => "a local connection",
-            };
-            return Err(ProjectError::Connection { host: host.name.clone(), connection });
-        }
-        let simulated: Arc<dyn Backend> = Arc::new(self.simulated(store)?);
-        Ok(Platform {
-            hosts: self.world.inventory.hosts.clone(),
-            host_backends: self
-                .world
-                .inventory
-                .hosts
-                .keys()
-                .map(|name| (name.clone(), Arc::clone(&simulated)))
-                .collect(),
-            cluster_backends: self.world.clusters.iter().map(|name| (name.clone(), Arc::clone(&simulated))).collect(),
-            secrets: self.inventory.secrets.keys().cloned().collect(),
-            runner_backend: simulated,
-        })
-    }
-
-    /// Opens the simulated platform.
-    ///
-    /// # Errors
-    /// When its seed, its behaviours, its faults or its state are wrong.
-    pub fn simulated(&self, store: Arc<dyn Store>) -> Result<Simulated, ProjectError> {
-        let folder = self.options.inventory.parent().unwrap_or(Path::new("."));
-        let seed = folder.join(self.inventory.platform.as_deref().unwrap_or("platform.json"));
-        let behaviours: Vec<PathBuf> = self
-            .catalog
-            .manifests()
-            .map(|(path, _, _)| path.with_extension("simulated.json"))
-            .filter(|path| path.is_file())
-            .collect();
-        Simulated::open(&self.platform_directory(), &seed, &behaviours, self.options.faults.as_deref(), store)
-            .map_err(|error| ProjectError::Simulated(error.to_string()))
     }
 
     fn header(

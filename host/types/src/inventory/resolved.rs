@@ -240,6 +240,13 @@ impl ResolvedInventory {
 }
 
 impl Inventory {
+    /// Whether a cluster exists in the simulated platform only: it says so, or the inventory says so of everything.
+    #[must_use]
+    pub fn is_simulated(&self, cluster: &str) -> bool {
+        let own = self.clusters.get(cluster).and_then(|cluster| cluster.connection);
+        own.or(self.connection) == Some(Connection::Simulated)
+    }
+
     /// Gives each host what groups and defaults give it. Of two groups at the same depth the later one wins.
     #[must_use]
     pub fn resolve(&self) -> ResolvedInventory {

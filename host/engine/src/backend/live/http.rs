@@ -170,7 +170,7 @@ async fn send(carrier: &dyn Carrier, items: Vec<Submission>) -> Performed<Respon
 
 /// One client a set of trusted certificates: no proxy, no redirect.
 fn client(trust: Option<&str>) -> Result<Client, String> {
-    super::use_ring();
+    super::tls::provide();
     let mut builder = Client::builder().redirect(Policy::none()).no_proxy();
     if let Some(pem) = trust {
         let certificates = Certificate::from_pem_bundle(pem.as_bytes())

@@ -7,6 +7,7 @@ mod curl;
 mod exec;
 mod host;
 mod http;
+pub mod kubernetes;
 mod packages;
 pub mod process;
 mod records;
@@ -15,6 +16,7 @@ pub mod secrets;
 pub mod shell;
 pub mod ssh;
 mod systemd;
+mod tls;
 
 use std::sync::Arc;
 
@@ -66,12 +68,6 @@ impl Backend for LiveRunner {
     fn http(&self) -> &dyn contract::http::Capability {
         self
     }
-}
-
-/// Makes ring the cryptography of every TLS connection of this process. Called before the first of them.
-pub(crate) fn use_ring() {
-    // An error says that it was done before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 #[cfg(test)]

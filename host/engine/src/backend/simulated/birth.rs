@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::facts::{Change, Memory};
 use super::kubernetes::objects::{kind_of, name_of, namespace_of, set, terms};
-use super::kubernetes::write::title;
 use super::model::content::Blobs;
 use super::model::files::{Disk, Entry};
 use super::model::hosts::Host;
@@ -15,6 +14,7 @@ use super::model::units::{JournalLine, Unit};
 use super::model::{Model, Scope, keys, version};
 use super::rules::Rules;
 use crate::backend::failure;
+use crate::backend::objects::title;
 use crate::contract::Failure;
 use crate::contract::packages::{ChangedConfiguration, PackageVersion};
 use runner_types::simulated::{ClusterSeed, DiskSeed, HostSeed, NodeSeed, PlatformSeed, Size};

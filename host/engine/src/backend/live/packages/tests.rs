@@ -112,7 +112,9 @@ impl Bench {
 
     async fn ready() -> Option<Self> {
         let bench = Self::new()?;
-        let done = Capability::refresh(&bench.host, &Self::place(), &Caller::runner(), vec!["node-1".to_owned()]).await.unwrap();
+        let done = Capability::refresh(&bench.host, &Self::place(), &Caller::runner(), vec!["node-1".to_owned()])
+            .await
+            .unwrap();
         assert_eq!(done, [Ok(())]);
         Some(bench)
     }
@@ -320,14 +322,21 @@ async fn what_is_installed_can_be_fetched_too() {
     let packages = order(&wanted).packages;
     let fetch = FetchOrder { host: "node-1".to_owned(), packages, time_out: 60_000 };
     for _ in 0..2 {
-        let paths =
-            Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch.clone()]).await.unwrap().remove(0).unwrap();
+        let paths = Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch.clone()])
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
         assert!(paths[0].ends_with("/cc_1%3a1.0_all.deb"), "{paths:?}");
         assert!(paths.iter().all(|path| Path::new(path).metadata().unwrap().len() > 100));
     }
     std::fs::remove_file(bench.home.path().join("repository/bb_2.0_all.deb")).unwrap();
     std::fs::remove_file(bench.root("var/cache/apt/archives/bb_2.0_all.deb")).unwrap();
-    let gone = Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch]).await.unwrap().remove(0).unwrap_err();
+    let gone = Capability::fetch(&bench.host, &Bench::place(), &Caller::runner(), vec![fetch])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap_err();
     assert!(matches!(gone.kind, FailureKind::Failed(_)), "{gone:?}");
 }
 
@@ -353,7 +362,11 @@ async fn what_takes_too_long_is_in_doubt_and_comes_to_its_end() {
     let repository = bench.home.path().join("repository");
     package(&bench.home.path().join("build"), &repository, "slow", "1", "", "sleep 3");
     index(&repository);
-    Capability::refresh(&bench.host, &Bench::place(), &Caller::runner(), vec!["node-1".to_owned()]).await.unwrap().remove(0).unwrap();
+    Capability::refresh(&bench.host, &Bench::place(), &Caller::runner(), vec!["node-1".to_owned()])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     let slow = InstallOrder { time_out: 2_000, ..order(&[("slow", "1")]) };
     let stop = Capability::install(&bench.host, &Bench::place(), &Caller::runner(), vec![slow]).await.unwrap_err();
     assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::objects::{controller, is_ending, name_of, namespace_of, number, text};
-use super::select::Labels;
 use super::workloads::{is_finished, is_ready, share};
+use crate::backend::select::Labels;
 use crate::backend::simulated::fault::{FaultKind, Occasion};
 use crate::backend::simulated::model::Model;
 use crate::backend::simulated::pattern::glob;

@@ -13,7 +13,6 @@ pub(crate) mod patch;
 mod pods;
 mod quantity;
 mod schedule;
-pub(crate) mod select;
 mod services;
 mod snapshot;
 mod stateful;

@@ -7,10 +7,13 @@ use sha2::{Digest as _, Sha256};
 use super::controllers::Work;
 use super::kinds::full_kind;
 use crate::backend::failure;
+pub(crate) use crate::backend::objects::{
+    condition, identity, is_ending, name_of, namespace_of, number, set, text, uid_of, unset,
+};
 use crate::backend::simulated::facts::Key;
 use crate::backend::simulated::model::{Model, keys};
 use crate::contract::Failure;
-use crate::contract::kubernetes::{Identity, ServedKind};
+use crate::contract::kubernetes::ServedKind;
 use runner_types::simulated::UnitAt;
 
 /// What a cluster counts.
@@ -25,74 +28,9 @@ pub(crate) struct Cluster {
     pub(crate) last_node: String,
 }
 
-/// A text field of an object.
-pub(crate) fn text<'o>(object: &'o Value, pointer: &str) -> &'o str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A number field of an object.
-pub(crate) fn number(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
-}
-
-/// Name of an object.
-pub(crate) fn name_of(object: &Value) -> &str {
-    text(object, "/metadata/name")
-}
-
-/// Namespace of an object; empty when it is in none.
-pub(crate) fn namespace_of(object: &Value) -> &str {
-    text(object, "/metadata/namespace")
-}
-
-/// Uid of an object.
-pub(crate) fn uid_of(object: &Value) -> &str {
-    text(object, "/metadata/uid")
-}
-
 /// Kind of an object as grants and keys name it.
 pub(crate) fn kind_of(object: &Value) -> String {
     full_kind(text(object, "/apiVersion"), text(object, "/kind"))
-}
-
-/// Whether somebody asked for its end.
-pub(crate) fn is_ending(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
-}
-
-/// A field that is set, its containers made.
-pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
-    let mut target = object;
-    for segment in pointer.split('/').skip(1) {
-        if !target.is_object() {
-            *target = Value::Object(Map::new());
-        }
-        let segment = segment.replace("~1", "/").replace("~0", "~");
-        let Value::Object(fields) = target else {
-            return;
-        };
-        target = fields.entry(segment).or_insert(Value::Null);
-    }
-    *target = value;
-}
-
-/// A field that is removed.
-pub(crate) fn unset(object: &mut Value, pointer: &str) {
-    if let Some((parent, name)) = pointer.rsplit_once('/')
-        && let Some(Value::Object(fields)) = object.pointer_mut(parent)
-    {
-        fields.shift_remove(&name.replace("~1", "/").replace("~0", "~"));
-    }
-}
-
-/// A condition of an object's status: `True`, `False`, `Unknown`; empty when it has none of that type.
-pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> &'o str {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .and_then(|list| list.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind)))
-        .and_then(|condition| condition.get("status"))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 /// The controller that an object belongs to: its kind (`ReplicaSet.apps`), name and uid.
@@ -113,17 +51,6 @@ pub(crate) fn owner_reference(owner: &Value) -> Value {
         "controller": true,
         "blockOwnerDeletion": true,
     })
-}
-
-/// Which object it is, and in which state.
-pub(crate) fn identity(object: &Value) -> Identity {
-    let namespace = namespace_of(object);
-    Identity {
-        namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
-        name: name_of(object).to_owned(),
-        uid: uid_of(object).to_owned(),
-        resource_version: text(object, "/metadata/resourceVersion").to_owned(),
-    }
 }
 
 /// Kind, namespace and name from an object's key.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::controllers::Work;
 use super::objects::{condition, controller, name_of, namespace_of, node_term, owner_term, set, text};
 use super::quantity::milli_of;
-use super::select::Labels;
+use crate::backend::select::Labels;
 use crate::backend::simulated::model::{Model, keys};
 use crate::contract::Failure;
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::objects::{is_ending, label_term, name_of, namespace_of, owner_reference, set, text, uid_of};
-use super::select::Labels;
 use super::workloads::{is_finished, is_ready};
+use crate::backend::select::Labels;
 use crate::backend::simulated::model::{Model, keys};
 use crate::contract::Failure;
 

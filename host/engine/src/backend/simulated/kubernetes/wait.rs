@@ -3,19 +3,17 @@
 use serde_json::Value;
 
 use super::kinds::full_kind;
-use super::objects::{identity, name_of, namespace_of, node_term, set, text, unset};
-use super::select::{Fields, Labels, keep};
-use super::write::title;
+use super::objects::{identity, name_of, namespace_of, node_term, set, unset};
 use crate::backend::expression::Condition;
 use crate::backend::failure;
+use crate::backend::objects::{not_come_true, title};
+use crate::backend::select::{Fields, Labels, keep};
 use crate::backend::simulated::model::Model;
 use crate::contract::Failure;
 use crate::contract::kubernetes::{Object, ObjectKind, Page, PageOrder, Selection, Server, Subject, WaitOrder};
 
 /// Bytes of objects on one page where the caller sets no bound.
 const PAGE_BYTES: usize = 6 << 20;
-/// Characters of an object that a message shows.
-const SHOWN: usize = 600;
 
 /// An object without what is for the platform alone.
 fn shown(object: &Value) -> Value {
@@ -126,43 +124,11 @@ impl Model<'_> {
             .holds(&single, &list)
             .map_err(|error| failure::invalid(&subject, format!("condition {error}")))?;
         if !holds {
-            let shown = match &order.subject {
-                Subject::Object(_) => shorten(&single),
-                Subject::Selection(_) => list.iter().map(outline).collect::<Vec<_>>().join("; "),
-            };
-            return Err(failure::timed_out(
-                &subject,
-                format!(
-                    "{subject}: `{}` did not come true in {} ms; there was last: {shown}",
-                    order.condition, order.time_out
-                ),
-            ));
+            let one = matches!(order.subject, Subject::Object(_));
+            let last = if one && !single.is_null() { vec![single] } else { list };
+            return Err(not_come_true(&subject, &order.condition, order.time_out, one, &last));
         }
         let all = object.into_iter().chain(objects);
         Ok(all.map(|object| given(&object, kind, &order.keep)).collect())
     }
-}
-
-/// What of an object tells most about its state.
-fn shorten(object: &Value) -> String {
-    if object.is_null() {
-        return "nothing".to_owned();
-    }
-    let told = object.get("status").unwrap_or(object).to_string();
-    match told.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &told[..end]),
-        None => told,
-    }
-}
-
-fn outline(object: &Value) -> String {
-    let phase = text(object, "/status/phase");
-    let ready = super::objects::condition(object, "Ready");
-    let mut told = name_of(object).to_owned();
-    for (what, value) in [("phase", phase), ("ready", ready)] {
-        if !value.is_empty() {
-            told = format!("{told} {what}={value}");
-        }
-    }
-    told
 }

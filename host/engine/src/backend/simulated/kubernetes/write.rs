@@ -10,15 +10,13 @@ use super::kinds::{full_kind, group_of};
 use super::objects::{identity, is_ending, kind_of, name_of, namespace_of, owner_term, set, text, uid_of, unset};
 use super::patch;
 use crate::backend::failure;
+use crate::backend::objects::{EFFECT, title};
 use crate::backend::simulated::model::Model;
 use crate::contract::Failure;
 use crate::contract::kubernetes::{
     ApplyOrder, CreateOrder, Eviction, ObjectChange, ObjectKind, ObjectRef, PatchKind, PatchOrder, Precondition,
     Propagation, RemovalOrder, SecretField, ServedKind,
 };
-
-/// Annotation of what is created: the id of the effect that did it.
-const EFFECT: &str = "/metadata/annotations/runner~1effect";
 
 /// How an attempt to evict came out.
 pub(crate) enum Evicted {
@@ -28,14 +26,6 @@ pub(crate) enum Evicted {
     Blocked(String),
     /// Evicted, but its node's kubelet does not end it.
     Ending,
-}
-
-/// Title of an object for people.
-pub(crate) fn title(kind: &str, namespace: &str, name: &str) -> String {
-    match namespace.is_empty() {
-        true => format!("{kind} {name}"),
-        false => format!("{kind} {namespace}/{name}"),
-    }
 }
 
 fn title_of(object: &Value) -> String {

@@ -1,9 +1,10 @@
 //! `kubernetes`.
 
 use crate::backend::failure;
+use crate::backend::objects::not_evicted;
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::kubernetes::wait::given;
-use crate::backend::simulated::kubernetes::write::{Evicted, title};
+use crate::backend::simulated::kubernetes::write::Evicted;
 use crate::backend::simulated::platform::{Shared, in_order};
 use crate::contract::kubernetes::{
     Apply, ApplyOrder, Capability, Create, CreateOrder, Evict, Eviction, Get, Object, ObjectChange, ObjectRef, Page,
@@ -88,28 +89,9 @@ fn evict_all(shared: &Shared, items: &[Eviction]) -> Vec<Result<ObjectChange, Fa
             continue;
         }
         for (index, budget) in obstacles {
-            answers[index] = Some(Err(given_up(&items[index], budget)));
+            answers[index] = Some(Err(not_evicted(&items[index], budget)));
         }
         let open = || Err(failure::timed_out("Pod", "the eviction did not end"));
         return answers.into_iter().map(|answer| answer.unwrap_or_else(open)).collect();
-    }
-}
-
-fn given_up(item: &Eviction, budget: Option<String>) -> Failure {
-    let title = title("Pod", &item.namespace, &item.name);
-    match budget {
-        Some(budget) => failure::conflict(
-            &title,
-            format!("{title} cannot be evicted: {budget} did not allow it within {} ms", item.time_out),
-            vec![budget],
-            None,
-        ),
-        None => failure::timed_out(
-            &title,
-            format!(
-                "{title} was evicted, but is not gone after {} ms: the kubelet of its node does not end it",
-                item.time_out
-            ),
-        ),
     }
 }

@@ -1,0 +1,147 @@
+//! A real cluster as a backend.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use futures::{StreamExt as _, stream};
+
+use super::api::Api;
+use super::failures::Trouble;
+use super::kubeconfig::Kubeconfig;
+use crate::backend::failure;
+use crate::backend::live::secrets::Secrets;
+use crate::contract::kubernetes::{
+    ApplyOrder, Capability, CreateOrder, Eviction, Object, ObjectChange, ObjectRef, Page, PageOrder, PatchOrder,
+    RemovalOrder, Server, WaitOrder,
+};
+use crate::contract::{Backend, Caller, Failure, Performed, Place, Stop};
+
+/// Reads of one call under way at the same time.
+const AT_A_TIME: usize = 16;
+
+/// A real cluster. Its API server is asked when something is first wanted of it.
+pub struct LiveCluster {
+    api: Api,
+    secrets: Arc<Secrets>,
+}
+
+impl LiveCluster {
+    /// The cluster with this name in the inventory, reached as a kubeconfig says.
+    #[must_use]
+    pub fn new(name: &str, kubeconfig: Kubeconfig, secrets: Arc<Secrets>) -> Self {
+        Self { api: Api::new(name, kubeconfig), secrets }
+    }
+}
+
+impl Backend for LiveCluster {
+    fn kubernetes(&self) -> &dyn Capability {
+        self
+    }
+}
+
+/// Answers to writes in their order: the first failure is the last one attempted.
+struct InOrder {
+    answers: Vec<Result<ObjectChange, Failure>>,
+    stopped: bool,
+}
+
+impl InOrder {
+    fn new(items: usize) -> Self {
+        Self { answers: Vec::with_capacity(items), stopped: false }
+    }
+
+    /// Whether the next item is left out; it is answered then.
+    fn leaves_out(&mut self) -> bool {
+        if self.stopped {
+            self.answers.push(Err(failure::not_attempted("")));
+        }
+        self.stopped
+    }
+
+    fn answer(&mut self, answer: Result<ObjectChange, Trouble>) -> Result<(), Stop> {
+        let item = self.answers.len();
+        let answer = match answer {
+            Ok(change) => Ok(change),
+            Err(trouble) => Err(trouble.settle(item)?),
+        };
+        self.stopped = answer.is_err();
+        self.answers.push(answer);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Capability for LiveCluster {
+    async fn servers(&self, _place: &Place, _caller: &Caller, items: Vec<String>) -> Performed<Server> {
+        let answer = self.api.server().await;
+        Ok(items.iter().map(|_| answer.clone()).collect())
+    }
+
+    async fn get(&self, _place: &Place, _caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
+        let reads = items.into_iter().map(async |item| self.api.get(&item).await);
+        Ok(stream::iter(reads).buffered(AT_A_TIME).collect().await)
+    }
+
+    async fn pages(&self, _place: &Place, _caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
+        let reads = items.into_iter().map(async |item| self.api.page(&item).await);
+        Ok(stream::iter(reads).buffered(AT_A_TIME).collect().await)
+    }
+
+    async fn wait_for(&self, _place: &Place, _caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
+        Ok(join_all(items.iter().map(|item| self.api.wait(item))).await)
+    }
+
+    async fn apply(&self, _place: &Place, caller: &Caller, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        let mut done = InOrder::new(items.len());
+        for item in &items {
+            if !done.leaves_out() {
+                done.answer(self.api.apply(item, &manager, &self.secrets).await)?;
+            }
+        }
+        Ok(done.answers)
+    }
+
+    async fn patch(&self, _place: &Place, caller: &Caller, items: Vec<PatchOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        let mut done = InOrder::new(items.len());
+        for item in &items {
+            if !done.leaves_out() {
+                done.answer(self.api.patch(item, &manager).await)?;
+            }
+        }
+        Ok(done.answers)
+    }
+
+    async fn create(&self, _place: &Place, caller: &Caller, items: Vec<CreateOrder>) -> Performed<ObjectChange> {
+        let manager = caller.manager();
+        let mut done = InOrder::new(items.len());
+        for (index, item) in items.iter().enumerate() {
+            if !done.leaves_out() {
+                let effect = caller.effect(index);
+                let answer = self.api.create(item, &manager, effect.as_deref(), &self.secrets);
+                done.answer(answer.await)?;
+            }
+        }
+        Ok(done.answers)
+    }
+
+    async fn remove(&self, _place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<ObjectChange> {
+        let mut done = InOrder::new(items.len());
+        for item in &items {
+            if !done.leaves_out() {
+                done.answer(self.api.remove(item).await)?;
+            }
+        }
+        Ok(done.answers)
+    }
+
+    async fn evict(&self, _place: &Place, caller: &Caller, items: Vec<Eviction>) -> Performed<ObjectChange> {
+        let answers = self.api.evict(caller, &items).await;
+        let settled = answers.into_iter().enumerate().map(|(index, answer)| match answer {
+            Ok(change) => Ok(Ok(change)),
+            Err(trouble) => trouble.settle(index).map(Err),
+        });
+        settled.collect()
+    }
+}
