@@ -3,17 +3,32 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
 
 use crate::workspace::{cargo, run};
-use crate::{build, schemas, tidy, vendors};
+use crate::{build, lab, schemas, tidy, vendors};
 
 /// Options of `test`.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Only the tests whose name contains this; the other checks are left out.
     filter: Option<String>,
+    /// Whether the tests on the lab, a real platform on this machine, are made.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    lab: Lab,
+}
+
+/// When the tests on the lab are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Lab {
+    /// Where this machine can host it.
+    #[default]
+    Auto,
+    /// Always: a machine that cannot host it fails.
+    Required,
+    /// Never.
+    Never,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
@@ -45,12 +60,47 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
         command.args(&arguments.filter);
         run(&mut command)
     })?;
+    let mut left_out = String::new();
+    if arguments.filter.is_none()
+        && let Some(why) = on_the_lab(arguments.lab, places.as_ref().map(|(runner, ..)| runner.as_path()))?
+    {
+        left_out = format!("; the tests on the lab were SKIPPED: {why}");
+    }
     let seconds = begun.elapsed().as_secs();
     match &arguments.filter {
-        None => println!("test result: ok. format, tidy, schemas, clippy, build and tests passed in {seconds} s"),
+        None => {
+            println!("test result: ok. format, tidy, schemas, clippy, build and tests passed in {seconds} s{left_out}");
+        }
         Some(filter) => println!("tests with {filter:?} in their name passed in {seconds} s; nothing else was checked"),
     }
     Ok(())
+}
+
+/// Makes the tests on the lab. Answers why they were left out, when they were.
+fn on_the_lab(when: Lab, runner: Option<&Path>) -> Result<Option<String>> {
+    if when == Lab::Never {
+        return Ok(Some("--lab never".to_owned()));
+    }
+    let obstacles = lab::obstacles();
+    if !obstacles.is_empty() {
+        let why = obstacles.join("; ");
+        if when == Lab::Required {
+            bail!("this machine cannot host the lab: {why}");
+        }
+        eprintln!("\n--- tests on the lab are SKIPPED: {why}");
+        return Ok(Some(why));
+    }
+    part("lab", || {
+        lab::with(|directory| {
+            let mut command = cargo(["test", "--package", "runner-tests", "--test", "lab", "--", "--nocapture"]);
+            command.env("RUST_BACKTRACE", "0").env("RUNNER_LAB", directory);
+            if let Some(runner) = runner {
+                command.env("RUNNER_TEST_BINARY", runner);
+            }
+            run(&mut command)
+        })
+    })?;
+    Ok(None)
 }
 
 fn part(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -22,6 +22,7 @@ mod workloads;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process;
 
 use anyhow::{Context, Result, bail};
@@ -73,6 +74,26 @@ pub(crate) fn command(command: &Command) -> Result<()> {
             print!("{}", parts::ensure(&|line| eprintln!("{line}"))?);
             Ok(())
         }
+    }
+}
+
+/// Why this machine can host no lab; empty: it can.
+pub(crate) fn obstacles() -> Vec<String> {
+    needs::obstacles()
+}
+
+/// Brings the lab up, does the work with its directory, and removes the lab again if it was not there before.
+pub(crate) fn with(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let was_there = Site::found()?.is_some();
+    up::up(None, None, false)?;
+    let site = Site::present()?;
+    let done = work(site.directory());
+    if !was_there {
+        let removed = remove(&site, &Progress::new());
+        // What the work says matters more.
+        done.and(removed)
+    } else {
+        done
     }
 }
 
