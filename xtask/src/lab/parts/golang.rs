@@ -1,5 +1,6 @@
 //! Programs built from Go modules. Each lies in `tests/lab/modules/` as a module of its own that requires the one with
-//! the programs, so that the `replace` lines it needs can stand there; its `go.sum` makes every build the same.
+//! the programs, so that the `replace` lines it needs can stand there; its `go.sum` makes every build the same. Another
+//! version is another `require` line there (and, of Kubernetes, `replace` lines of that version), then `go mod tidy`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
