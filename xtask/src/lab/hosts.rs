@@ -82,6 +82,14 @@ pub(crate) struct Seen<'a> {
     pub(crate) folders: Vec<(&'a Path, &'a str)>,
 }
 
+impl Seen<'_> {
+    /// Name of the image within the engine: the part's folder is named by what it is made from.
+    fn image_name(&self) -> String {
+        let folder = self.image.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        format!("lab-host:{folder}")
+    }
+}
+
 impl Hosts<'_> {
     /// A command on a host, as root.
     pub(crate) fn command(&self, host: &Host, words: &[&str]) -> Command {
@@ -122,6 +130,7 @@ impl Hosts<'_> {
     /// Brings all hosts up, with their accounts, and waits until they have started.
     pub(crate) fn up(&self, seen: &Seen<'_>, keys: &Keys<'_>, progress: &Progress) -> Result<()> {
         let states = self.states()?;
+        let image = seen.image_name();
         let missing: Vec<&str> =
             states.iter().filter(|(_, state)| state.is_none()).map(|(host, _)| host.name.as_str()).collect();
         if !missing.is_empty() {
@@ -131,6 +140,8 @@ impl Hosts<'_> {
             self.remove()?;
             needs::room(self.site)?;
             progress.step("making the hosts", || self.create(seen))?;
+        } else if states.iter().any(|(host, _)| self.label(host).is_ok_and(|label| label != image)) {
+            progress.say("the hosts are made of older parts: `cargo xtask lab down` before `up` makes them anew");
         }
         for (host, _) in &states {
             self.describe(host)?;
@@ -139,6 +150,7 @@ impl Hosts<'_> {
             if self.state(host)?.as_deref() != Some("running") {
                 output(&mut self.daemon.docker(["start", &host.name]))?;
             }
+            Daemon::weigh();
             until(&format!("the start of host {}", host.name), 60, || self.started(host))?;
             self.once(host, "accounts", || {
                 self.put(host, keys.of_host(host)?)?;
@@ -165,6 +177,13 @@ impl Hosts<'_> {
         self.site.hosts().into_iter().map(state).collect()
     }
 
+    /// The parts of which a host was made.
+    fn label(&self, host: &Host) -> Result<String> {
+        let format = format!("{{{{index .Config.Labels \"{LABEL}\"}}}}");
+        let label = output(&mut self.daemon.docker(["inspect", "--format", &format, &host.name]))?;
+        Ok(label.trim().to_owned())
+    }
+
     fn state(&self, host: &Host) -> Result<Option<String>> {
         let filter = format!("name=^/{}$", host.name);
         let text = output(&mut self.daemon.docker(["ps", "--all", "--filter", &filter, "--format", "{{.State}}"]))?;
@@ -179,7 +198,8 @@ impl Hosts<'_> {
         write(&directory.join("hosts"), format!("127.0.0.1 localhost\n{}", lines.concat()))?;
         write(&directory.join("hostname"), format!("{}\n", host.name))?;
         // Nobody answers there: hosts know each other by /etc/hosts, and nothing else has to be found.
-        write(&directory.join("resolv.conf"), "nameserver 172.30.0.1\nsearch example.com\n")?;
+        let resolver = format!("nameserver {}\nsearch example.com\n", self.site.gateway());
+        write(&directory.join("resolv.conf"), resolver)?;
         write(&directory.join("start"), START)?;
         let last = all.last().filter(|_| host.role == Role::Master);
         let route = last.map(|node| format!("{SERVICE_NETWORK} via {}\n", node.internal)).unwrap_or_default();
@@ -187,8 +207,7 @@ impl Hosts<'_> {
     }
 
     fn create(&self, seen: &Seen<'_>) -> Result<()> {
-        let folder = seen.image.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-        let image = format!("lab-host:{folder}");
+        let image = seen.image_name();
         if !succeeds(&mut self.daemon.docker(["image", "inspect", &image])) {
             let mut command = self.daemon.docker(["import"]);
             output(command.arg(seen.image).arg(&image))?;
@@ -207,6 +226,8 @@ impl Hosts<'_> {
     fn creation(&self, host: &Host, image: &str, capabilities: &[&str], seen: &Seen<'_>) -> Command {
         let Host { name, role, address, internal, .. } = host;
         let mut command = self.daemon.docker(["create", "--name", name, "--hostname", name, "--restart=always"]);
+        // What systemd takes for being switched off; another signal it would sit out.
+        command.args(["--stop-signal=SIGRTMIN+3", "--stop-timeout=20"]);
         command.arg("--label").arg(format!("{LABEL}={image}"));
         command.args(["--network", NETWORK, "--ip", &internal.to_string()]);
         let service = match role {

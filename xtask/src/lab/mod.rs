@@ -31,19 +31,15 @@ use clap::Subcommand;
 use daemon::Daemon;
 use hosts::Hosts;
 use progress::Progress;
-use site::Site;
+use site::{Choice, Site};
 
 /// What can be done with the lab.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Makes the lab, or what is missing of it, and starts it.
     Up {
-        /// How many nodes it has; left out: 2, or as many as it has.
-        #[arg(long)]
-        nodes: Option<u8>,
-        /// What host names begin with, such as east for east-node-1; left out: they are those of the demo.
-        #[arg(long)]
-        prefix: Option<String>,
+        #[command(flatten)]
+        choice: Choice,
         /// Leave what there is of a new lab that fails, to look at it.
         #[arg(long)]
         keep: bool,
@@ -66,7 +62,7 @@ pub(crate) enum Command {
 
 pub(crate) fn command(command: &Command) -> Result<()> {
     match command {
-        Command::Up { nodes, prefix, keep } => up::up(*nodes, prefix.as_deref(), *keep),
+        Command::Up { choice, keep } => up::up(choice, *keep),
         Command::Down => down(),
         Command::Status => status::status(),
         Command::Shell { host, words } => shell(host, words),
@@ -105,7 +101,10 @@ fn down() -> Result<()> {
             progress.say("there is no lab");
             return Ok(());
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            progress.say(&format!("{error:#}"));
+            Site::unknown()
+        }
     };
     remove(&site, &progress)
 }
@@ -121,6 +120,7 @@ fn remove(site: &Site, progress: &Progress) -> Result<()> {
         }
         daemon.stop()
     })?;
+    Daemon::forget_weight();
     let directory = site.directory();
     mounts::detach_below(directory)?;
     fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))

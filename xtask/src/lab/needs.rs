@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::command::output;
 use super::progress::Progress;
@@ -22,6 +22,13 @@ const SSH_PORTS: [u16; 2] = [22, 2222];
 pub(crate) const INGRESS_PORT: u16 = 80;
 /// Port of the API server on the master.
 pub(crate) const API_PORT: u16 = 6443;
+
+/// Where the kernel says how many things of a user may watch files.
+const MOST_WATCHES: &str = "/proc/sys/fs/inotify/max_user_instances";
+/// How many a host has, with room for Pods.
+const WATCHES: usize = 24;
+/// How many this machine itself may have.
+const OTHER_WATCHES: usize = 128;
 
 /// Programs that are used, each with the Debian package that brings it.
 const PROGRAMS: [(&str, &str); 9] = [
@@ -139,6 +146,18 @@ pub(crate) fn room(site: &Site) -> Result<()> {
     let routes = output(Command::new("ip").args(["-4", "route", "show", "root"]).arg(site.network()))?;
     if let Some(route) = routes.lines().next() {
         bail!("in the way of the lab: its network {} has a route on this machine: {}", site.network(), route.trim());
+    }
+    Ok(())
+}
+
+/// Raises the number of things that may watch files where the hosts would not have enough: they are all root's, and the
+/// kernel counts by user.
+pub(crate) fn watches(site: &Site, progress: &Progress) -> Result<()> {
+    let wanted = OTHER_WATCHES + WATCHES * site.hosts().len();
+    let now: usize = fs::read_to_string(MOST_WATCHES).unwrap_or_default().trim().parse().unwrap_or(wanted);
+    if now < wanted {
+        progress.say(&format!("raising {MOST_WATCHES} from {now} to {wanted}: each host watches files"));
+        fs::write(MOST_WATCHES, wanted.to_string()).with_context(|| format!("cannot write {MOST_WATCHES}"))?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::workspace::root;
 
 /// Where Prometheus answers, for hosts with a route to the network of Services.
 const PROMETHEUS: &str = "http://10.96.0.90:9090";
+/// Facts for tests.
+const FACTS: &str = "lab.json";
 /// The demo's inventory and policy.
 const DEMO: &str = "workflows/inventories/demo";
 
@@ -54,14 +56,13 @@ pub(crate) fn cluster(site: &Site, authority: &Authority, parts: &Parts) -> Resu
     Ok(())
 }
 
-/// What `runner` needs, and facts for tests.
+/// What `runner` needs.
 pub(crate) fn runner(site: &Site, keys: &Keys<'_>, releases: &Releases) -> Result<()> {
     let out = site.out();
     for (name, value) in [
         ("inventory.json", inventory(site, keys, releases, &demo("inventory.json")?)?),
         ("policy.json", policy(site, releases, demo("policy.json")?)?),
         ("releases.json", releases.file.clone()),
-        ("lab.json", facts(site, keys)),
     ] {
         write(&out.join(name), format!("{value:#}\n"))?;
     }
@@ -157,7 +158,8 @@ fn policy(site: &Site, releases: &Releases, mut demo: Value) -> Result<Value> {
     Ok(demo)
 }
 
-fn facts(site: &Site, keys: &Keys<'_>) -> Value {
+/// Facts for tests. They are the last thing that is written: where they are, the lab was brought up to its end.
+pub(crate) fn facts(site: &Site, keys: &Keys<'_>) -> Result<()> {
     let mut hosts = serde_json::Map::new();
     for host in site.hosts() {
         let mut roles = vec![match host.role {
@@ -172,7 +174,7 @@ fn facts(site: &Site, keys: &Keys<'_>) -> Value {
         });
         hosts.insert(host.name, entry);
     }
-    json!({
+    let facts = json!({
         "hosts": hosts,
         "canary": {"host": CANARY, "namespace": "shop", "name": "web"},
         "volume": {"host": storage(site).name, "path": volume()},
@@ -181,10 +183,11 @@ fn facts(site: &Site, keys: &Keys<'_>) -> Value {
             "ops": {"key": keys.login()},
             "pat": {"key": keys.login(), "password-file": keys.password_file()},
         },
-    })
+    });
+    write(&site.out().join(FACTS), format!("{facts:#}\n"))
 }
 
 /// Whether a lab was brought up to its end.
 pub(crate) fn are_complete(out: &Path) -> bool {
-    out.join("lab.json").exists()
+    out.join(FACTS).exists()
 }

@@ -16,10 +16,12 @@ const NODES: u8 = 2;
 const MOST_NODES: u8 = 50;
 /// Hosts that hold a member of etcd: the first ones.
 const MEMBERS: usize = 3;
-/// Network of the hosts among themselves, without its last number.
-const NETWORK: [u8; 3] = [172, 30, 0];
-/// Where hosts are reached from this machine, without the last number.
-const LOOPBACK: [u8; 3] = [127, 0, 10];
+/// The first two numbers of the hosts' addresses among themselves.
+const NETWORK: [u8; 2] = [172, 30];
+/// The first two numbers of the addresses where they are reached from this machine.
+const LOOPBACK: [u8; 2] = [127, 0];
+/// The third number of both, unless another lab has it.
+const RANGE: u8 = 10;
 
 /// Addresses of Pods.
 pub(crate) const POD_NETWORK: &str = "10.244.0.0/16";
@@ -38,7 +40,22 @@ pub(crate) struct Site {
     directory: PathBuf,
     prefix: String,
     nodes: u8,
+    range: u8,
     ssh_port: u16,
+}
+
+/// What of a lab can be chosen. What is left out is as it is, or as in the demo.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Choice {
+    /// How many nodes it has [a new lab: 2].
+    #[arg(long)]
+    nodes: Option<u8>,
+    /// What host names begin with, such as east for east-node-1 [a new lab: nothing].
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Third number of its addresses, 127.0.RANGE.x and 172.30.RANGE.x, for labs side by side [a new lab: 10].
+    #[arg(long)]
+    range: Option<u8>,
 }
 
 /// What a host of the lab does.
@@ -64,26 +81,31 @@ pub(crate) struct Host {
 }
 
 impl Site {
-    /// The lab as it was set up, if there is one; else the one that the options describe. Refused when there is one and
-    /// the options want another.
-    pub(crate) fn wanted(nodes: Option<u8>, prefix: Option<&str>) -> Result<Self> {
+    /// The lab as it was set up, if there is one; else the one that is chosen. Refused when there is one and another is
+    /// chosen.
+    pub(crate) fn wanted(choice: &Choice) -> Result<Self> {
+        let Choice { nodes, prefix, range } = choice;
         let Some(found) = Self::found()? else {
             let site = Self {
                 directory: directory(),
-                prefix: prefix.unwrap_or_default().to_owned(),
+                prefix: prefix.clone().unwrap_or_default(),
                 nodes: nodes.unwrap_or(NODES),
+                range: range.unwrap_or(RANGE),
                 ssh_port: 0,
             };
             site.check()?;
             let ssh_port = super::needs::free_ssh_port(&site)?;
             return Ok(Self { ssh_port, ..site });
         };
-        let same = nodes.is_none_or(|nodes| nodes == found.nodes) && prefix.is_none_or(|prefix| prefix == found.prefix);
+        let same = nodes.is_none_or(|nodes| nodes == found.nodes)
+            && prefix.as_ref().is_none_or(|prefix| *prefix == found.prefix)
+            && range.is_none_or(|range| range == found.range);
         ensure!(
             same,
-            "the lab in {} has other hosts ({}): `cargo xtask lab down` removes it first",
+            "the lab in {} is another one ({}, at {}): `cargo xtask lab down` removes it first",
             found.directory.display(),
-            found.names().join(", ")
+            found.names().join(", "),
+            found.network()
         );
         Ok(found)
     }
@@ -97,20 +119,25 @@ impl Site {
         }
         let read = || -> Result<Self> {
             let value: Value = serde_json::from_slice(&fs::read(&file)?)?;
-            let nodes = value.get("nodes").and_then(Value::as_u64).context("no number of nodes")?;
+            let number = |name: &str| value.get(name).and_then(Value::as_u64).with_context(|| format!("no {name}"));
             let prefix = value.get("prefix").and_then(Value::as_str).context("no prefix")?;
-            let ssh_port = value.get("ssh-port").and_then(Value::as_u64).context("no port")?;
             let site = Self {
                 directory: directory.clone(),
                 prefix: prefix.to_owned(),
-                nodes: u8::try_from(nodes)?,
-                ssh_port: u16::try_from(ssh_port)?,
+                nodes: u8::try_from(number("nodes")?)?,
+                range: u8::try_from(number("range")?)?,
+                ssh_port: u16::try_from(number("ssh-port")?)?,
             };
             site.check()?;
             Ok(site)
         };
         let site = read().with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Some(site))
+    }
+
+    /// A lab of which only the directory is known: enough to remove it.
+    pub(crate) fn unknown() -> Self {
+        Self { directory: directory(), prefix: String::new(), nodes: NODES, range: RANGE, ssh_port: 0 }
     }
 
     /// The lab as it was set up; an error says how to get one.
@@ -121,7 +148,9 @@ impl Site {
 
     /// Remembers the hosts.
     pub(crate) fn save(&self) -> Result<()> {
-        let value = json!({"nodes": self.nodes, "prefix": self.prefix, "ssh-port": self.ssh_port});
+        let value = json!({
+            "nodes": self.nodes, "prefix": self.prefix, "range": self.range, "ssh-port": self.ssh_port,
+        });
         write(&self.directory.join("site.json"), format!("{value:#}\n"))
     }
 
@@ -138,8 +167,8 @@ impl Site {
     pub(crate) fn hosts(&self) -> Vec<Host> {
         (0..=self.nodes)
             .map(|index| {
-                let [a, b, c] = LOOPBACK;
-                let [x, y, z] = NETWORK;
+                let [a, b] = LOOPBACK;
+                let [x, y] = NETWORK;
                 Host {
                     name: if index == 0 {
                         self.host_name("master-1")
@@ -148,8 +177,8 @@ impl Site {
                     },
                     role: if index == 0 { Role::Master } else { Role::Node },
                     member: usize::from(index) < MEMBERS,
-                    address: Ipv4Addr::new(a, b, c, index + 1),
-                    internal: Ipv4Addr::new(x, y, z, index + 11),
+                    address: Ipv4Addr::new(a, b, self.range, index + 1),
+                    internal: Ipv4Addr::new(x, y, self.range, index + 11),
                 }
             })
             .collect()
@@ -181,8 +210,14 @@ impl Site {
 
     /// The hosts' network with its length.
     pub(crate) fn network(&self) -> String {
-        let [x, y, z] = NETWORK;
-        format!("{x}.{y}.{z}.0/24")
+        let [x, y] = NETWORK;
+        format!("{x}.{y}.{}.0/24", self.range)
+    }
+
+    /// This machine within that network.
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        let [x, y] = NETWORK;
+        Ipv4Addr::new(x, y, self.range, 1)
     }
 
     /// Port of the hosts' SSH servers on this machine.
@@ -239,7 +274,7 @@ mod tests {
     use super::*;
 
     fn site(nodes: u8, prefix: &str) -> Site {
-        Site { directory: "/nowhere".into(), prefix: prefix.to_owned(), nodes, ssh_port: 22 }
+        Site { directory: "/nowhere".into(), prefix: prefix.to_owned(), nodes, range: RANGE, ssh_port: 22 }
     }
 
     #[test]
@@ -249,8 +284,8 @@ mod tests {
             .iter()
             .map(|host| (host.name.as_str(), host.address.to_string(), host.internal.to_string()))
             .collect();
-        assert_eq!(seen[0], ("master-1", "127.0.10.1".into(), "172.30.0.11".into()));
-        assert_eq!(seen[3], ("node-3", "127.0.10.4".into(), "172.30.0.14".into()));
+        assert_eq!(seen[0], ("master-1", "127.0.10.1".into(), "172.30.10.11".into()));
+        assert_eq!(seen[3], ("node-3", "127.0.10.4".into(), "172.30.10.14".into()));
         let members: Vec<bool> = hosts.iter().map(|host| host.member).collect();
         assert_eq!(members, [true, true, true, false]);
         assert_eq!(site(2, "east").names(), ["east-master-1", "east-node-1", "east-node-2"]);

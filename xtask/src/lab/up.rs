@@ -9,15 +9,15 @@ use super::keys::Keys;
 use super::platform::Platform;
 use super::progress::Progress;
 use super::release::Releases;
-use super::site::Site;
+use super::site::{Choice, Site};
 use super::{needs, outputs, parts, workloads};
 
 /// Brings the lab up. A new one that fails is removed again unless `keep` is set.
-pub(crate) fn up(nodes: Option<u8>, prefix: Option<&str>, keep: bool) -> Result<()> {
+pub(crate) fn up(choice: &Choice, keep: bool) -> Result<()> {
     let progress = Progress::new();
     needs::meet(&progress)?;
     let parts = progress.step("parts", || parts::ensure(&|line| progress.say(line)))?;
-    let site = Site::wanted(nodes, prefix)?;
+    let site = Site::wanted(choice)?;
     let is_new = !outputs::are_complete(&site.out());
     let done = bring(&site, &parts, &progress);
     if done.is_err() && is_new && !keep {
@@ -33,6 +33,7 @@ pub(crate) fn up(nodes: Option<u8>, prefix: Option<&str>, keep: bool) -> Result<
 
 fn bring(site: &Site, parts: &parts::Parts, progress: &Progress) -> Result<()> {
     site.save()?;
+    needs::watches(site, progress)?;
     let releases = Releases::read(parts)?;
     let keys = Keys::ensure(site)?;
     let authority = Authority::ensure(site)?;
@@ -48,6 +49,7 @@ fn bring(site: &Site, parts: &parts::Parts, progress: &Progress) -> Result<()> {
     progress.step("etcd", || platform.etcd())?;
     progress.step("control plane", || platform.control_plane())?;
     progress.step("nodes", || platform.nodes())?;
+    outputs::runner(site, &keys, &releases)?;
     progress.step("workloads", || workloads::up(&platform))?;
-    outputs::runner(site, &keys, &releases)
+    outputs::facts(site, &keys)
 }

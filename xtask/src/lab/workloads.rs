@@ -16,6 +16,8 @@ const WORKLOADS: [(&str, &str, &str); 4] = [
     ("prometheus", "monitoring", "statefulset/prometheus"),
     ("canary", "shop", "deployment/web"),
 ];
+/// The workload without which no node is ready.
+const NETWORK: &str = "flannel";
 /// How long one may take to come up.
 const PATIENCE: &str = "--timeout=180s";
 /// User and group of Prometheus.
@@ -25,6 +27,10 @@ const NOBODY: u32 = 65534;
 pub(crate) fn up(platform: &Platform<'_>) -> Result<()> {
     volume(platform.hosts.site)?;
     for (name, namespace, workload) in WORKLOADS {
+        if name != NETWORK {
+            // Else all Pods would go to the node that is ready first.
+            platform.kubectl(&["wait", "--for=condition=Ready", "node", "--all", PATIENCE])?;
+        }
         // What is there may be of another release by now.
         if platform.kubectl(&["get", "--namespace", namespace, workload]).is_err() {
             let file = root().join(format!("tests/lab/workloads/{name}.json"));
