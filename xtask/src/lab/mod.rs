@@ -81,7 +81,7 @@ pub(crate) fn obstacles() -> Vec<String> {
 /// Brings the lab up, does the work with its directory, and removes the lab again if it was not there before.
 pub(crate) fn with(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let was_there = Site::found()?.is_some();
-    up::up(None, None, false)?;
+    up::up(&Choice::default(), false)?;
     let site = Site::present()?;
     let done = work(site.directory());
     if !was_there {
