@@ -5,6 +5,7 @@
 
 mod curl;
 mod exec;
+mod files;
 mod host;
 mod http;
 pub mod kubernetes;
@@ -20,8 +21,10 @@ mod tls;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use crate::artifacts::Store;
-use crate::contract::{self, Backend};
+use crate::contract::{self, Backend, Place};
 
 use secrets::Secrets;
 use shell::Shell;
@@ -39,6 +42,12 @@ pub struct LiveHost {
 }
 
 impl Backend for LiveHost {
+    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move { self.resolved(&paths).await.unwrap_or(paths) })
+    }
+    fn files(&self) -> &dyn contract::files::Capability {
+        self
+    }
     fn http(&self) -> &dyn contract::http::Capability {
         self
     }
