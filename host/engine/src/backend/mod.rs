@@ -4,5 +4,7 @@ pub mod expression;
 pub mod failure;
 pub mod live;
 mod objects;
+mod pipe;
 mod select;
 pub mod simulated;
+mod stored;

@@ -3,6 +3,7 @@
 //! One backend a host ([`LiveHost`]), one a cluster; each capability is in the file of its name and knows neither plugin
 //! nor gate. What a host needs: sshd, a POSIX shell, coreutils, and what the component itself brings.
 
+mod artifacts;
 mod curl;
 mod exec;
 mod files;
@@ -63,6 +64,9 @@ impl Backend for LiveHost {
     fn packages(&self) -> &dyn contract::packages::Capability {
         self
     }
+    fn artifacts(&self) -> &dyn contract::artifacts::Capability {
+        self
+    }
 }
 
 /// The machine on which runner runs, as far as it is no host of the inventory: HTTP from here, data of the store.
@@ -75,6 +79,9 @@ pub struct LiveRunner {
 
 impl Backend for LiveRunner {
     fn http(&self) -> &dyn contract::http::Capability {
+        self
+    }
+    fn artifacts(&self) -> &dyn contract::artifacts::Capability {
         self
     }
 }

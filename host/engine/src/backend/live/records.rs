@@ -42,6 +42,11 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// A record that was read by itself.
+    pub(super) fn new(kind: &[u8], fields: Vec<Vec<u8>>) -> Self {
+        Self { kind: String::from_utf8_lossy(kind).into_owned(), fields }
+    }
+
     /// A field as text; empty where there is none.
     pub(super) fn text(&self, index: usize) -> String {
         self.fields.get(index).map(|field| String::from_utf8_lossy(field).into_owned()).unwrap_or_default()
@@ -78,7 +83,7 @@ pub(super) fn records(output: &[u8]) -> Vec<Record> {
         if own.len() < count {
             break;
         }
-        found.push(Record { kind: String::from_utf8_lossy(kind).into_owned(), fields: own });
+        found.push(Record::new(kind, own));
     }
     found
 }

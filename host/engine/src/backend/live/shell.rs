@@ -228,7 +228,7 @@ async fn beginning(mut stream: Pin<Box<dyn AsyncRead + Send>>, most: usize) -> s
 }
 
 /// Reads a stream to its end and keeps its end.
-async fn end(mut stream: Pin<Box<dyn AsyncRead + Send>>, most: usize) -> std::io::Result<Captured> {
+pub(super) async fn end(mut stream: Pin<Box<dyn AsyncRead + Send>>, most: usize) -> std::io::Result<Captured> {
     let mut kept = Captured::default();
     let mut buffer = vec![0; 8 << 10];
     loop {

@@ -2,26 +2,20 @@
 
 use std::io::{self, Read, Write};
 
-use crate::artifacts::{StoreError, Stored};
 use crate::backend::failure;
+use crate::backend::pipe::{self, Sink};
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::model::Model;
 use crate::backend::simulated::model::content::Content;
 use crate::backend::simulated::model::files::{Entry, inside};
-use crate::backend::simulated::pattern::glob;
-use crate::backend::simulated::pipe::{self, Sink};
 use crate::backend::simulated::platform::{Shared, blocking};
+use crate::backend::stored;
 use crate::contract::artifacts::{
     Capability, DataOrder, DataRef, Put, PutOrder, Restore, RestoreOrder, Source, StoredData, Tree,
 };
 use crate::contract::files::{FileChange, FileKind, Precondition};
 use crate::contract::types::Artifact;
 use crate::contract::{Caller, Failure, Performed, Place};
-
-/// Data that `get-data` gives back at most.
-const MOST_DATA: u64 = 4 << 20;
-/// A comment in the first header tells a stored tree from a file that happens to be an archive.
-const TREE: &[u8] = b"25 comment=runner-tree-1\n";
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
@@ -38,28 +32,11 @@ impl Capability for Simulated {
     }
 
     async fn put_data(&self, place: &Place, _caller: &Caller, items: Vec<DataOrder>) -> Performed<Artifact> {
-        let mut answers = Vec::with_capacity(items.len());
-        for item in items {
-            let size = item.data.len() as u64;
-            let stored = self.shared.store.put_bytes(item.data).await;
-            answers.push(stored.map_err(|error| stores(&error)).map(|digest| Artifact {
-                digest,
-                size,
-                name: item.name,
-                origin: place.clone(),
-                labels: item.labels,
-            }));
-        }
-        Ok(answers)
+        Ok(stored::put_data(self.shared.store.as_ref(), place, items).await)
     }
 
     async fn get_data(&self, _place: &Place, _caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
-        let mut answers = Vec::with_capacity(items.len());
-        for item in items {
-            let data = self.shared.store.read_bytes(&item.digest, MOST_DATA).await;
-            answers.push(data.map(|data| StoredData { data }).map_err(|error| stores(&error)));
-        }
-        Ok(answers)
+        Ok(stored::get_data(self.shared.store.as_ref(), items).await)
     }
 
     async fn restore(&self, place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {
@@ -102,13 +79,13 @@ impl Simulated {
         let stored = self.shared.store.put(Box::pin(stream)).await;
         let sent = writer.await.map_err(|error| failure::other("simulator", &item.name, error.to_string()))??;
         sent?;
-        let Stored { digest, size } = stored.map_err(|error| stores(&error))?;
-        Ok(Artifact { digest, size, name: item.name, origin: Place::Host(item.host), labels: item.labels })
+        let stored = stored.map_err(|error| stored::failure(&error))?;
+        Ok(stored::artifact(stored, item))
     }
 
     /// Brings data of the store among the platform's contents, verified.
     async fn spool(&self, digest: &str) -> Result<Content, Failure> {
-        let stream = self.shared.store.open(digest).await.map_err(|error| stores(&error))?;
+        let stream = self.shared.store.open(digest).await.map_err(|error| stored::failure(&error))?;
         let mut source = pipe::into_blocking(stream);
         let shared = std::sync::Arc::clone(&self.shared);
         let wanted = digest.to_owned();
@@ -117,26 +94,10 @@ impl Simulated {
             let found = shared.blobs.sha256(&content)?;
             match found == wanted {
                 true => Ok(content),
-                false => Err(failure::failed(
-                    &wanted,
-                    format!("data {wanted} of the store is damaged: it hashes to {found}"),
-                    None,
-                    "",
-                )),
+                false => Err(stored::damaged(&wanted, &found)),
             }
         })
         .await?
-    }
-}
-
-fn stores(error: &StoreError) -> Failure {
-    let message = error.to_string();
-    match error {
-        StoreError::Missing { digest, .. } => failure::not_found(digest, message),
-        StoreError::TooLarge { digest, .. } => failure::too_large(digest, message),
-        StoreError::NoDigest(text) => failure::invalid(text, message),
-        StoreError::Damaged { digest, .. } => failure::failed(digest, message, None, ""),
-        StoreError::Io { .. } => failure::other("store", "store", message),
     }
 }
 
@@ -164,12 +125,12 @@ fn send_tree(shared: &Shared, host: &str, tree: &Tree, sink: &mut Sink) -> Resul
     })?;
     let base = inside(&root);
     let mut archive = tar::Builder::new(sink);
-    if let Err(error) = begin_tree(&mut archive) {
+    if let Err(error) = stored::begin_tree(&mut archive) {
         return Ok(Err(error));
     }
     for (path, entry) in entries {
         let name = path.strip_prefix(&base).unwrap_or(&path);
-        if tree.exclude.iter().any(|pattern| excluded(pattern, name)) {
+        if tree.exclude.iter().any(|pattern| stored::excluded(pattern, name)) {
             continue;
         }
         let reader: Box<dyn Read> = match &entry.content {
@@ -181,24 +142,6 @@ fn send_tree(shared: &Shared, host: &str, tree: &Tree, sink: &mut Sink) -> Resul
         }
     }
     Ok(archive.into_inner().map(|_| ()))
-}
-
-/// Whether a pattern stands for a path or a directory it is in.
-fn excluded(pattern: &str, path: &str) -> bool {
-    let pattern = pattern.trim_end_matches("/**").trim_end_matches('/');
-    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.into_iter().any(|end| glob(pattern, &path[..end]))
-}
-
-fn begin_tree<W: Write>(archive: &mut tar::Builder<W>) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::XGlobalHeader);
-    header.set_size(TREE.len() as u64);
-    header.set_mode(0o644);
-    header.set_mtime(0);
-    header.set_path("pax_global_header")?;
-    header.set_cksum();
-    archive.append(&header, TREE)
 }
 
 fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, entry: &Entry, reader: Box<dyn Read>) -> io::Result<()> {
@@ -229,8 +172,7 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, entry: &Entry, re
 fn restore(model: &mut Model<'_>, item: &RestoreOrder, content: &Content) -> Result<FileChange, Failure> {
     let host = item.host.as_str();
     let head = model.blobs.read(content, 0, 1024)?;
-    let is_tree = head.get(156) == Some(&b'g') && head.get(512..512 + TREE.len()) == Some(TREE);
-    if !is_tree {
+    if !stored::is_tree(&head) {
         return model.write(host, &item.path, content.clone(), &item.precondition, item.attributes.as_ref());
     }
     let path = model.resolve(host, &item.path, true)?;
@@ -292,7 +234,7 @@ fn unpacked(model: &Model<'_>, content: &Content) -> Result<Vec<(String, Entry)>
     for member in archive.entries().map_err(wrong)? {
         let mut member = member.map_err(wrong)?;
         let name = member.path().map_err(wrong)?.to_string_lossy().trim_end_matches('/').to_owned();
-        if name.split('/').any(|part| matches!(part, ".." | "." | "")) {
+        if !stored::is_plain(name.as_bytes()) {
             return Err(failure::invalid("artifact", format!("the stored tree holds the path {name:?}")));
         }
         let link = member.link_name().map_err(wrong)?.map(|link| link.to_string_lossy().into_owned());

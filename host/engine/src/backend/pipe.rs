@@ -14,26 +14,32 @@ const WAITING: usize = 4;
 
 /// The blocking end that is written to. What it was not told to finish ends with an error on the other side, so that
 /// half of something is never taken for all of it.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     pieces: Sender<io::Result<Vec<u8>>>,
     buffer: Vec<u8>,
 }
 
 /// The end that a task reads.
-pub(super) struct Source {
+pub(crate) struct Source {
     pieces: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     at: usize,
 }
 
-/// A pipe into a task.
-pub(super) fn into_async() -> (Sink, Source) {
+/// What a task's pieces make: an empty piece ends it; without one, the end is an error.
+pub(crate) fn pieces() -> (Sender<io::Result<Vec<u8>>>, Source) {
     let (sender, receiver) = channel(WAITING);
-    (Sink { pieces: sender, buffer: Vec::new() }, Source { pieces: receiver, piece: Vec::new(), at: 0 })
+    (sender, Source { pieces: receiver, piece: Vec::new(), at: 0 })
+}
+
+/// A pipe into a task.
+pub(crate) fn into_async() -> (Sink, Source) {
+    let (sender, source) = pieces();
+    (Sink { pieces: sender, buffer: Vec::new() }, source)
 }
 
 /// What a task's stream holds, for a thread that may block.
-pub(super) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl Read + Send {
+pub(crate) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl Read + Send {
     let (sender, receiver) = channel(WAITING);
     tokio::spawn(async move {
         loop {
@@ -54,7 +60,7 @@ pub(super) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl 
 
 impl Sink {
     /// Says that this was all.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         self.send(Ok(Vec::new()))
     }
