@@ -16,7 +16,7 @@ use super::site::{Host, Role, SERVICE_NETWORK, Site, VOLUMES, write};
 
 /// Name of the hosts' network within the engine.
 const NETWORK: &str = "lab";
-/// Label by which the hosts among the engine's containers are known; its value is their image.
+/// Label by which the hosts among the engine's containers are known; its value are the parts of which they are made.
 const LABEL: &str = "runner-lab";
 /// What a host does before it is systemd's.
 const START: &str = include_str!("../../../tests/lab/hosts/start.sh");
@@ -83,11 +83,22 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Name of the image within the engine: the part's folder is named by what it is made from.
+    /// Name of the image within the engine.
     fn image_name(&self) -> String {
-        let folder = self.image.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-        format!("lab-host:{folder}")
+        format!("lab-host:{}", self.image.parent().map(part).unwrap_or_default())
     }
+
+    /// The parts of which a host is made.
+    fn parts(&self) -> String {
+        let folders = self.folders.iter().map(|(folder, _)| part(folder));
+        let parts: Vec<String> = [self.image_name()].into_iter().chain(folders).collect();
+        parts.join(" ")
+    }
+}
+
+/// A part's folder is named by what the part is made from.
+fn part(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Hosts<'_> {
@@ -130,7 +141,7 @@ impl Hosts<'_> {
     /// Brings all hosts up, with their accounts, and waits until they have started.
     pub(crate) fn up(&self, seen: &Seen<'_>, keys: &Keys<'_>, progress: &Progress) -> Result<()> {
         let states = self.states()?;
-        let image = seen.image_name();
+        let parts = seen.parts();
         let missing: Vec<&str> =
             states.iter().filter(|(_, state)| state.is_none()).map(|(host, _)| host.name.as_str()).collect();
         if !missing.is_empty() {
@@ -140,7 +151,7 @@ impl Hosts<'_> {
             self.remove()?;
             needs::room(self.site)?;
             progress.step("making the hosts", || self.create(seen))?;
-        } else if states.iter().any(|(host, _)| self.label(host).is_ok_and(|label| label != image)) {
+        } else if states.iter().any(|(host, _)| self.label(host).is_ok_and(|label| label != parts)) {
             progress.say("the hosts are made of older parts: `cargo xtask lab down` before `up` makes them anew");
         }
         for (host, _) in &states {
@@ -228,7 +239,7 @@ impl Hosts<'_> {
         let mut command = self.daemon.docker(["create", "--name", name, "--hostname", name, "--restart=always"]);
         // What systemd takes for being switched off; another signal it would sit out.
         command.args(["--stop-signal=SIGRTMIN+3", "--stop-timeout=20"]);
-        command.arg("--label").arg(format!("{LABEL}={image}"));
+        command.arg("--label").arg(format!("{LABEL}={}", seen.parts()));
         command.args(["--network", NETWORK, "--ip", &internal.to_string()]);
         let service = match role {
             Role::Master => API_PORT,

@@ -167,18 +167,28 @@ fn taken(address: Ipv4Addr, port: u16) -> Option<String> {
     match TcpListener::bind(SocketAddrV4::new(address, port)) {
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let holder = holder(port).unwrap_or_else(|| "a process that cannot be named".to_owned());
+            let holder = holder(address, port).unwrap_or_else(|| "a process that cannot be named".to_owned());
             Some(format!("{address}:{port} is taken by {holder}"))
         }
         Err(error) => Some(format!("{address}:{port} cannot be had: {error}")),
     }
 }
 
-/// The process that listens on a port, as `ss` names it: `users:(("nginx",pid=12,fd=6))`.
-fn holder(port: u16) -> Option<String> {
+/// The process that listens on a port of an address, or of all of them.
+fn holder(address: Ipv4Addr, port: u16) -> Option<String> {
     let text = output(Command::new("ss").args(["-H", "-l", "-t", "-n", "-p", &format!("sport = :{port}")])).ok()?;
-    let users = text.lines().find_map(|line| line.split_once("users:((")).map(|(_, users)| users.to_owned())?;
-    let name = users.split('"').nth(1)?.to_owned();
+    named(&text, address, port)
+}
+
+/// The same as `ss` says it: `LISTEN 0 128 127.0.0.1:80 0.0.0.0:* users:(("nginx",pid=12,fd=6))`.
+fn named(text: &str, address: Ipv4Addr, port: u16) -> Option<String> {
+    let places = [address.to_string(), "0.0.0.0".to_owned(), "*".to_owned()].map(|host| format!("{host}:{port}"));
+    let line = text.lines().find(|line| {
+        let local = line.split_whitespace().nth(3).unwrap_or_default();
+        places.iter().any(|place| place == local)
+    })?;
+    let (_, users) = line.split_once("users:((")?;
+    let name = users.split('"').nth(1)?;
     let pid: String = users.split_once("pid=")?.1.chars().take_while(char::is_ascii_digit).collect();
     Some(format!("{name} (process {pid})"))
 }
@@ -186,6 +196,16 @@ fn holder(port: u16) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_neighbour_s_port_is_not_taken_for_one_s_own() {
+        let text = "LISTEN 0 4096 127.0.10.2:80 0.0.0.0:* users:((\"docker-proxy\",pid=7,fd=4))\n\
+                    LISTEN 0 1 127.0.20.2:80 0.0.0.0:* users:((\"nginx\",pid=12,fd=6))\n";
+        assert_eq!(named(text, Ipv4Addr::new(127, 0, 20, 2), 80).as_deref(), Some("nginx (process 12)"));
+        assert_eq!(named(text, Ipv4Addr::new(127, 0, 30, 2), 80), None);
+        let everywhere = "LISTEN 0 128 *:22 *:* users:((\"sshd\",pid=3,fd=3))\n";
+        assert_eq!(named(everywhere, Ipv4Addr::new(127, 0, 10, 1), 22).as_deref(), Some("sshd (process 3)"));
+    }
 
     #[test]
     fn a_port_in_use_is_named_with_its_process() {

@@ -140,17 +140,6 @@ impl Platform<'_> {
 
     /// Brings up the nodes: Docker, containerd with all images, kubelet, kube-proxy.
     pub(crate) fn nodes(&self) -> Result<()> {
-        let rights = "clusterrolebinding/system:kube-proxy-lab";
-        if self.kubectl(&["get", rights]).is_err() {
-            let name = rights.trim_start_matches("clusterrolebinding/");
-            self.kubectl(&[
-                "create",
-                "clusterrolebinding",
-                name,
-                "--clusterrole=system:node-proxier",
-                "--user=system:kube-proxy",
-            ])?;
-        }
         let nodes = self.site().workers();
         side_by_side(&nodes, |host| {
             self.hosts.once(host, "node", || {

@@ -252,7 +252,8 @@ impl Site {
 }
 
 fn directory() -> PathBuf {
-    env::var_os("RUNNER_LAB_DIR").map_or_else(|| DIRECTORY.into(), PathBuf::from)
+    let chosen = env::var_os("RUNNER_LAB_DIR").map_or_else(|| DIRECTORY.into(), PathBuf::from);
+    std::path::absolute(&chosen).unwrap_or(chosen)
 }
 
 /// Writes a file and the directories above it, in one move, so that one cut short leaves nothing half.

@@ -18,6 +18,8 @@ const WORKLOADS: [(&str, &str, &str); 4] = [
 ];
 /// The workload without which no node is ready.
 const NETWORK: &str = "flannel";
+/// The workload that must not notice anything.
+const CANARY: &str = "canary";
 /// How long one may take to come up.
 const PATIENCE: &str = "--timeout=180s";
 /// User and group of Prometheus.
@@ -31,8 +33,8 @@ pub(crate) fn up(platform: &Platform<'_>) -> Result<()> {
             // Else all Pods would go to the node that is ready first.
             platform.kubectl(&["wait", "--for=condition=Ready", "node", "--all", PATIENCE])?;
         }
-        // What is there may be of another release by now.
-        if platform.kubectl(&["get", "--namespace", namespace, workload]).is_err() {
+        // What is there may be of another release by now; the canary is of none.
+        if name == CANARY || platform.kubectl(&["get", "--namespace", namespace, workload]).is_err() {
             let file = root().join(format!("tests/lab/workloads/{name}.json"));
             platform.kubectl(&["apply", "--filename", &file.to_string_lossy()])?;
         }
