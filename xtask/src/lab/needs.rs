@@ -12,8 +12,9 @@ use super::command::output;
 use super::progress::Progress;
 use super::site::{Role, Site};
 
-/// Free disk space that hosts, images and the cache of built parts take, with room to work, in GiB.
-const DISK: u64 = 15;
+/// Free disk space that three hosts with their images take, with room to work, in GiB. Building parts takes more, which
+/// is looked at where they are built.
+const DISK: u64 = 8;
 /// Memory that three hosts take, with room to build their parts, in GiB.
 const MEMORY: u64 = 4;
 /// Port of the hosts' SSH servers, and the one where this machine's own server listens everywhere.
