@@ -33,6 +33,8 @@ pub(crate) struct Script {
     pub(crate) doubtful: Mutex<Vec<String>>,
     /// How long each write takes.
     pub(crate) takes: Mutex<Duration>,
+    /// How long each read takes.
+    pub(crate) reads_take: Mutex<Duration>,
     /// Symbolic links by path.
     pub(crate) links: Mutex<BTreeMap<String, String>>,
 }
@@ -110,6 +112,8 @@ impl Backend for Scripted {
 #[async_trait::async_trait]
 impl Systemd for Scripted {
     async fn status(&self, _place: &Place, _caller: &Caller, items: Vec<UnitRef>) -> Performed<UnitStatus> {
+        let takes = *self.0.reads_take.lock().unwrap();
+        tokio::time::sleep(takes).await;
         Ok(items
             .into_iter()
             .map(|item| {

@@ -188,7 +188,11 @@ impl Attempt {
                 message: format!("its task broke down: {error}"),
             })?
         } else {
-            call.make().await
+            // A wait may be long, and nothing is lost with it.
+            tokio::select! {
+                answers = call.make() => answers,
+                () = self.gate.cancelled() => Err(Stop::Cancelled),
+            }
         }
     }
 

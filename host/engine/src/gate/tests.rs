@@ -171,6 +171,20 @@ async fn a_cancelled_run_begins_no_further_call() {
 }
 
 #[tokio::test]
+async fn a_read_under_way_ends_when_the_run_is_cancelled() {
+    let bench = bench();
+    *bench.script.reads_take.lock().unwrap() = Duration::from_secs(600);
+    let attempt = bench.attempt(grants());
+    let asked = systemd::UnitRef { host: "a".to_owned(), unit: "x.service".to_owned() };
+    let call = tokio::spawn(async move { attempt.call::<systemd::Status>(vec![asked]).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bench.gate.cancel();
+    let stop = tokio::time::timeout(Duration::from_secs(5), call).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(stop, Stop::Cancelled));
+    assert!(!written(&bench).await.iter().any(|line| matches!(line.entry, Entry::End(_))), "it has no answer");
+}
+
+#[tokio::test]
 async fn a_sleep_ends_when_the_run_is_cancelled() {
     let bench = bench();
     let attempt = bench.attempt(grants());

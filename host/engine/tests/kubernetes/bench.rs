@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::server::Server;
 
-pub struct Bench {
-    pub server: Server,
-    pub cluster: LiveCluster,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
+    pub(crate) cluster: LiveCluster,
 }
 
 struct Nobody;
@@ -29,13 +29,13 @@ impl Listener for Nobody {
 }
 
 /// The plugin of a component, in its first attempt.
-pub fn caller(component: &str) -> Caller {
+pub(crate) fn caller(component: &str) -> Caller {
     let target = Target::Cluster("main".to_owned());
     let call = CallId { step: "s".to_owned(), target, attempt: 1, index: 3 };
     Caller::plugin(component, "run-1", call, vec![7], Arc::new(Nobody))
 }
 
-pub fn cluster(server: &Server, token: Option<&str>) -> Result<LiveCluster> {
+pub(crate) fn cluster(server: &Server, token: Option<&str>) -> Result<LiveCluster> {
     let path = match token {
         Some(token) => server.kubeconfig(token)?,
         None => server.admin()?,
@@ -46,16 +46,16 @@ pub fn cluster(server: &Server, token: Option<&str>) -> Result<LiveCluster> {
     Ok(LiveCluster::new("main", Kubeconfig::open(Some(&path), None)?, secrets))
 }
 
-pub fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place::Cluster("main".to_owned())
 }
 
-pub fn kind(text: &str) -> ObjectKind {
+pub(crate) fn kind(text: &str) -> ObjectKind {
     let (api_version, name) = text.split_once(' ').unwrap_or(("v1", text));
     ObjectKind { api_version: api_version.to_owned(), name: name.to_owned() }
 }
 
-pub fn reference(of: &str, name: &str) -> ObjectRef {
+pub(crate) fn reference(of: &str, name: &str) -> ObjectRef {
     ObjectRef {
         cluster: "main".to_owned(),
         kind: kind(of),
@@ -64,7 +64,7 @@ pub fn reference(of: &str, name: &str) -> ObjectRef {
     }
 }
 
-pub fn selection(of: &str, labels: &str) -> Selection {
+pub(crate) fn selection(of: &str, labels: &str) -> Selection {
     Selection {
         cluster: "main".to_owned(),
         kind: kind(of),
@@ -75,13 +75,13 @@ pub fn selection(of: &str, labels: &str) -> Selection {
 }
 
 /// The only answer of a call that is not in doubt.
-pub fn one<A>(answers: Performed<A>) -> Result<Result<A, Failure>> {
+pub(crate) fn one<A>(answers: Performed<A>) -> Result<Result<A, Failure>> {
     let answers = answers.map_err(|stop| anyhow!("{stop}"))?;
     answers.into_iter().next().context("no answer")
 }
 
 /// The failure that an answer must be.
-pub fn refused<A: std::fmt::Debug>(answer: Result<A, Failure>) -> Result<Failure> {
+pub(crate) fn refused<A: std::fmt::Debug>(answer: Result<A, Failure>) -> Result<Failure> {
     match answer {
         Err(failure) => Ok(failure),
         Ok(answer) => Err(anyhow!("it succeeded: {answer:?}")),
@@ -89,21 +89,21 @@ pub fn refused<A: std::fmt::Debug>(answer: Result<A, Failure>) -> Result<Failure
 }
 
 /// What an answer must bring.
-pub fn done<A>(answer: Result<A, Failure>) -> Result<A> {
+pub(crate) fn done<A>(answer: Result<A, Failure>) -> Result<A> {
     answer.map_err(|failure| anyhow!("{failure:?}"))
 }
 
 impl Bench {
-    pub fn new(server: Server) -> Result<Self> {
+    pub(crate) fn new(server: Server) -> Result<Self> {
         let cluster = cluster(&server, None)?;
         Ok(Self { server, cluster })
     }
 
-    pub fn kubernetes(&self) -> &dyn Capability {
+    pub(crate) fn kubernetes(&self) -> &dyn Capability {
         self.cluster.kubernetes()
     }
 
-    pub async fn get(&self, of: &str, name: &str) -> Result<Result<Value, Failure>> {
+    pub(crate) async fn get(&self, of: &str, name: &str) -> Result<Result<Value, Failure>> {
         let answer = one(self.kubernetes().get(&place(), &Caller::runner(), vec![reference(of, name)]).await)?;
         Ok(match answer {
             Ok(object) => Ok(serde_json::from_str(&object.body)?),
@@ -111,7 +111,7 @@ impl Bench {
         })
     }
 
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
         component: &str,
         body: &Value,
@@ -129,7 +129,7 @@ impl Bench {
         one(self.kubernetes().apply(&place(), &caller(component), vec![order]).await)
     }
 
-    pub async fn patch(
+    pub(crate) async fn patch(
         &self,
         object: ObjectRef,
         body: &Value,
@@ -140,7 +140,12 @@ impl Bench {
         one(self.kubernetes().patch(&place(), &caller("flannel"), vec![order]).await)
     }
 
-    pub async fn wait(&self, subject: Subject, condition: &str, time_out: u32) -> Result<Result<Vec<Object>, Failure>> {
+    pub(crate) async fn wait(
+        &self,
+        subject: Subject,
+        condition: &str,
+        time_out: u32,
+    ) -> Result<Result<Vec<Object>, Failure>> {
         let order = WaitOrder { subject, condition: condition.to_owned(), keep: Vec::new(), time_out, forecast: None };
         one(self.kubernetes().wait_for(&place(), &caller("flannel"), vec![order]).await)
     }

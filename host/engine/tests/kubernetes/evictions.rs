@@ -47,7 +47,7 @@ async fn evict(
     answers.map_err(|stop| anyhow::anyhow!("{stop}"))
 }
 
-pub async fn a_budget_is_named_obeyed_and_waited_for(bench: &Bench) -> Result<()> {
+pub(crate) async fn a_budget_is_named_obeyed_and_waited_for(bench: &Bench) -> Result<()> {
     let first = pod(bench, "web-1", json!({"app": "web"}), None).await?;
     let second = pod(bench, "web-2", json!({"app": "web"}), None).await?;
     budget(bench, "web", "web", 2).await?;
@@ -74,7 +74,7 @@ pub async fn a_budget_is_named_obeyed_and_waited_for(bench: &Bench) -> Result<()
     Ok(())
 }
 
-pub async fn two_budgets_are_never(bench: &Bench) -> Result<()> {
+pub(crate) async fn two_budgets_are_never(bench: &Bench) -> Result<()> {
     let item = pod(bench, "twice-1", json!({"app": "twice"}), None).await?;
     budget(bench, "twice-a", "twice", 0).await?;
     budget(bench, "twice-b", "twice", 0).await?;
@@ -86,7 +86,7 @@ pub async fn two_budgets_are_never(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_pod_that_stays_is_told(bench: &Bench) -> Result<()> {
+pub(crate) async fn a_pod_that_stays_is_told(bench: &Bench) -> Result<()> {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}});
     bench.server.kubectl_with(&["create", "-f", "-"], &node.to_string())?;
     let stays = pod(bench, "stays", json!({"app": "stays"}), Some("node-1")).await?;

@@ -11,7 +11,7 @@ fn map(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
 
-pub async fn the_server_says_what_it_serves(bench: &Bench) -> Result<()> {
+pub(crate) async fn the_server_says_what_it_serves(bench: &Bench) -> Result<()> {
     let asked = bench.kubernetes().servers(&place(), &Caller::runner(), vec!["main".to_owned()]).await;
     let server = done(one(asked)?)?;
     ensure!(server.version.starts_with("v1.34.") && server.ready, "{} {}", server.version, server.ready);
@@ -24,7 +24,7 @@ pub async fn the_server_says_what_it_serves(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn apply_names_who_owns_what_it_wants(bench: &Bench) -> Result<()> {
+pub(crate) async fn apply_names_who_owns_what_it_wants(bench: &Bench) -> Result<()> {
     let created = done(bench.apply("flannel", &map("owned", &json!({"a": "1"})), false, &[]).await?)?;
     ensure!(created.changed);
     let again = done(bench.apply("flannel", &map("owned", &json!({"a": "1"})), false, &[]).await?)?;
@@ -47,7 +47,7 @@ pub async fn apply_names_who_owns_what_it_wants(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn fields_are_taken_over_from_client_side_apply(bench: &Bench) -> Result<()> {
+pub(crate) async fn fields_are_taken_over_from_client_side_apply(bench: &Bench) -> Result<()> {
     let by_people = map("taken", &json!({"a": "1", "gone": "1"})).to_string();
     bench.server.kubectl_with(&["apply", "-f", "-"], &by_people)?;
     let body = map("taken", &json!({"a": "2"}));
@@ -69,7 +69,7 @@ fn create(body: &Value) -> CreateOrder {
     CreateOrder { cluster: "main".to_owned(), key: String::new(), body: body.to_string(), secrets: Vec::new() }
 }
 
-pub async fn what_is_created_says_by_which_effect(bench: &Bench) -> Result<()> {
+pub(crate) async fn what_is_created_says_by_which_effect(bench: &Bench) -> Result<()> {
     let kubernetes = bench.kubernetes();
     let order = create(&map("made", &json!({"a": "1"})));
     let first = done(one(kubernetes.create(&place(), &caller("flannel"), vec![order.clone()]).await)?)?;
@@ -84,7 +84,7 @@ pub async fn what_is_created_says_by_which_effect(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn preconditions_hold(bench: &Bench) -> Result<()> {
+pub(crate) async fn preconditions_hold(bench: &Bench) -> Result<()> {
     done(bench.apply("flannel", &map("checked", &json!({"a": "1"})), false, &[]).await?)?;
     let object = done(bench.get("ConfigMap", "checked").await?)?;
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).context("uid")?.to_owned();
@@ -120,7 +120,7 @@ pub async fn preconditions_hold(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn secrets_are_put_in_at_the_last_moment(bench: &Bench) -> Result<()> {
+pub(crate) async fn secrets_are_put_in_at_the_last_moment(bench: &Bench) -> Result<()> {
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}});
     let order = ApplyOrder {
         cluster: "main".to_owned(),
@@ -142,7 +142,7 @@ pub async fn secrets_are_put_in_at_the_last_moment(bench: &Bench) -> Result<()> 
     Ok(())
 }
 
-pub async fn a_thousand_objects_come_page_by_page(bench: &Bench) -> Result<()> {
+pub(crate) async fn a_thousand_objects_come_page_by_page(bench: &Bench) -> Result<()> {
     let names: Vec<String> = (0..1_000).map(|number| format!("page-{number:04}")).collect();
     let mut body = map("x", &json!({"a": "x".repeat(400)}));
     body["metadata"]["labels"] = json!({"many": "yes"});
@@ -189,7 +189,7 @@ pub async fn a_thousand_objects_come_page_by_page(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn who_may_not_is_told_so(bench: &Bench) -> Result<()> {
+pub(crate) async fn who_may_not_is_told_so(bench: &Bench) -> Result<()> {
     let nobody = cluster(&bench.server, Some("other-token"))?;
     let asked = nobody.kubernetes().get(&place(), &Caller::runner(), vec![reference("ConfigMap", "x")]).await;
     let forbidden = refused(one(asked)?)?;

@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 const TOKEN: &str = "test-token";
 
 /// Programs that the lab is made of, where `cargo xtask lab` keeps them.
-pub struct Programs {
+pub(crate) struct Programs {
     kubernetes: PathBuf,
     etcd: PathBuf,
 }
 
 impl Programs {
     /// The programs; `Err` says what is missing.
-    pub fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
         let lab = cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("runner/lab");
@@ -39,7 +39,7 @@ impl Programs {
 }
 
 /// An API server, its store and the controllers of budgets. Dropped: all of them end.
-pub struct Server {
+pub(crate) struct Server {
     programs: Programs,
     folder: tempfile::TempDir,
     port: u16,
@@ -60,7 +60,7 @@ fn quiet(command: &mut Command, log: &Path) -> Result<Child> {
 
 impl Server {
     /// Starts all of it and waits until it is ready.
-    pub fn start(programs: Programs) -> Result<Self> {
+    pub(crate) fn start(programs: Programs) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (store, peer, port) = (free_port()?, free_port()?, free_port()?);
         let mut server = Self { programs, folder, port, store, api: None, others: Vec::new() };
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Starts the API server, which takes its time to be ready.
-    pub fn start_api(&mut self) -> Result<()> {
+    pub(crate) fn start_api(&mut self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name);
         let child = quiet(
             Command::new(self.programs.kubernetes.join("kube-apiserver"))
@@ -115,7 +115,9 @@ impl Server {
                 .args(["--service-account-issuer", "https://kubernetes.default.svc"])
                 .args(["--service-cluster-ip-range", "10.0.0.0/24", "--authorization-mode", "RBAC"])
                 .args(["--disable-admission-plugins", "ServiceAccount"])
-                .args(["--etcd-compaction-interval", "0", "--shutdown-delay-duration", "0s"]),
+                .args(["--etcd-compaction-interval", "0", "--shutdown-delay-duration", "0s"])
+                // Pages of an older list come from the store, which forgets: what a server without this cache does.
+                .args(["--feature-gates", "ListFromCacheSnapshot=false"]),
             &at("api.log"),
         )?;
         self.api = Some(child);
@@ -123,7 +125,7 @@ impl Server {
     }
 
     /// Kills the API server.
-    pub fn kill_api(&mut self) -> Result<()> {
+    pub(crate) fn kill_api(&mut self) -> Result<()> {
         if let Some(mut api) = self.api.take() {
             api.kill()?;
             api.wait()?;
@@ -132,7 +134,7 @@ impl Server {
     }
 
     /// Waits until the API server is ready.
-    pub fn wait_ready(&self) -> Result<()> {
+    pub(crate) fn wait_ready(&self) -> Result<()> {
         std::fs::write(self.folder.path().join("kubeconfig"), self.kubeconfig_text(TOKEN))?;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(180) {
@@ -145,14 +147,14 @@ impl Server {
     }
 
     /// A kubeconfig for the user with a token.
-    pub fn kubeconfig(&self, token: &str) -> Result<PathBuf> {
+    pub(crate) fn kubeconfig(&self, token: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("kubeconfig-{token}"));
         std::fs::write(&path, self.kubeconfig_text(token))?;
         Ok(path)
     }
 
     /// A kubeconfig for the administrator.
-    pub fn admin(&self) -> Result<PathBuf> {
+    pub(crate) fn admin(&self) -> Result<PathBuf> {
         self.kubeconfig(TOKEN)
     }
 
@@ -168,12 +170,12 @@ impl Server {
     }
 
     /// Runs kubectl; what it printed.
-    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl_with(arguments, "")
     }
 
     /// Runs kubectl with a text as its standard input.
-    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
         use std::io::Write as _;
         let mut child = Command::new(self.programs.kubernetes.join("kubectl"))
             .arg("--kubeconfig")
@@ -190,7 +192,7 @@ impl Server {
     }
 
     /// Lets the store forget every version but the last.
-    pub fn compact(&self) -> Result<()> {
+    pub(crate) fn compact(&self) -> Result<()> {
         let etcdctl = |arguments: &[&str]| -> Result<String> {
             let endpoint = format!("http://127.0.0.1:{}", self.store);
             let mut command = Command::new(self.programs.etcd.join("etcdctl"));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::bench::{Bench, done, one, place, reference, refused, selection};
 
-pub async fn a_wait_ends_when_its_condition_holds(bench: &Bench) -> Result<()> {
+pub(crate) async fn a_wait_ends_when_its_condition_holds(bench: &Bench) -> Result<()> {
     let at = || Subject::Object(reference("ConfigMap", "waited"));
     let absent = refused(bench.wait(at(), "object.data.a == '1'", 300).await?)?;
     ensure!(absent.kind == FailureKind::TimedOut && absent.message.ends_with("there was last: nothing"), "{absent:?}");
@@ -32,7 +32,7 @@ pub async fn a_wait_ends_when_its_condition_holds(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn custom_kinds_are_found_and_lost(bench: &Bench) -> Result<()> {
+pub(crate) async fn custom_kinds_are_found_and_lost(bench: &Bench) -> Result<()> {
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
         "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
@@ -71,7 +71,7 @@ pub async fn custom_kinds_are_found_and_lost(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_restart_of_the_server_stops_nothing(bench: &mut Bench) -> Result<()> {
+pub(crate) async fn a_restart_of_the_server_stops_nothing(bench: &mut Bench) -> Result<()> {
     let body = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "restart", "namespace": "default"}, "data": {"a": value}});
     done(bench.apply("flannel", &body("0"), false, &[]).await?)?;
     let Bench { server, cluster } = bench;
@@ -113,7 +113,7 @@ pub async fn a_restart_of_the_server_stops_nothing(bench: &mut Bench) -> Result<
     Ok(())
 }
 
-pub async fn a_server_that_is_away_is_unreachable(bench: &mut Bench) -> Result<()> {
+pub(crate) async fn a_server_that_is_away_is_unreachable(bench: &mut Bench) -> Result<()> {
     bench.server.kill_api()?;
     let fresh = super::bench::cluster(&bench.server, None)?;
     let kubernetes = runner_engine::contract::Backend::kubernetes(&fresh);

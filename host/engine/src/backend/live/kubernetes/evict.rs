@@ -213,6 +213,10 @@ impl Api {
                     }
                 }
                 500 if answer.message().contains("more than one PodDisruptionBudget") => {
+                    let there = self.pod(item).await?;
+                    if there.is_none_or(|pod| uid_of(&pod) != item.uid) {
+                        return Ok(ObjectChange { changed: lost.is_some(), id: None });
+                    }
                     return Err(self.never(item, &title).await?.into());
                 }
                 _ => return Err(of_answer(&answer, &title, &self.cluster).into()),
@@ -303,4 +307,17 @@ fn request(item: &Eviction) -> Request {
     });
     let path = format!("/api/v1/namespaces/{}/pods/{}/eviction", encode(&item.namespace), encode(&item.name));
     Request::new(Method::POST, path).with(JSON, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_named_by_what_the_server_says() {
+        assert_eq!(budget_in("The disruption budget web needs 2 healthy pods and has 2 currently"), Some("web"));
+        assert_eq!(budget_in("The disruption budget a.b is still being processed by the server."), Some("a.b"));
+        assert_eq!(budget_in("Too many requests"), None);
+        assert_eq!(budget_in("The disruption budget "), None);
+    }
 }

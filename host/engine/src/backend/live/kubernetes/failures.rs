@@ -104,3 +104,69 @@ fn of_conflict(answer: &Answer, title: &str) -> Failure {
 fn manager(message: &str) -> &str {
     message.split('"').nth(1).unwrap_or(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::backend::live::kubernetes::request::Standing;
+
+    /// An answer as kube-apiserver 1.34 gave it.
+    fn answer(status: u16, reason: &str, message: &str, details: &Value) -> Answer {
+        let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                          "message": message, "reason": reason, "details": details, "code": status});
+        Answer { status, retry_after: None, body }
+    }
+
+    fn kind(answer: &Answer) -> FailureKind {
+        of_answer(answer, "ConfigMap default/c", "main").kind
+    }
+
+    #[test]
+    fn every_manager_in_the_way_is_named_with_its_field() {
+        let conflict = answer(
+            409,
+            "Conflict",
+            "Apply failed with 2 conflicts: conflicts with \"helm\":\n- .data.c\nconflicts with \"kubectl\":\n- .data.a",
+            &json!({"causes": [
+                {"reason": "FieldManagerConflict", "message": "conflict with \"kubectl\" using apps/v1", "field": ".data.a"},
+                {"reason": "FieldManagerConflict", "message": "conflict with \"helm\"", "field": ".data.c"},
+            ]}),
+        );
+        let FailureKind::Conflict(found) = kind(&conflict) else { panic!("a conflict") };
+        assert_eq!(found.blockers, ["kubectl: .data.a", "helm: .data.c"]);
+        let modified =
+            answer(409, "Conflict", "the object has been modified", &json!({"name": "c", "kind": "configmaps"}));
+        let FailureKind::Conflict(found) = kind(&modified) else { panic!("a conflict") };
+        assert_eq!(found.blockers, ["ConfigMap default/c"]);
+    }
+
+    #[test]
+    fn statuses_have_the_kind_that_helps() {
+        let of = |status| kind(&answer(status, "", "", &json!({})));
+        assert_eq!(of(404), FailureKind::NotFound);
+        assert_eq!(of(405), FailureKind::Unsupported);
+        assert_eq!(of(413), FailureKind::TooLarge);
+        for status in [400, 415, 422] {
+            assert_eq!(of(status), FailureKind::Invalid);
+        }
+        assert_eq!(of(503), FailureKind::Unreachable);
+        assert!(matches!(of(500), FailureKind::Failed(exit) if exit.code == Some(500)));
+        let page = Answer { status: 404, retry_after: None, body: Value::from("404 page not found\n") };
+        assert_eq!(page.message(), "404 page not found");
+    }
+
+    #[test]
+    fn only_what_was_not_taken_up_or_is_unclear_is_no_answer() {
+        let budget = json!({"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 1 healthy pods and has 1 currently"}]});
+        let busy = |details| answer(429, "TooManyRequests", "", &details);
+        assert_eq!(busy(budget).standing(), Standing::Final);
+        assert_eq!(busy(json!({"retryAfterSeconds": 1})).standing(), Standing::NotTaken(None));
+        let failed = |message| answer(500, "InternalError", message, &json!({})).standing();
+        assert_eq!(failed("etcdserver: request timed out"), Standing::Unclear);
+        assert_eq!(failed("failed calling webhook \"x\": no endpoints"), Standing::Final);
+        assert_eq!(answer(504, "Timeout", "", &json!({})).standing(), Standing::Unclear);
+        assert_eq!(answer(409, "Conflict", "", &json!({})).standing(), Standing::Final);
+    }
+}

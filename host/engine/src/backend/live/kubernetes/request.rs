@@ -141,3 +141,15 @@ pub(super) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
         false => format!("{path}?{}", query.join("&")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_encoded_and_empty_ones_left_out() {
+        let path = with_query("/api/v1/pods", &[("labelSelector", "app in (a, b)"), ("continue", ""), ("limit", "5")]);
+        assert_eq!(path, "/api/v1/pods?labelSelector=app%20in%20%28a%2C%20b%29&limit=5");
+        assert_eq!(encode("system:node é"), "system%3Anode%20%C3%A9");
+    }
+}

@@ -116,6 +116,17 @@ impl Api {
             }
             return self.none(&title).into();
         }
+        if answer.causes().any(|(_, _, field)| field == "metadata.uid") {
+            // Another one has its name since it was looked at.
+            let found = self.find(at).await.ok().flatten().map(|found| uid_of(&found).to_owned());
+            return failure::conflict(
+                &title,
+                format!("{title} is another one than expected"),
+                vec![title.clone()],
+                found,
+            )
+            .into();
+        }
         let mut refusal = of_answer(answer, &title, &self.cluster);
         if let crate::contract::FailureKind::Conflict(conflict) = &mut refusal.kind
             && conflict.blockers == [title.as_str()]
