@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{backups, completions, inventory, platform, plugin, run, runs, verify, versions, workflow};
+use crate::commands::{
+    backups, check, completions, inventory, platform, plugin, run, runs, verify, versions, workflow,
+};
 use crate::exit::Exit;
 
 /// Backs up, updates, backs out and verifies a platform, one sandboxed plugin per component.
@@ -132,6 +134,7 @@ pub(crate) enum ListOutput {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::Run),
+    Check(check::Check),
     Verify(verify::Verify),
     Versions(versions::Versions),
     Backups(backups::Backups),

@@ -38,6 +38,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     let common = &cli.common;
     match &cli.command {
         Command::Run(command) => command.carry_out(common),
+        Command::Check(command) => command.carry_out(common),
         Command::Verify(command) => command.carry_out(common),
         Command::Versions(command) => command.carry_out(common),
         Command::Backups(command) => command.carry_out(common),

@@ -1,4 +1,6 @@
-//! `runner inventory`: hosts as runner sees them.
+//! `runner inventory`: hosts as runner sees them, and whether they are who they say.
+
+mod trust;
 
 use std::path::PathBuf;
 
@@ -11,7 +13,7 @@ use crate::exit::Exit;
 use crate::out;
 use crate::paths::Surroundings;
 
-/// Look at an inventory
+/// Look at an inventory, and trust its hosts' keys
 #[derive(Debug, Args)]
 pub(crate) struct Inventory {
     #[command(subcommand)]
@@ -21,6 +23,7 @@ pub(crate) struct Inventory {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(Show),
+    Trust(trust::Trust),
 }
 
 /// Show the hosts that an inventory means, with everything that groups and defaults give them
@@ -47,6 +50,7 @@ impl Inventory {
     pub(crate) fn carry_out(&self, _common: &Common) -> anyhow::Result<Exit> {
         match &self.command {
             Command::Show(show) => show.carry_out(),
+            Command::Trust(trust) => trust.carry_out(),
         }
     }
 }
@@ -126,6 +130,7 @@ fn whole(host: &ResolvedHost) -> Value {
         "user": host.user,
         "port": host.port,
         "key": host.key,
+        "known-hosts": host.known_hosts,
         "jump": host.jump,
         "become": host.r#become,
         "variables": variables,

@@ -59,6 +59,13 @@ impl Terminal {
         }
     }
 
+    /// Asks a question whose one good answer is `y`.
+    pub(crate) async fn confirms(&mut self, question: &str) -> bool {
+        self.forget_typed();
+        self.show(question);
+        self.line().await.is_some_and(|line| line.trim() == "y")
+    }
+
     /// Name of the terminal device.
     pub(super) fn name(&self) -> Option<String> {
         let name = rustix::termios::ttyname(rustix::stdio::stdin(), Vec::new()).ok()?;

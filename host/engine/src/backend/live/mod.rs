@@ -4,6 +4,7 @@
 //! nor gate. What a host needs: sshd, a POSIX shell, coreutils, and what the component itself brings.
 
 mod artifacts;
+pub mod check;
 mod curl;
 mod exec;
 mod files;

@@ -1,32 +1,31 @@
 //! Scripts on the machine on which runner runs.
 
+use std::path::Path;
 use std::process::Stdio;
 
-use super::shell::{Ended, RunAs, Running, Script, Shell, ShellError};
+use indexmap::IndexMap;
+use runner_types::Become;
+
+use super::rights;
+use super::secrets::Secrets;
+use super::shell::{Ended, Running, Script, Shell, ShellError};
 
 /// The machine on which runner runs.
 #[derive(Debug, Clone)]
 pub struct ProcessShell {
-    /// User for effects; none: the one who runs runner.
+    /// User for effects; none: the one who runs runner. sudo must need no password for it.
     pub effects: Option<String>,
 }
 
 #[async_trait::async_trait]
 impl Shell for ProcessShell {
     async fn start(&self, script: Script) -> Result<Running, ShellError> {
-        let user = match script.user {
-            RunAs::Effects => self.effects.clone(),
-            RunAs::Login => None,
-            RunAs::User(user) => Some(user),
+        let rights = match &self.effects {
+            None => Become::no(),
+            Some(user) => Become { user: user.clone(), ..Become::root() },
         };
-        let mut words: Vec<String> = Vec::new();
-        if let Some(user) = user {
-            words.extend(["sudo", "-n", "-u"].map(str::to_owned));
-            words.extend([user, "--".to_owned()]);
-        }
-        words.extend(["/bin/sh", "-c"].map(str::to_owned));
-        words.extend([script.text, "runner".to_owned()]);
-        words.extend(script.arguments);
+        let no_secrets = Secrets::new(&IndexMap::new(), Path::new("."));
+        let words = rights::command(script, &rights, &no_secrets).await?.words;
         let (program, arguments) = words.split_first().ok_or_else(|| ShellError::Invalid("no command".to_owned()))?;
         let mut child = tokio::process::Command::new(program)
             .args(arguments)

@@ -6,6 +6,7 @@
 mod master;
 mod route;
 mod trouble;
+mod trust;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use master::{Master, NotOpened};
 pub use route::{Hop, Route};
+pub use trust::{HostKey, Trust, known_hosts};
 
 use super::rights;
 use super::secrets::Secrets;

@@ -68,8 +68,7 @@ exec journalctl "$@"
 "#;
 
 /// Does `$1` to the unit `$2` within `$3` seconds. Says, each ended by NUL: properties `$4` before, the exit code, what
-/// was said, properties after, and of a unit that failed the newest `$5` lines of its journal, then what its own
-/// processes said last.
+/// was said, properties after, and of a unit that failed the newest `$5` lines of its journal.
 const CHANGE: &str = r#"LC_ALL=C TZ=UTC
 export LC_ALL TZ
 verb=$1 unit=$2 seconds=$3 p=$4 lines=$5
@@ -90,11 +89,7 @@ printf '%s\0%s\0%s\0' "$code" "$said" "$after"
 case $code$verb$after in
 0start*ActiveState=failed* | 0restart*ActiveState=failed* | [1-9]*)
     journalctl -q --no-pager --utc -o short-iso -u "$unit" -n "$lines" 2>/dev/null
-    printf '\0'
-    invocation=$(systemctl show --property=InvocationID -- "$unit")
-    journalctl -q --no-pager -o cat -n 1 "_SYSTEMD_INVOCATION_ID=${invocation#*=}" 2>/dev/null
     ;;
-*) printf '\0' ;;
 esac
 printf '\0'
 "#;
@@ -368,18 +363,17 @@ impl LiveHost {
             return Err(InDoubt { item, message });
         }
         let journal = parts.get(4).copied().unwrap_or_default().trim();
-        let last = parts.get(5).copied().unwrap_or_default().trim();
-        Ok(Err(self.failed(verb, unit, said.trim(), &after, journal, last)))
+        Ok(Err(self.failed(verb, unit, said.trim(), &after, journal)))
     }
 
     /// Why a unit did not do what was asked of it.
-    fn failed(&self, verb: Verb, unit: &str, said: &str, after: &Shown, journal: &str, last: &str) -> Failure {
+    fn failed(&self, verb: Verb, unit: &str, said: &str, after: &Shown, journal: &str) -> Failure {
         let host = &self.name;
         let first = said.lines().next().unwrap_or_default();
-        let reason = match (last.is_empty(), first.is_empty()) {
-            (false, _) => last,
-            (true, false) => first,
-            (true, true) => "it gave no reason",
+        let reason = match (last_words(journal), first.is_empty()) {
+            (Some(last), _) => last,
+            (None, false) => first,
+            (None, true) => "it gave no reason",
         };
         let message = match verb {
             Verb::Start | Verb::Restart => format!("{unit} failed to start on {host}: {reason}"),
@@ -398,6 +392,15 @@ impl LiveHost {
         }
         failure
     }
+}
+
+/// What a unit's own processes said last, since it was last started: lines of its journal that are not systemd's.
+fn last_words(journal: &str) -> Option<&str> {
+    let lines: Vec<&str> = journal.lines().collect();
+    let begun = lines.iter().rposition(|line| line.contains(" systemd[1]: Start")).unwrap_or(0);
+    let own = lines.get(begun..)?.iter().rfind(|line| !line.contains(" systemd[1]: "))?;
+    let (_, said) = own.split_once("]: ")?;
+    Some(said.trim())
 }
 
 const fn milliseconds(time: u32) -> Duration {
@@ -458,4 +461,37 @@ fn ended(finished: Finished, subject: &str, what: &str) -> Result<String, Failur
 /// The doubt or the failure of a write whose script did not end.
 fn unsettled(error: ShellError, item: usize, subject: &str) -> Result<Failure, InDoubt> {
     error.settle(Class::WriteIdempotent, item, subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // journalctl 252 on Debian 12.
+    const JOURNAL: &str = "2026-11-21T13:16:30+0000 node-2 sh[4000]: said by an earlier one\n\
+        2026-11-21T13:16:36+0000 node-2 systemd[1]: Starting zz-fail.service...\n\
+        2026-11-21T13:16:36+0000 node-2 systemd[1]: zz-fail.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED\n\
+        2026-11-21T13:16:36+0000 node-2 sh[5026]: cannot open the store\n\
+        2026-11-21T13:16:36+0000 node-2 systemd[1]: zz-fail.service: Failed with result 'exit-code'.\n";
+
+    #[test]
+    fn a_failed_unit_is_told_by_its_own_last_words() {
+        assert_eq!(last_words(JOURNAL), Some("cannot open the store"));
+        let silent: String =
+            JOURNAL.lines().filter(|line| !line.contains("[5026]")).map(|l| format!("{l}\n")).collect();
+        assert_eq!(last_words(&silent), None);
+        assert_eq!(last_words(""), None);
+    }
+
+    #[test]
+    fn names_go_in_groups_that_fit() {
+        let names: Vec<String> = (0..3000).map(|number| format!("unit-{number}.service")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let batches = batches(&names);
+        assert!(batches.len() > 1);
+        assert!(
+            batches.iter().all(|batch| batch.iter().map(|name| name.len() + 3).sum::<usize>() <= MOST_ARGUMENTS / 2)
+        );
+        assert_eq!(batches.concat(), names);
+    }
 }

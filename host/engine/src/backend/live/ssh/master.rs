@@ -32,11 +32,25 @@ const SAID: usize = 64 << 10;
 const LONGEST_DIRECTORY: usize = 80;
 /// After the login: as whom effects run is tried, then the end of standard input is waited for.
 const LEASH: &str = "exec cat >/dev/null\n";
+/// Runs ssh on this machine and then removes the directory `$1` of its socket: also when runner itself was ended at once.
+const KEEPER: &str = r#"trap : TERM HUP INT
+d=$1
+shift
+ssh "$@"
+c=$?
+rm -rf -- "$d"
+exit "$c"
+"#;
+/// How long ssh may take to end once it is told to.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// A connection that is open.
 pub(super) struct Master {
     session: Arc<Session>,
-    ended: watch::Receiver<Option<String>>,
+    /// Exit code of ssh, once it has ended.
+    ended: watch::Receiver<Option<Option<i32>>>,
+    /// The end of what ssh said.
+    said: Arc<std::sync::Mutex<Vec<u8>>>,
     /// What the login said before it was asked anything: start-up files of the user's shell that print.
     pub(super) noise: String,
     _leash: ChildStdin,
@@ -76,7 +90,14 @@ impl Master {
         };
         let text = format!("{}{LEASH}", rights::TRY);
         let login = command_line(&["/bin/sh", "-c", &text, "runner", &mark, way, &rights.user]);
-        let mut child = Command::new("ssh")
+        if !is_there("ssh") {
+            let message =
+                "the program ssh is not on this machine: install it (package openssh-client or openssh-clients)";
+            return Err(message.to_owned().into());
+        }
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", KEEPER, "runner"])
+            .arg(directory.path())
             .args(["-M", "-S"])
             .arg(&socket)
             .args(["-o", "ControlPersist=no"])
@@ -85,17 +106,10 @@ impl Master {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for runner, which ends at a safe place: until then it needs its connections.
+            // A group of its own: Ctrl-C is for runner, which ends at a safe place and needs its connections until then.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    "the program ssh is not on this machine: install it (package openssh-client or openssh-clients)"
-                        .to_owned()
-                }
-                _ => format!("cannot run ssh: {error}"),
-            })?;
+            .map_err(|error| format!("cannot run ssh: {error}"))?;
         let (Some(mut leash), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -108,36 +122,30 @@ impl Master {
         }
         let said = Arc::new(std::sync::Mutex::new(Vec::new()));
         let reader = tokio::spawn(keep_end(stderr, Arc::clone(&said)));
-        let greeting = tokio::time::timeout(LOGIN, greeting(BufReader::new(stdout), &mark)).await;
-        let greeting = match greeting {
-            Err(_) => Err(format!("{}: the login did not end within {} s", route.label(), LOGIN.as_secs())),
-            Ok(Some(greeting)) => Ok(greeting),
-            Ok(None) => Err(String::new()),
-        };
-        let Greeting { noise, code, answer } = match greeting {
-            Ok(greeting) => greeting,
-            Err(message) if !message.is_empty() => return Err(message.into()),
-            Err(_) => {
-                drop(leash);
-                let status = tokio::time::timeout(Duration::from_secs(2), child.wait()).await;
-                let _ = tokio::time::timeout(Duration::from_millis(500), reader).await;
-                return Err(not_opened(
-                    route,
-                    &text_of(&said),
-                    matches!(status, Ok(Ok(status)) if status.code() != Some(255)),
-                ));
-            }
-        };
+        let (ended, mut watched) = watch::channel(None);
+        let (kill, killed) = oneshot::channel();
+        tokio::spawn(watch_over(child, killed, reader, ended));
+        let Greeting { noise, code, answer } =
+            match tokio::time::timeout(LOGIN, greeting(BufReader::new(stdout), &mark)).await {
+                Ok(Some(greeting)) => greeting,
+                Ok(None) => {
+                    drop(leash);
+                    let end = tokio::time::timeout(ENDING, watched.wait_for(Option::is_some)).await;
+                    let code = end.ok().and_then(|end| end.ok().and_then(|end| *end)).flatten();
+                    return Err(not_opened(route, &text_of(&said), code));
+                }
+                Err(_) => {
+                    let seconds = LOGIN.as_secs();
+                    return Err(format!("{}: the login did not end within {seconds} s", route.label()).into());
+                }
+            };
         if code != 0 {
             return Err(rights::refusal(&route.name, rights, code, &answer).into());
         }
-        let (ended, watched) = watch::channel(None);
-        let (kill, killed) = oneshot::channel();
-        let label = route.label();
-        tokio::spawn(watch_over(child, killed, said, label, ended));
         Ok(Self {
             session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
             ended: watched,
+            said,
             noise,
             _leash: leash,
             _kill: kill,
@@ -153,11 +161,12 @@ impl Master {
     /// Why it ended, once it has.
     pub(super) async fn reason(&self, host: &str) -> String {
         let mut ended = self.ended.clone();
-        let known = tokio::time::timeout(Duration::from_secs(1), ended.wait_for(Option::is_some)).await;
-        match known {
-            Ok(Ok(reason)) => reason.clone().unwrap_or_default(),
-            _ => format!("the connection to {host} was lost"),
-        }
+        // What ssh says is whole when it has ended.
+        let _ = tokio::time::timeout(Duration::from_secs(1), ended.wait_for(Option::is_some)).await;
+        let said = text_of(&self.said);
+        let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let line = line.map_or_else(String::new, |line| format!(": {line}"));
+        format!("the connection to {host} was lost{line}")
     }
 
     /// Begins a command there.
@@ -168,29 +177,44 @@ impl Master {
     }
 }
 
-/// Waits for the end of ssh, or ends it when nobody holds the connection any more.
+/// Waits for the end of ssh and tells its exit code, or ends it when nobody holds the connection any more.
 async fn watch_over(
     mut child: Child,
     killed: oneshot::Receiver<()>,
-    said: Arc<std::sync::Mutex<Vec<u8>>>,
-    label: String,
-    ended: watch::Sender<Option<String>>,
+    reader: tokio::task::JoinHandle<()>,
+    ended: watch::Sender<Option<Option<i32>>>,
 ) {
     tokio::select! {
-        _ = child.wait() => {}
-        _ = killed => {
-            let _ = child.kill().await;
+        status = child.wait() => {
+            // What ssh started may hold its standard error open.
+            let _ = tokio::time::timeout(Duration::from_millis(500), reader).await;
+            let _ = ended.send(Some(status.ok().and_then(|status| status.code())));
+        }
+        _ = killed => end(&mut child).await,
+    }
+}
+
+/// Ends ssh, and what it started itself to get over other hosts.
+async fn end(child: &mut Child) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    for signal in [Signal::TERM, Signal::KILL] {
+        // An error says that it has ended.
+        let _ = group.map(|group| kill_process_group(group, signal));
+        if tokio::time::timeout(ENDING, child.wait()).await.is_ok() {
             return;
         }
     }
-    let said = text_of(&said);
-    let line =
-        said.lines().map(str::trim).rfind(|line| !line.is_empty()).map_or_else(String::new, |l| format!(": {l}"));
-    let _ = ended.send(Some(format!("the connection to {label} was lost{line}")));
 }
 
-fn not_opened(route: &Route, said: &str, logged_in: bool) -> NotOpened {
-    if logged_in {
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn not_opened(route: &Route, said: &str, code: Option<i32>) -> NotOpened {
+    // 255 is ssh's own; any other is that of the command.
+    if code.is_some_and(|code| code != 255) {
         let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("its shell ended at once");
         return format!("{}: the login works, but runs no commands: {line}", route.label()).into();
     }
@@ -249,9 +273,10 @@ fn control_directory() -> std::io::Result<TempDir> {
     let mut parents = vec![std::env::temp_dir()];
     parents.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
     parents.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    let only_mine: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     let mut last = None;
     for parent in parents {
-        match tempfile::Builder::new().prefix("runner-").tempdir_in(&parent) {
+        match tempfile::Builder::new().prefix("runner-").permissions(only_mine.clone()).tempdir_in(&parent) {
             Ok(directory) if directory.path().as_os_str().len() <= LONGEST_DIRECTORY => return Ok(directory),
             Ok(_) => {}
             Err(error) => last = Some(error),

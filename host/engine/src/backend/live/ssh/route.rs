@@ -9,7 +9,7 @@ use crate::backend::live::shell::{command_line, quote};
 /// Seconds that a host may take to answer at first.
 const CONNECT_SECONDS: u32 = 10;
 /// Seconds without a word after which a host is asked whether it is still there, and how often.
-const ALIVE: (u32, u32) = (5, 3);
+const ALIVE: (u32, u32) = (5, 5);
 /// Keys that ssh tries by itself when none is named.
 const USUAL_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 

@@ -1,6 +1,6 @@
 //! Against a real sshd on this machine, where there is one.
 
-mod server;
+pub(super) mod server;
 
 use std::sync::Arc;
 use std::time::Duration;

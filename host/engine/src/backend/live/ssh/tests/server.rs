@@ -14,19 +14,19 @@ use crate::backend::live::secrets::Secrets;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-pub(super) struct Server {
+pub(in super::super) struct Server {
     child: Child,
     folder: TempDir,
     port: u16,
 }
 
-pub(super) fn no_secrets() -> Arc<Secrets> {
+pub(in super::super) fn no_secrets() -> Arc<Secrets> {
     Arc::new(Secrets::new(&IndexMap::new(), Path::new(".")))
 }
 
 impl Server {
     /// None where there is no sshd to try with.
-    pub(super) fn start() -> Option<Self> {
+    pub(in super::super) fn start() -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("skipped: no {SSHD} (package openssh-server)");
             return None;
@@ -70,21 +70,21 @@ impl Server {
         panic!("sshd did not begin: {}", server.log());
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(in super::super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(in super::super) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn user(&self) -> String {
+    pub(in super::super) fn user(&self) -> String {
         let output = Command::new("id").arg("-un").output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// The host as an inventory in its folder names it.
-    pub(super) fn host(&self) -> ResolvedHost {
+    pub(in super::super) fn host(&self) -> ResolvedHost {
         let text = format!(
             r#"{{"hosts": {{"here": {{"address": "127.0.0.1", "port": {}, "user": {:?}, "key": "key", "known-hosts": "known"}}}}}}"#,
             self.port,
@@ -94,12 +94,19 @@ impl Server {
         inventory.value().resolve().host("here").unwrap().clone()
     }
 
-    pub(super) fn shell(&self) -> SshShell {
+    pub(in super::super) fn shell(&self) -> SshShell {
         SshShell::new(&self.host(), self.folder(), no_secrets())
     }
 
-    pub(super) fn other_public_key(&self) -> String {
+    pub(in super::super) fn other_public_key(&self) -> String {
         std::fs::read_to_string(self.folder().join("other.pub")).unwrap()
+    }
+
+    /// As ssh-keygen tells it.
+    pub(in super::super) fn fingerprint(&self) -> String {
+        let output =
+            Command::new("ssh-keygen").args(["-l", "-f"]).arg(self.folder().join("host.pub")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
     }
 
     fn log(&self) -> String {
@@ -107,12 +114,12 @@ impl Server {
     }
 
     /// How many connections were opened.
-    pub(super) fn logins(&self) -> usize {
+    pub(in super::super) fn logins(&self) -> usize {
         self.log().matches("Accepted publickey").count()
     }
 
     /// Ends the server's side of every connection, as a host that goes down does.
-    pub(super) fn hang_up(&self) {
+    pub(in super::super) fn hang_up(&self) {
         let mut below = children(self.child.id());
         while let Some(process) = below.pop() {
             below.extend(children(process));
@@ -121,7 +128,7 @@ impl Server {
     }
 
     /// Processes of ssh that hold a connection to it.
-    pub(super) fn masters(&self) -> usize {
+    pub(in super::super) fn masters(&self) -> usize {
         let port = self.port.to_string();
         let with_arguments = |process: &PathBuf| {
             let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
