@@ -73,7 +73,7 @@ fn refused(refusal: Refusal, path: String, host: &str) -> Failure {
             said(&path, host, None, text)
         }
         Refusal::Irregular => failure_of("irregular", &[], &path, host),
-        Refusal::NoDirectory => failure_of("no-directory", &[path.clone()], &path, host),
+        Refusal::NoDirectory => failure_of("no-directory", std::slice::from_ref(&path), &path, host),
         Refusal::Inside => failure_of("inside", &[], &path, host),
         Refusal::Root => failure_of("root", &[], &path, host),
         Refusal::Elsewhere => failure_of("elsewhere", &[], &path, host),
