@@ -13,7 +13,7 @@ use crate::backend::live::process::ProcessShell;
 use crate::backend::live::secrets::Secrets;
 use crate::backend::live::shell::Shell;
 use crate::backend::live::ssh::SshShell;
-use crate::backend::live::{LiveHost, LiveRunner};
+use crate::backend::live::{LiveHost, LiveRunner, LocalHost};
 use crate::backend::simulated::Simulated;
 use crate::contract::Backend;
 use crate::gate::Platform;
@@ -40,12 +40,15 @@ impl Project {
         for (name, host) in &self.world.inventory.hosts {
             let backend: Arc<dyn Backend> = match (&simulated, host.connection) {
                 (Some(simulated), Connection::Simulated) => Arc::clone(simulated),
-                _ => Arc::new(LiveHost {
-                    name: name.clone(),
-                    shell: self.shell(host, &secrets),
-                    secrets: Arc::clone(&secrets),
-                    store: Arc::clone(&store),
-                }),
+                _ => real(
+                    LiveHost {
+                        name: name.clone(),
+                        shell: self.shell(host, &secrets),
+                        secrets: Arc::clone(&secrets),
+                        store: Arc::clone(&store),
+                    },
+                    host,
+                )?,
             };
             host_backends.insert(name.clone(), backend);
         }
@@ -74,7 +77,7 @@ impl Project {
     fn shell(&self, host: &ResolvedHost, secrets: &Arc<Secrets>) -> Arc<dyn Shell> {
         match host.connection {
             Connection::Local => {
-                let effects = host.r#become.enabled.then(|| host.r#become.user.clone());
+                let effects = (!is_itself(host)).then(|| host.r#become.user.clone());
                 Arc::new(ProcessShell { effects })
             }
             Connection::Ssh | Connection::Simulated => {
@@ -111,4 +114,20 @@ impl Project {
         Simulated::open(&self.platform_directory(), &seed, &behaviours, self.options.faults.as_deref(), store)
             .map_err(|error| ProjectError::Simulated(error.to_string()))
     }
+}
+
+/// Whether effects on this machine are those of the user who runs runner.
+fn is_itself(host: &ResolvedHost) -> bool {
+    !host.r#become.enabled || (host.r#become.user == "root" && rustix::process::geteuid().is_root())
+}
+
+/// A real host; the files of this machine by directory handles, where no other user is needed for them.
+fn real(scripts: LiveHost, host: &ResolvedHost) -> Result<Arc<dyn Backend>, ProjectError> {
+    if host.connection != Connection::Local || !is_itself(host) {
+        return Ok(Arc::new(scripts));
+    }
+    let local = LocalHost::new(scripts).map_err(|error| {
+        ProjectError::Unavailable(format!("the root directory of this machine cannot be opened: {error}"))
+    })?;
+    Ok(Arc::new(local))
 }

@@ -11,6 +11,7 @@ mod files;
 mod host;
 mod http;
 pub mod kubernetes;
+mod local;
 mod packages;
 pub mod process;
 mod records;
@@ -28,6 +29,7 @@ use futures::future::BoxFuture;
 use crate::artifacts::Store;
 use crate::contract::{self, Backend, Place};
 
+pub use local::LocalHost;
 use secrets::Secrets;
 use shell::Shell;
 

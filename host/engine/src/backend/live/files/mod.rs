@@ -22,7 +22,7 @@ mod tests;
 
 const FILES: &str = include_str!("files.sh");
 /// Bytes that one read carries at most.
-const MOST_BYTES: u32 = 4 << 20;
+pub(super) const MOST_BYTES: u32 = 4 << 20;
 /// How long a call may take: a hash or copy of something large.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// What of standard output is kept: the most that a call answers with, as base64.
@@ -52,6 +52,28 @@ impl LiveHost {
             }
         });
         Ok(answered.collect())
+    }
+
+    /// Contents with their secrets. `Err`: the answers, when one cannot be had; then nothing is begun.
+    pub(super) async fn contents(
+        &self,
+        items: &[WriteOrder],
+    ) -> Result<Vec<Vec<u8>>, Vec<Result<FileChange, Failure>>> {
+        let mut contents = Vec::with_capacity(items.len());
+        for order in items {
+            match self.secrets.join(&order.content).await {
+                Ok(content) => contents.push(content),
+                Err(failure) => {
+                    let mut answers: Vec<_> =
+                        items.iter().map(|order| Err(failure::not_attempted(&order.path))).collect();
+                    if let Some(answer) = answers.get_mut(contents.len()) {
+                        *answer = Err(failure);
+                    }
+                    return Err(answers);
+                }
+            }
+        }
+        Ok(contents)
     }
 
     /// Where paths really are; none where the host does not tell.
@@ -101,25 +123,31 @@ fn dress(attributes: Option<&Attributes>) -> [String; 4] {
 
 /// The failure that a record other than `ok` stands for.
 fn refusal(record: &Record, path: &str, host: &str) -> Failure {
-    match record.kind.as_str() {
+    failure_of(&record.kind, &record.texts(), path, host)
+}
+
+/// The failure that a word and its fields stand for.
+pub(super) fn failure_of(kind: &str, fields: &[String], path: &str, host: &str) -> Failure {
+    let text = |index: usize| fields.get(index).map(String::as_str).unwrap_or_default();
+    match kind {
         "irregular" => failure::invalid(path, format!("{path} on {host} is no regular file")),
-        "no-directory" => failure::invalid(path, format!("{} on {host} is no directory", record.text(0))),
-        "absent" => failure::not_found(path, format!("{}: no such directory on {host}", record.text(0))),
+        "no-directory" => failure::invalid(path, format!("{} on {host} is no directory", text(0))),
+        "absent" => failure::not_found(path, format!("{}: no such directory on {host}", text(0))),
         "inside" => failure::invalid(path, format!("the destination on {host} is {path} or inside it")),
         "root" => failure::invalid(path, format!("{path} is the root directory of {host}")),
         "elsewhere" => {
             failure::invalid(path, format!("{path} on {host} and its new place are on different file systems"))
         }
         "full" => {
-            failure::conflict(path, format!("{path} on {host} is a directory that is not empty"), record.texts(), None)
+            failure::conflict(path, format!("{path} on {host} is a directory that is not empty"), fields.to_vec(), None)
         }
         "conflict" => failure::conflict(
             path,
             format!("{path} on {host} is not as expected"),
             vec![path.to_owned()],
-            Some(record.text(0)),
+            Some(text(0).to_owned()),
         ),
-        _ => said(path, host, record.text(0).parse().ok(), &record.text(1)),
+        _ => said(path, host, text(0).parse().ok(), text(1)),
     }
 }
 
@@ -181,7 +209,7 @@ fn status(fields: &[String]) -> Option<FileStatus> {
 }
 
 /// Kind of what has these mode bits.
-fn kind(mode: u32) -> FileKind {
+pub(super) fn kind(mode: u32) -> FileKind {
     match mode & KIND {
         0o100_000 => FileKind::Regular,
         0o040_000 => FileKind::Directory,
@@ -273,20 +301,12 @@ impl Capability for LiveHost {
     }
 
     async fn write(&self, _place: &Place, _caller: &Caller, items: Vec<WriteOrder>) -> Performed<FileChange> {
+        let contents = match self.contents(&items).await {
+            Ok(contents) => contents,
+            Err(answers) => return Ok(answers),
+        };
         let mut asked = Vec::with_capacity(items.len());
-        for order in &items {
-            let content = match self.secrets.join(&order.content).await {
-                Ok(content) => content,
-                // Nothing is begun with a content that cannot be had.
-                Err(failure) => {
-                    let mut answers: Vec<_> =
-                        items.iter().map(|order| Err(failure::not_attempted(&order.path))).collect();
-                    if let Some(answer) = answers.get_mut(asked.len()) {
-                        *answer = Err(failure);
-                    }
-                    return Ok(answers);
-                }
-            };
+        for (order, content) in items.iter().zip(contents) {
             let mut input = hex::encode(Sha256::digest(&content)).into_bytes();
             let size = content.len().to_string();
             input.extend(content);

@@ -1,0 +1,173 @@
+//! A host that is the machine on which runner runs, as the user who runs it: its files by directory handles, everything
+//! else by scripts.
+
+mod attributes;
+mod handles;
+mod reading;
+mod writing;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::LiveHost;
+use super::files::{failure_of, said};
+use crate::backend::failure;
+use crate::contract::files::{
+    AttributeOrder, Capability, CopyOrder, DirectoryOrder, FileChange, FileData, FileRef, FileStatus, ListingOrder,
+    ReadOrder, RemovalOrder, RenameOrder, Room, WriteOrder,
+};
+use crate::contract::{self, Backend, Caller, Capable, Failure, InDoubt, Performed, Place};
+
+use handles::Root;
+use reading::Refusal;
+
+/// This machine as a host.
+pub struct LocalHost {
+    scripts: LiveHost,
+    root: Arc<Root>,
+}
+
+impl LocalHost {
+    /// This machine, all but its files by the scripts of `scripts`.
+    ///
+    /// # Errors
+    /// When the root directory cannot be opened.
+    pub fn new(scripts: LiveHost) -> std::io::Result<Self> {
+        Ok(Self { scripts, root: Arc::new(Root::open()?) })
+    }
+
+    /// Does something with each item on a thread that may wait for disks; writes stop at the first failure.
+    async fn each<I, A>(
+        &self,
+        items: Vec<I>,
+        stops: bool,
+        work: impl Fn(&Root, &I) -> Result<A, Refusal> + Send + 'static,
+    ) -> Performed<A>
+    where
+        I: Capable + Send + 'static,
+        A: Send + 'static,
+    {
+        let (root, host) = (Arc::clone(&self.root), self.scripts.name.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let mut answers: Vec<Result<A, Failure>> = Vec::with_capacity(items.len());
+            for item in &items {
+                let label = item.label();
+                answers.push(match stops && answers.iter().any(Result::is_err) {
+                    true => Err(failure::not_attempted(label)),
+                    false => work(&root, item).map_err(|refusal| refused(refusal, item.label(), &host)),
+                });
+            }
+            answers
+        });
+        Ok(done.await.map_err(|error| InDoubt { item: 0, message: error.to_string() })?)
+    }
+}
+
+/// The failure of an item; the same that the scripts give.
+fn refused(refusal: Refusal, path: String, host: &str) -> Failure {
+    match refusal {
+        Refusal::Io(error) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            said(&path, host, None, text)
+        }
+        Refusal::Irregular => failure_of("irregular", &[], &path, host),
+        Refusal::NoDirectory => failure_of("no-directory", std::slice::from_ref(&path), &path, host),
+        Refusal::Inside => failure_of("inside", &[], &path, host),
+        Refusal::Root => failure_of("root", &[], &path, host),
+        Refusal::Elsewhere => failure_of("elsewhere", &[], &path, host),
+        Refusal::Full(entries) => failure_of("full", &entries, &path, host),
+        Refusal::Conflict(found) => failure_of("conflict", &[found], &path, host),
+        Refusal::TooMany(limit) => failure::too_large(&path, format!("{path} has more than {limit} entries")),
+    }
+}
+
+impl Backend for LocalHost {
+    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            let judge = |path: String| match self.root.judge(&path) {
+                Ok(real) => real.to_string_lossy().into_owned(),
+                Err(_) => path,
+            };
+            paths.into_iter().map(judge).collect()
+        })
+    }
+    fn files(&self) -> &dyn contract::files::Capability {
+        self
+    }
+    fn artifacts(&self) -> &dyn contract::artifacts::Capability {
+        self.scripts.artifacts()
+    }
+    fn http(&self) -> &dyn contract::http::Capability {
+        self.scripts.http()
+    }
+    fn systemd(&self) -> &dyn contract::systemd::Capability {
+        self.scripts.systemd()
+    }
+    fn exec(&self) -> &dyn contract::exec::Capability {
+        self.scripts.exec()
+    }
+    fn host(&self) -> &dyn contract::host::Capability {
+        self.scripts.host()
+    }
+    fn packages(&self) -> &dyn contract::packages::Capability {
+        self.scripts.packages()
+    }
+}
+
+#[async_trait::async_trait]
+impl Capability for LocalHost {
+    async fn stat(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<FileStatus> {
+        self.each(items, false, |root, item| reading::stat(root, &item.path)).await
+    }
+
+    async fn read(&self, _place: &Place, _caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
+        self.each(items, false, reading::read).await
+    }
+
+    async fn entries(&self, _place: &Place, _caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
+        self.each(items, false, reading::entries).await
+    }
+
+    async fn hash(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<String> {
+        self.each(items, false, |root, item| reading::hash(root, &item.path)).await
+    }
+
+    async fn space(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<Room> {
+        self.each(items, false, |root, item| reading::space(root, &item.path)).await
+    }
+
+    async fn write(&self, _place: &Place, _caller: &Caller, items: Vec<WriteOrder>) -> Performed<FileChange> {
+        let contents = match self.scripts.contents(&items).await {
+            Ok(contents) => contents,
+            Err(answers) => return Ok(answers),
+        };
+        let next = std::sync::Mutex::new(contents.into_iter());
+        self.each(items, true, move |root, item| {
+            let content = next.lock().ok().and_then(|mut next| next.next()).unwrap_or_default();
+            writing::write(root, &item.path, &content, &item.precondition, item.attributes.as_ref())
+        })
+        .await
+    }
+
+    async fn copy(&self, _place: &Place, _caller: &Caller, items: Vec<CopyOrder>) -> Performed<FileChange> {
+        self.each(items, true, writing::copy).await
+    }
+
+    async fn rename(&self, _place: &Place, _caller: &Caller, items: Vec<RenameOrder>) -> Performed<FileChange> {
+        self.each(items, true, writing::rename).await
+    }
+
+    async fn remove(&self, _place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<FileChange> {
+        self.each(items, true, writing::remove).await
+    }
+
+    async fn make_directory(&self, _place: &Place, _caller: &Caller, items: Vec<DirectoryOrder>) -> Performed<bool> {
+        self.each(items, true, writing::make_directory).await
+    }
+
+    async fn set_attributes(&self, _place: &Place, _caller: &Caller, items: Vec<AttributeOrder>) -> Performed<bool> {
+        self.each(items, true, writing::set_attributes).await
+    }
+}
