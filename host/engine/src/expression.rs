@@ -3,23 +3,32 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cel::{Context, Value as Cel};
+use cel::Context;
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
 use runner_types::{Expr, Segment, Template, segments};
 use serde_json::{Map, Value};
 
 pub use crate::backend::expression::ExpressionError;
 use crate::backend::expression::{ENVIRONMENT, compile, from_json, to_json};
 
-/// Values by name, as expressions see them. Cloning shares the values.
+/// Values by name, as expressions see them. Cloning shares the values, and an expression copies no more of them than it
+/// answers: an inventory of a thousand hosts costs one host's condition nothing.
 #[derive(Clone, Default)]
 pub struct Scope {
-    variables: BTreeMap<String, Cel>,
+    variables: BTreeMap<String, Arc<dyn Val>>,
+}
+
+impl VariableResolver for Scope {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        self.variables.get(variable).map(|value| CowVal::Borrowed(&**value))
+    }
 }
 
 impl Scope {
     /// Makes a value known under a name.
     pub fn set(&mut self, name: &str, value: &Value) {
-        self.variables.insert(name.to_owned(), from_json(value));
+        self.variables.insert(name.to_owned(), Arc::from(from_json(value)));
     }
 
     /// The same scope with one more value.
@@ -53,11 +62,7 @@ impl Scope {
         let error = |reason: String| ExpressionError { text: text.to_owned(), reason };
         let program = compile(text)?;
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        for name in program.references().variables() {
-            if let Some(value) = self.variables.get(name) {
-                context.add_variable_from_value(name, value.clone());
-            }
-        }
+        context.set_variable_resolver(self);
         let value = program.execute(&context).map_err(|failure| error(failure.to_string()))?;
         to_json(&value).map_err(error)
     }

@@ -1,14 +1,14 @@
 //! Moments in UTC with milliseconds.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, written as RFC 3339 in UTC with milliseconds: `2026-11-21T07:51:46.123Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
 #[schemars(with = "String", extend("format" = "date-time"))]
 pub struct Timestamp(i64);
 
@@ -75,12 +75,48 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// A moment's text, without an allocation.
+struct Text([u8; 24]);
+
+impl Text {
+    fn of(moment: Timestamp) -> Self {
+        let (year, month, day) = date_of(moment.0.div_euclid(DAY));
+        let rest = moment.0.rem_euclid(DAY);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [
+            (3, 4, year),
+            (6, 2, month),
+            (9, 2, day),
+            (12, 2, rest / 3_600_000),
+            (15, 2, rest / 60_000 % 60),
+            (18, 2, rest / 1_000 % 60),
+            (22, 3, rest % 1_000),
+        ];
+        for (last, digits, mut value) in parts {
+            for place in text[..=last].iter_mut().rev().take(digits) {
+                // A remainder of ten is one digit.
+                *place = b'0' + u8::try_from(value.rem_euclid(10)).unwrap_or(0);
+                value /= 10;
+            }
+        }
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        // Nothing but ASCII is ever in it.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = date_of(self.0.div_euclid(DAY));
-        let rest = self.0.rem_euclid(DAY);
-        let (hour, minute, second, milli) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1_000 % 60, rest % 1_000);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        f.write_str(Text::of(*self).as_str())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 

@@ -2,6 +2,7 @@
 //! printed, never judged: a shared machine would lie.
 #![forbid(unsafe_code)]
 
+mod artifacts;
 mod calls;
 mod platforms;
 mod start;
@@ -34,6 +35,7 @@ fn main() -> Result<()> {
     rows.extend(start::measure(&arguments.runner)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     rows.extend(runtime.block_on(calls::measure(&arguments.guests))?);
+    rows.extend(runtime.block_on(artifacts::measure())?);
     rows.extend(platforms::measure(&arguments.runner, &arguments.hosts)?);
     table::print(&rows);
     Ok(())

@@ -14,7 +14,7 @@ const DEMO: &str = "workflows/inventories/demo";
 
 pub(crate) fn measure(runner: &Path, hosts: &[u32]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut smallest: Option<(u32, [Duration; 2])> = None;
+    let mut smallest: Option<(u32, [Duration; 3])> = None;
     for count in hosts {
         let home = tempfile::tempdir()?;
         platform(home.path(), *count)?;
@@ -22,17 +22,15 @@ pub(crate) fn measure(runner: &Path, hosts: &[u32]) -> Result<Vec<Row>> {
         let versions = json!("${releases['2.0'].docker.versions}");
         procedure(home.path(), "update", "update", json!({"versions": versions}))?;
         procedure(home.path(), "backout", "backout", json!({}))?;
-        run(runner, home.path(), "backup")?;
-        let mut times = [Duration::ZERO; 2];
-        for (slot, name) in times.iter_mut().zip(["update", "backout"]) {
+        let mut times = [Duration::ZERO; 3];
+        for (index, name) in ["backup", "update", "backout"].into_iter().enumerate() {
             let (time, memory) = run(runner, home.path(), name)?;
-            *slot = time;
+            times[index] = time;
             let mut row = Row::alone(
                 format!("{name} of one component on {count} hosts"),
                 format!("{time:.2?}, {} MiB resident", memory >> 10),
             );
             if let Some((hosts, first)) = smallest {
-                let index = usize::from(name == "backout");
                 let per_host = |time: Duration, hosts: u32| time.as_secs_f64() / f64::from(hosts.max(1));
                 row.beside = format!("per host on {hosts} hosts: {:.2?}", first[index] / hosts.max(1));
                 row.ratio = format!("{:.2}", per_host(time, *count) / per_host(first[index], hosts));
@@ -107,8 +105,8 @@ fn run(runner: &Path, home: &Path, name: &str) -> Result<(Duration, u64)> {
     Ok((time, most))
 }
 
-/// `VmHWM` of a process: the most that was resident (proc(5)).
-fn resident(process: u32) -> Option<u64> {
+/// `VmHWM` of a process: the most that was resident, in KiB (proc(5)).
+pub(crate) fn resident(process: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find(|line| line.starts_with("VmHWM"))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -239,6 +239,39 @@ mod tests {
         assert!(matches!(store.read_bytes(&digest, 10).await, Err(StoreError::TooLarge { .. })));
     }
 
+    /// So many zeros, that note the most that was ever asked of them at once.
+    struct Zeros {
+        left: u64,
+        most: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl AsyncRead for Zeros {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            self.most.fetch_max(buffer.remaining(), std::sync::atomic::Ordering::Relaxed);
+            let count = buffer.remaining().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            buffer.initialize_unfilled_to(count).fill(0);
+            buffer.advance(count);
+            self.left -= count as u64;
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn data_of_any_size_is_taken_in_pieces() {
+        let home = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(home.path()).unwrap();
+        let most = std::sync::Arc::default();
+        let size = 40 * CHUNK as u64 + 7;
+        let stored = store.put(Box::pin(Zeros { left: size, most: std::sync::Arc::clone(&most) })).await.unwrap();
+        assert_eq!(stored.size, size);
+        let most = most.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(most <= CHUNK, "{most} bytes were asked for at once");
+    }
+
     #[tokio::test]
     async fn damage_is_detected() {
         let home = tempfile::tempdir().unwrap();

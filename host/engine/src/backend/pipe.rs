@@ -143,6 +143,9 @@ impl Read for Blocking {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -162,6 +165,38 @@ mod tests {
         });
         assert!(writer.await.is_ok_and(|sent| sent.is_ok()));
         assert_eq!(found.await.ok().and_then(Result::ok), Some(data));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_holds_up_the_writer() {
+        const ALL: usize = 64 * PIECE;
+        const STEP: usize = PIECE / 4;
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (mut sink, mut source) = into_async();
+        let writing = Arc::clone(&accepted);
+        let writer = tokio::task::spawn_blocking(move || {
+            for _ in 0..ALL / STEP {
+                sink.write_all(&[1; STEP])?;
+                writing.fetch_add(STEP, Ordering::Relaxed);
+            }
+            sink.finish()
+        });
+        let mut read = 0;
+        let mut buffer = vec![0; STEP];
+        loop {
+            // The writer gets as far as it can.
+            tokio::task::yield_now().await;
+            let inside = accepted.load(Ordering::Relaxed).saturating_sub(read);
+            // What waits, what the writer is about to send, what the reader is about to take.
+            assert!(inside <= (WAITING + 2) * PIECE, "{inside} bytes are in memory");
+            match source.read(&mut buffer).await {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(read, ALL);
+        assert!(writer.await.is_ok_and(|sent| sent.is_ok()));
     }
 
     #[tokio::test]

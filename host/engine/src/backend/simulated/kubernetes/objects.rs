@@ -1,5 +1,7 @@
 //! Objects as the API server keeps them.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -89,6 +91,8 @@ struct HeadOwner {
 struct HeadSpec {
     #[serde(default)]
     node_name: String,
+    #[serde(default, rename = "podCIDR")]
+    pod_cidr: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -120,6 +124,9 @@ pub(crate) fn terms(key: &str, fact: &str) -> Vec<String> {
             }
         }
     }
+    if rest.starts_with("Node/") && !head.spec.pod_cidr.is_empty() {
+        terms.push(range_term(cluster, &head.spec.pod_cidr));
+    }
     terms
 }
 
@@ -135,6 +142,10 @@ pub(crate) fn node_term(cluster: &str, node: &str) -> String {
 
 fn ip_term(cluster: &str, ip: &str) -> String {
     format!("ip/{cluster}/{ip}")
+}
+
+fn range_term(cluster: &str, cidr: &str) -> String {
+    format!("range/{cluster}/{cidr}")
 }
 
 /// Term of all Pods of a namespace that have a label.
@@ -183,6 +194,29 @@ impl Model<'_> {
     pub(crate) fn pod_at(&self, cluster: &str, ip: &str) -> Result<Option<Value>, Failure> {
         let found = self.indexed(&ip_term(cluster, ip))?;
         Ok(found.into_iter().map(|(_, pod)| pod).next())
+    }
+
+    /// The Node whose range of Pod addresses (IPv4) holds an address.
+    pub(crate) fn node_at(&self, cluster: &str, ip: &str) -> Result<Option<Value>, Failure> {
+        let Ok(address) = ip.parse::<Ipv4Addr>() else {
+            return Ok(None);
+        };
+        for length in (1..=32).rev() {
+            let first = Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - length)));
+            let found = self.indexed(&range_term(cluster, &format!("{first}/{length}")))?;
+            if let Some((_, node)) = found.into_iter().next() {
+                return Ok(Some(node));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The Pods bound to a node, sorted; those bound to none are on none.
+    pub(crate) fn pods_on(&self, cluster: &str, node: &str) -> Result<Vec<Value>, Failure> {
+        if node.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.indexed(&node_term(cluster, node))?.into_iter().map(|(_, pod)| pod).collect())
     }
 
     pub(crate) fn counters(&self, cluster: &str) -> Result<Cluster, Failure> {

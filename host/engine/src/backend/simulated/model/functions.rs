@@ -9,7 +9,7 @@ use crate::contract::Failure;
 use crate::contract::files::FileKind;
 
 /// All of them.
-pub(crate) const NAMES: [&str; 30] = [
+pub(crate) const NAMES: [&str; 33] = [
     "unit",
     "package",
     "version",
@@ -29,6 +29,9 @@ pub(crate) const NAMES: [&str; 30] = [
     "object",
     "objects",
     "pod_at",
+    "pods_on",
+    "node_at",
+    "host_of",
     "snapshot",
     "json",
     "pretty",
@@ -212,6 +215,18 @@ impl Call<'_, '_> {
             "pod_at" => {
                 let found = model.pod_at(&self.cluster(1)?, self.text(0)?);
                 Ok(found.map_err(said)?.unwrap_or_default())
+            }
+            "host_of" => {
+                let key = keys::node_host(&self.cluster(1)?, self.text(0)?);
+                Ok(model.tx.get::<String>(&key).map_err(said)?.unwrap_or_default().into())
+            }
+            "node_at" => {
+                let found = model.node_at(&self.cluster(1)?, self.text(0)?);
+                Ok(found.map_err(said)?.unwrap_or_default())
+            }
+            "pods_on" => {
+                let found = model.pods_on(&self.cluster(1)?, self.text(0)?).map_err(said)?;
+                Ok(Value::Array(found))
             }
             name => Err(format!("{name}() is not known")),
         }

@@ -60,7 +60,7 @@ impl VariableResolver for Lookup<'_, '_> {
             None => self.model.variable(self.scope, variable).map_err(|f| f.message),
         };
         match found {
-            Ok(value) => from_json(&value?).try_into().ok().map(CowVal::Owned),
+            Ok(value) => Some(CowVal::Owned(from_json(&value?))),
             Err(message) => {
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
                 None

@@ -1,5 +1,10 @@
 //! Platforms of many hosts.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::facts::{Fact, Facts, Key, Memory};
+use super::super::kubernetes::objects::terms;
+use super::super::model::{Model, Scope};
 use super::*;
 use crate::contract::kubernetes::{Eviction, PageOrder, PatchKind, PatchOrder, Selection};
 use crate::contract::systemd::RestartOrder;
@@ -90,4 +95,79 @@ async fn cost_grows_with_the_change_and_not_with_the_platform() {
         assert_eq!(generated(directory.path(), nodes).facts(""), facts);
     }
     assert!(written[1] < written[0] * 2, "{written:?}");
+}
+
+/// Facts that count how many of them are handed out.
+struct Counting {
+    facts: Memory,
+    read: AtomicUsize,
+}
+
+impl Counting {
+    fn of(platform: &Simulated) -> Self {
+        let mut facts = Memory::new(terms);
+        for (key, fact) in platform.facts("") {
+            facts.set(key.into(), Some(fact.into()));
+        }
+        Self { facts, read: AtomicUsize::new(0) }
+    }
+
+    fn count(&self, found: usize) {
+        self.read.fetch_add(found, Ordering::Relaxed);
+    }
+}
+
+impl Facts for Counting {
+    fn get(&self, key: &str) -> Option<Fact> {
+        self.count(1);
+        self.facts.get(key)
+    }
+    fn below(&self, prefix: &str) -> Vec<(Key, Fact)> {
+        let found = self.facts.below(prefix);
+        self.count(found.len());
+        found
+    }
+    fn page(&self, prefix: &str, after: &str, limit: usize) -> Vec<(Key, Fact)> {
+        let found = self.facts.page(prefix, after, limit);
+        self.count(found.len());
+        found
+    }
+    fn indexed(&self, term: &str) -> Vec<Key> {
+        let found = self.facts.indexed(term);
+        self.count(found.len());
+        found
+    }
+    fn terms(&self, key: &str, fact: &str) -> Vec<String> {
+        self.facts.terms(key, fact)
+    }
+}
+
+/// What a behaviour looks up for one node costs the same on a larger platform.
+#[tokio::test]
+async fn a_question_about_one_node_reads_no_other() {
+    let questions = [
+        ("pods_on('node-2').map(p, p.spec.nodeName)", json!(["node-2", "node-2", "node-2", "node-2"])),
+        ("pods_on('')", json!([])),
+        ("host_of('node-2')", json!("node-2")),
+        ("host_of('nobody')", json!("")),
+        ("node_at(pods_on('node-2')[0].status.podIP).metadata.name", json!("node-2")),
+        ("node_at('192.0.2.1') == null && node_at('x') == null", json!(true)),
+    ];
+    let mut counts = Vec::new();
+    for nodes in [4, 40] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let platform = generated(directory.path(), nodes);
+        let facts = Counting::of(&platform);
+        let mut of_platform = Vec::new();
+        for (question, answer) in &questions {
+            let now = runner_types::Timestamp::from_unix_millis(0);
+            let model = Model::new(&facts, &platform.shared.rules, &platform.shared.blobs, now);
+            facts.read.store(0, Ordering::Relaxed);
+            let found = model.evaluate(&Scope::on("agent", Some("node-1")), question);
+            assert_eq!(found.map_err(|failure| failure.message).as_ref(), Ok(answer), "{question}");
+            of_platform.push(facts.read.load(Ordering::Relaxed));
+        }
+        counts.push(of_platform);
+    }
+    assert_eq!(counts[0], counts[1]);
 }
