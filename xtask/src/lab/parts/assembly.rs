@@ -17,6 +17,11 @@ use super::{Say, debian, golang, prerequisites, repository};
 /// Cores that one build of a Go module keeps busy.
 const CORES_A_BUILD: usize = 4;
 
+/// Bytes that building a Go module takes, the compiler's caches included.
+const BYTES_COMPILED: u64 = 1_500_000_000;
+/// Bytes that making any other part takes, half of which are gone afterwards.
+const BYTES: u64 = 300_000_000;
+
 /// What a lab is made of, in the user's cache.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -76,6 +81,7 @@ impl<'a> Recipes<'a> {
         let fetched = vec![
             recipe(debian::host(), debian::build_host),
             recipe(debian::packages(), move |bench| debian::build_packages(bench, &host)),
+            recipe(debian::prometheus(), debian::build_prometheus),
         ];
         let mut compiled = Vec::new();
         for module in golang::MODULES {
@@ -90,15 +96,17 @@ impl<'a> Recipes<'a> {
         }
         assembled.push(recipe(repository_part()?, move |bench| repository::build(&bench.out, &folders)));
         for image in &IMAGES {
-            let (programs, debs) = (store.path(&image.module.part()?), debs.clone());
-            assembled.push(recipe(image.part()?, move |bench| image.build(bench, &programs, &debs)));
+            let (origin, debs) = (store.path(&image.origin.part()?), debs.clone());
+            assembled.push(recipe(image.part()?, move |bench| image.build(bench, &origin, &debs)));
         }
         Ok(Self { fetched, compiled, assembled })
     }
 
-    fn are_made(&self, store: &Store<'_>) -> bool {
-        let all = [&self.fetched, &self.compiled, &self.assembled];
-        all.into_iter().flatten().all(|recipe| store.has(&recipe.part))
+    /// Bytes that building what is not there yet takes; 0: everything is there.
+    fn bytes(&self, store: &Store<'_>) -> u64 {
+        let missing = |recipes: &[Recipe<'_>]| recipes.iter().filter(|recipe| !store.has(&recipe.part)).count() as u64;
+        let others = missing(&self.fetched) + missing(&self.assembled);
+        missing(&self.compiled) * BYTES_COMPILED + others * BYTES
     }
 }
 
@@ -111,12 +119,10 @@ fn recipe<'a>(part: Part, build: impl Fn(&mut Bench) -> Result<()> + Send + Sync
 pub(crate) fn ensure(say: Say<'_>) -> Result<Parts> {
     let store = Store::open(say)?;
     let recipes = Recipes::all(&store)?;
-    if !recipes.are_made(&store) {
-        prerequisites::check(store.folder())?;
-        say(&format!(
-            "building the lab's parts in {}; the first time takes about half an hour",
-            store.folder().display()
-        ));
+    let bytes = recipes.bytes(&store);
+    if bytes > 0 {
+        prerequisites::check(store.folder(), bytes)?;
+        say(&format!("building the lab's parts in {}; all of them take about half an hour", store.folder().display()));
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {

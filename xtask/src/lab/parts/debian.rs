@@ -70,6 +70,9 @@ const IMAGE_PACKAGES: &[&str] = &[
     "netbase",
 ];
 
+/// Prometheus of both releases: its whole package is of no use to an image, which needs the program alone.
+const PROMETHEUS: &str = "prometheus";
+
 /// Folder of the packages for the repository, in [`packages`].
 pub(super) const FOR_HOSTS: &str = "hosts";
 /// Folder of the packages for images, in [`packages`].
@@ -162,6 +165,46 @@ pub(super) fn build_packages(bench: &mut Bench, host: &Path) -> Result<()> {
     bench.run(apt.get().arg("download").args(IMAGE_PACKAGES).current_dir(&images))
 }
 
+/// The part with Prometheus' packages, in a folder for each release.
+pub(super) fn prometheus() -> Part {
+    Part::new("debian-prometheus").with("releases", format!("{OLD} {NEW}"))
+}
+
+/// Builds [`prometheus`].
+pub(super) fn build_prometheus(bench: &mut Bench) -> Result<()> {
+    let status = bench.scratch.join("status");
+    fs::write(&status, "")?;
+    let apt = Apt::new(&bench.scratch.join("apt"), &status)?;
+    bench.run(apt.get().arg("update"))?;
+    for release in [OLD, NEW] {
+        let folder = bench.out.join(release);
+        fs::create_dir_all(&folder)?;
+        bench.run(apt.get().arg("download").arg(format!("{PROMETHEUS}/{release}")).current_dir(&folder))?;
+    }
+    Ok(())
+}
+
+/// Unpacks the Prometheus of a version from the folder of [`prometheus`].
+pub(super) fn unpack_prometheus(bench: &mut Bench, packages: &Path, version: &str, into: &Path) -> Result<()> {
+    let mut seen = Vec::new();
+    for release in [OLD, NEW] {
+        for deb in files(&packages.join(release))? {
+            let found = output(Command::new("dpkg-deb").arg("--field").arg(&deb).arg("Version"))?;
+            if found.strip_prefix(version).is_some_and(|rest| rest.starts_with(['+', '-'])) {
+                return bench.run(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(into));
+            }
+            seen.push(found.trim().to_owned());
+        }
+    }
+    bail!("Debian has no Prometheus {version} any more, but {}: change its image's name", seen.join(" and "));
+}
+
+/// Files of a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
 /// An apt of its own, which knows both releases and takes the host's packages for installed.
 struct Apt {
     configuration: PathBuf,
@@ -237,15 +280,13 @@ fn proxy() -> Result<Option<String>> {
 pub(super) fn unpack(bench: &mut Bench, packages: &Path, names: &[&str], into: &Path) -> Result<()> {
     for name in names {
         let folder = packages.join(FOR_IMAGES);
-        let mut found = None;
-        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let path = entry?.path();
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if file.split('_').next() == Some(*name) {
-                found = Some(path);
-            }
-        }
-        let deb = found.with_context(|| format!("there is no package {name} in {}", folder.display()))?;
+        let is_it = |path: &PathBuf| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().split('_').next() == Some(*name))
+        };
+        let deb = files(&folder)?
+            .into_iter()
+            .find(is_it)
+            .with_context(|| format!("there is no package {name} in {}", folder.display()))?;
         bench.run(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(into))?;
     }
     Ok(())

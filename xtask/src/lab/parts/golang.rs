@@ -44,8 +44,6 @@ const FLANNEL: &[(&str, &str)] = &[("github.com/flannel-io/flannel", "flanneld")
 const FLANNEL_STAMP: &str = "github.com/flannel-io/flannel/pkg/version.Version";
 const TRAEFIK: &[(&str, &str)] = &[("github.com/traefik/traefik/v3/cmd/traefik", "traefik")];
 const TRAEFIK_STAMP: &str = "github.com/traefik/traefik/v3/pkg/version.Version";
-const PROMETHEUS: &[(&str, &str)] = &[("github.com/prometheus/prometheus/cmd/prometheus", "prometheus")];
-const PROMETHEUS_STAMP: &str = "github.com/prometheus/common/version.Version";
 
 pub(super) const ETCD_OLD: Module = Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "", c: false };
 pub(super) const ETCD_NEW: Module = Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "", c: false };
@@ -69,11 +67,6 @@ pub(super) const TRAEFIK_OLD: Module =
     Module { name: "traefik-3.5", version: "3.5.4", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
 pub(super) const TRAEFIK_NEW: Module =
     Module { name: "traefik-3.6", version: "3.6.12", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
-/// Prometheus 2.x is module version 0.x.
-pub(super) const PROMETHEUS_OLD: Module =
-    Module { name: "prometheus-2.42", version: "2.42.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP, c: false };
-pub(super) const PROMETHEUS_NEW: Module =
-    Module { name: "prometheus-2.53", version: "2.53.0", programs: PROMETHEUS, stamp: PROMETHEUS_STAMP, c: false };
 /// The lab's own: what keeps a Pod's namespaces, and the application that must not notice anything.
 pub(super) const OWN: Module = Module {
     name: "own",
@@ -84,7 +77,7 @@ pub(super) const OWN: Module = Module {
 };
 
 /// In the order in which they are built: what a platform needs first comes first.
-pub(super) const MODULES: [&Module; 12] = [
+pub(super) const MODULES: [&Module; 10] = [
     &ETCD_OLD,
     &ETCD_NEW,
     &OWN,
@@ -95,8 +88,6 @@ pub(super) const MODULES: [&Module; 12] = [
     &FLANNEL_NEW,
     &TRAEFIK_OLD,
     &TRAEFIK_NEW,
-    &PROMETHEUS_OLD,
-    &PROMETHEUS_NEW,
 ];
 
 impl Module {
@@ -194,7 +185,7 @@ mod tests {
     fn every_module_requires_the_version_that_it_says() {
         for module in MODULES {
             let text = fs::read_to_string(module.folder().join("go.mod")).unwrap();
-            let version = module.version.trim_start_matches('v').trim_start_matches("2.");
+            let version = module.version.trim_start_matches('v');
             assert!(text.contains(version), "go.mod of {} does not require {version}", module.name);
             if module.name != OWN.name {
                 let all = module.programs.iter().all(|(package, _)| {

@@ -18,7 +18,7 @@ pub(super) struct Image {
     part: &'static str,
     /// Its own name and tag.
     pub(super) name: &'static str,
-    pub(super) module: &'static Module,
+    pub(super) origin: Origin,
     program: &'static str,
     /// Where the program lies in the image.
     at: &'static str,
@@ -27,10 +27,30 @@ pub(super) struct Image {
     folder: &'static str,
 }
 
+/// Where an image's program comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    Built(&'static Module),
+    /// Debian's Prometheus of this version. Building it would take as long as all of Kubernetes.
+    Prometheus(&'static str),
+}
+
+impl Origin {
+    /// The part that it lies in.
+    pub(super) fn part(self) -> Result<Part> {
+        match self {
+            Self::Built(module) => module.part(),
+            Self::Prometheus(_) => Ok(debian::prometheus()),
+        }
+    }
+}
+
 /// What an image holds beside its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,
+    /// C's library, for a program that is linked with it.
+    Library,
     /// A shell and its tools: manifests copy files with `cp`.
     Shell,
     /// That, and iptables.
@@ -53,7 +73,7 @@ const FIREWALL: [(&str, &str); 6] = [
 const PLAIN: Image = Image {
     part: "",
     name: "",
-    module: &golang::OWN,
+    origin: Origin::Built(&golang::OWN),
     program: "",
     at: "",
     beside: Beside::Nothing,
@@ -61,11 +81,22 @@ const PLAIN: Image = Image {
     folder: "/",
 };
 const FLANNEL: Image = Image { program: "flanneld", at: "/opt/bin/flanneld", beside: Beside::Firewall, ..PLAIN };
-const CNI_PLUGIN: Image =
-    Image { module: &golang::CNI_PLUGIN, program: "flannel", at: "/flannel", beside: Beside::Shell, ..PLAIN };
+const CNI_PLUGIN: Image = Image {
+    origin: Origin::Built(&golang::CNI_PLUGIN),
+    program: "flannel",
+    at: "/flannel",
+    beside: Beside::Shell,
+    ..PLAIN
+};
 const TRAEFIK: Image = Image { program: "traefik", at: "/usr/local/bin/traefik", ..PLAIN };
-const PROMETHEUS: Image =
-    Image { program: "prometheus", at: "/bin/prometheus", user: "65534", folder: "/prometheus", ..PLAIN };
+const PROMETHEUS: Image = Image {
+    program: "usr/bin/prometheus",
+    at: "/bin/prometheus",
+    beside: Beside::Library,
+    user: "65534",
+    folder: "/prometheus",
+    ..PLAIN
+};
 
 /// All of them.
 pub(super) const IMAGES: [Image; 10] = [
@@ -74,13 +105,13 @@ pub(super) const IMAGES: [Image; 10] = [
     Image {
         part: "image-flannel-old",
         name: "docker.io/flannel/flannel:v0.25.7",
-        module: &golang::FLANNEL_OLD,
+        origin: Origin::Built(&golang::FLANNEL_OLD),
         ..FLANNEL
     },
     Image {
         part: "image-flannel-new",
         name: "ghcr.io/flannel-io/flannel:v0.26.7",
-        module: &golang::FLANNEL_NEW,
+        origin: Origin::Built(&golang::FLANNEL_NEW),
         ..FLANNEL
     },
     // One program under both releases' names: there is no other that can be had.
@@ -89,25 +120,25 @@ pub(super) const IMAGES: [Image; 10] = [
     Image {
         part: "image-traefik-old",
         name: "docker.io/library/traefik:v3.5.4",
-        module: &golang::TRAEFIK_OLD,
+        origin: Origin::Built(&golang::TRAEFIK_OLD),
         ..TRAEFIK
     },
     Image {
         part: "image-traefik-new",
         name: "docker.io/library/traefik:v3.6.12",
-        module: &golang::TRAEFIK_NEW,
+        origin: Origin::Built(&golang::TRAEFIK_NEW),
         ..TRAEFIK
     },
     Image {
         part: "image-prometheus-old",
         name: "quay.io/prometheus/prometheus:v2.42.0",
-        module: &golang::PROMETHEUS_OLD,
+        origin: Origin::Prometheus("2.42.0"),
         ..PROMETHEUS
     },
     Image {
         part: "image-prometheus-new",
-        name: "quay.io/prometheus/prometheus:v2.53.0",
-        module: &golang::PROMETHEUS_NEW,
+        name: "quay.io/prometheus/prometheus:v2.53.3",
+        origin: Origin::Prometheus("2.53.3"),
         ..PROMETHEUS
     },
 ];
@@ -118,22 +149,34 @@ pub(super) const FILE: &str = "image.tar";
 impl Image {
     /// Its part, which holds [`FILE`].
     pub(super) fn part(&self) -> Result<Part> {
-        let part = Part::new(self.part).with_part(&self.module.part()?);
+        let part = Part::new(self.part).with_part(&self.origin.part()?);
         let what = [self.name, self.program, self.at, self.user, self.folder].join("\n");
         let part = part.with("image", what).with("beside", format!("{:?}", self.beside));
+        let part = if let Origin::Prometheus(version) = self.origin { part.with("version", version) } else { part };
         Ok(match self.beside {
             Beside::Nothing => part,
-            Beside::Shell | Beside::Firewall => {
+            Beside::Library | Beside::Shell | Beside::Firewall => {
                 let names = FIREWALL.map(|(name, program)| format!("{name} {program}")).join("\n");
                 part.with_part(&debian::packages()).with("tools", TOOLS.join(" ")).with("names", names)
             }
         })
     }
 
-    /// Builds it; `programs` is the folder of the module's part, `packages` that of Debian's packages.
-    pub(super) fn build(&self, bench: &mut Bench, programs: &Path, packages: &Path) -> Result<()> {
+    /// Builds it; `origin` is the folder of its origin's part, `packages` that of Debian's packages.
+    pub(super) fn build(&self, bench: &mut Bench, origin: &Path, packages: &Path) -> Result<()> {
         let tree = bench.scratch.join("tree");
         fs::create_dir_all(&tree)?;
+        let programs = match self.origin {
+            Origin::Built(_) => origin.to_owned(),
+            Origin::Prometheus(version) => {
+                let unpacked = bench.scratch.join("prometheus");
+                debian::unpack_prometheus(bench, origin, version, &unpacked)?;
+                unpacked
+            }
+        };
+        if self.beside == Beside::Library {
+            debian::unpack(bench, packages, &["libc6"], &tree)?;
+        }
         if self.beside == Beside::Firewall {
             debian::unpack(bench, packages, &debian::firewall_packages(), &tree)?;
             for (name, program) in FIREWALL {
@@ -144,7 +187,7 @@ impl Image {
                 fs::remove_dir_all(tree.join(unneeded)).with_context(|| format!("there is no {unneeded}"))?;
             }
         }
-        if self.beside != Beside::Nothing {
+        if matches!(self.beside, Beside::Shell | Beside::Firewall) {
             self.add_shell(bench, packages, &tree)?;
         }
         for (path, mode) in [("/tmp", 0o1777), (self.folder, if self.user.is_empty() { 0o755 } else { 0o777 })] {
@@ -196,10 +239,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_image_of_the_shipped_releases_is_made() {
+    fn every_image_of_the_shipped_releases_is_made_in_its_minor_version() {
         let text = fs::read_to_string(root().join("workflows/releases.json")).unwrap();
         let releases: Value = serde_json::from_str(&text).unwrap();
-        let made: BTreeSet<&str> = IMAGES.iter().map(|image| image.name).collect();
+        let minor = |image: &str| image.rsplit_once('.').unwrap().0.to_owned();
+        // Of what is built here, the very version; of what Debian built, the one that Debian has.
+        let known = |image: &Image| match image.origin {
+            Origin::Built(_) => image.name.to_owned(),
+            Origin::Prometheus(_) => minor(image.name),
+        };
+        let made: BTreeSet<String> = IMAGES.iter().map(known).collect();
         let mut wanted = Vec::new();
         for release in releases["releases"].as_object().unwrap().values() {
             for component in release.as_object().unwrap().values() {
@@ -209,7 +258,16 @@ mod tests {
         }
         assert!(wanted.len() >= 8);
         for image in wanted {
-            assert!(made.contains(image.as_str()), "{image} is not made");
+            assert!(made.contains(&image) || made.contains(&minor(&image)), "{image} is not made");
+        }
+    }
+
+    #[test]
+    fn an_image_of_debians_program_is_named_by_its_version() {
+        for image in &IMAGES {
+            if let Origin::Prometheus(version) = image.origin {
+                assert!(image.name.ends_with(&format!(":v{version}")), "{}", image.name);
+            }
         }
     }
 

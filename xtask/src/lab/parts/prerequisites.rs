@@ -9,9 +9,6 @@ use anyhow::{Context, Result, bail};
 
 use super::{debian, golang};
 
-/// Bytes that building everything takes, the compilers' caches included.
-const BYTES: u64 = 16_000_000_000;
-
 /// Programs that build parts, and the packages that bring them.
 const PROGRAMS: [(&str, &str); 6] = [
     ("apt-get", "apt"),
@@ -31,10 +28,11 @@ struct Found {
     go: Option<String>,
     wanted_go: String,
     free: u64,
+    wanted_free: u64,
 }
 
-/// Fails with everything that is missing; `store` is where the parts will lie.
-pub(super) fn check(store: &Path) -> Result<()> {
+/// Fails with everything that is missing; `store` is where the parts will lie, `bytes` what building them takes.
+pub(super) fn check(store: &Path, bytes: u64) -> Result<()> {
     let space = rustix::fs::statvfs(store).with_context(|| format!("cannot see how full {} is", store.display()))?;
     let found = Found {
         root: rustix::process::geteuid().is_root(),
@@ -44,6 +42,7 @@ pub(super) fn check(store: &Path) -> Result<()> {
         go: golang::installed_go(),
         wanted_go: golang::newest_go()?,
         free: space.f_bavail.saturating_mul(space.f_frsize),
+        wanted_free: bytes,
     };
     let problems = problems(&found);
     if problems.is_empty() {
@@ -77,8 +76,8 @@ fn problems(found: &Found) -> Vec<String> {
         }
         Some(_) => {}
     }
-    if found.free < BYTES {
-        let (free, wanted) = (found.free / 1_000_000_000, BYTES / 1_000_000_000);
+    if found.free < found.wanted_free {
+        let (free, wanted) = (found.free / 1_000_000_000, found.wanted_free.div_ceil(1_000_000_000));
         problems.push(format!("{free} GB are free where the cache is, and {wanted} GB are needed: make room there"));
     }
     problems
@@ -105,7 +104,8 @@ mod tests {
             keyring: true,
             go: Some("1.26.8".into()),
             wanted_go: "1.25.0".into(),
-            free: BYTES,
+            free: 16_000_000_000,
+            wanted_free: 16_000_000_000,
         }
     }
 
