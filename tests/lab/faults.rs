@@ -18,11 +18,15 @@ const DECLINED: i32 = 7;
 /// Values without which nobody at a terminal is needed.
 const UNATTENDED: &[&str] = &["no_interactive=True", "interactive_update=False", "stop_containers=True"];
 
-/// Writes that the journals of a state directory's runs show.
+/// Writes that the journals of the update's runs in a state directory show.
 fn writes(state: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for run in std::fs::read_dir(state.join("runs"))? {
-        let text = std::fs::read_to_string(run?.path().join("journal.jsonl"))?;
+        let run = run?.path();
+        if !run.to_string_lossy().contains("update-all") {
+            continue;
+        }
+        let text = std::fs::read_to_string(run.join("journal.jsonl"))?;
         for line in text.lines() {
             let line: Value = serde_json::from_str(line)?;
             let entry = line.get("entry").unwrap_or(&line);
@@ -87,6 +91,7 @@ pub(crate) fn loopback_resolver(lab: &Lab) -> Result<()> {
 
 pub(crate) fn no(lab: &Lab) -> Result<()> {
     let run = |state: &Path| {
+        lab.workflow(state, "backup-all", &[]).run()?.with(SUCCEEDED)?;
         lab.workflow(state, "update-all", &[])
             .conversing(std::time::Duration::from_secs(120), |shown| shown.contains("(y/n)").then(|| "n\n".to_owned()))
     };

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use runner_engine::artifacts::DirectoryStore;
 use runner_engine::backend::simulated::{Faults, SeedFile, Simulated};
+use runner_engine::contract::Caller;
 use runner_engine::contract::artifacts::{PutOrder, Source};
 use runner_engine::contract::{Backend, Place};
 use serde_json::json;
@@ -36,7 +37,8 @@ pub(crate) async fn measure() -> Result<Vec<Row>> {
     let before = resident(std::process::id()).context("no resident memory is known")?;
     let begun = Instant::now();
     let place = Place::Host("host".to_owned());
-    let answers = platform.artifacts().put(&place, vec![order]).await.map_err(|stop| anyhow!("{stop}"))?;
+    let answers =
+        platform.artifacts().put(&place, &Caller::runner(), vec![order]).await.map_err(|stop| anyhow!("{stop}"))?;
     let time = begun.elapsed();
     let after = resident(std::process::id()).context("no resident memory is known")?;
     let stored = answers.into_iter().next().context("no answer")?.map_err(|failure| anyhow!(failure.message))?;
