@@ -1,5 +1,6 @@
 //! The backend under test, and what every test does with it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -40,10 +41,14 @@ pub(crate) fn cluster(server: &Server, token: Option<&str>) -> Result<LiveCluste
         Some(token) => server.kubeconfig(token)?,
         None => server.admin()?,
     };
+    connected(&path)
+}
+
+pub(crate) fn connected(kubeconfig: &Path) -> Result<LiveCluster> {
     let mut sources = IndexMap::new();
     sources.insert("db".to_owned(), SecretSource::Command(["printf", "gehe\\nim"].map(str::to_owned).to_vec()));
-    let secrets = Arc::new(Secrets::new(&sources, std::path::Path::new("/")));
-    Ok(LiveCluster::new("main", Kubeconfig::open(Some(&path), None)?, secrets))
+    let secrets = Arc::new(Secrets::new(&sources, Path::new("/")));
+    Ok(LiveCluster::new("main", Kubeconfig::open(Some(kubeconfig), None)?, secrets))
 }
 
 pub(crate) fn place() -> Place {

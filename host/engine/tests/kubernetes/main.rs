@@ -2,6 +2,7 @@
 
 mod bench;
 mod evictions;
+mod logins;
 mod objects;
 mod server;
 mod waits;
@@ -30,6 +31,7 @@ async fn the_live_backend_on_a_real_api_server() -> Result<()> {
     objects::secrets_are_put_in_at_the_last_moment(&bench).await?;
     objects::a_thousand_objects_come_page_by_page(&bench).await?;
     objects::who_may_not_is_told_so(&bench).await?;
+    logins::every_login_leads_in(&bench).await?;
     waits::a_wait_ends_when_its_condition_holds(&bench).await?;
     waits::custom_kinds_are_found_and_lost(&bench).await?;
     evictions::a_budget_is_named_obeyed_and_waited_for(&bench).await?;

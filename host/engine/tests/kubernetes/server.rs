@@ -65,6 +65,7 @@ impl Server {
         let (store, peer, port) = (free_port()?, free_port()?, free_port()?);
         let mut server = Self { programs, folder, port, store, api: None, others: Vec::new() };
         let at = |name: &str| server.folder.path().join(name);
+        super::logins::certificates(server.folder())?;
         let key = Command::new("openssl").args(["genrsa", "-out"]).arg(at("sa.key")).arg("2048").output();
         ensure!(key.context("openssl")?.status.success(), "openssl made no key");
         std::fs::write(at("tokens.csv"), format!("{TOKEN},admin,1,system:masters\nother-token,nobody,2,\n"))?;
@@ -84,7 +85,7 @@ impl Server {
         server.start_api()?;
         server.wait_ready()?;
         let at = |name: &str| server.folder.path().join(name);
-        std::fs::write(at("kubeconfig"), server.kubeconfig_text(TOKEN))?;
+        std::fs::write(at("kubeconfig"), server.kubeconfig_text(&format!("token: {TOKEN}")))?;
         let manager = quiet(
             Command::new(server.programs.kubernetes.join("kube-controller-manager"))
                 .arg("--kubeconfig")
@@ -97,6 +98,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts the API server, which takes its time to be ready.
     pub(crate) fn start_api(&mut self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name);
@@ -106,6 +112,8 @@ impl Server {
                 .args(["--secure-port", &self.port.to_string(), "--bind-address", "127.0.0.1"])
                 .arg("--cert-dir")
                 .arg(at("certificates"))
+                .arg("--client-ca-file")
+                .arg(at("ca.crt"))
                 .arg("--token-auth-file")
                 .arg(at("tokens.csv"))
                 .arg("--service-account-key-file")
@@ -135,7 +143,7 @@ impl Server {
 
     /// Waits until the API server is ready.
     pub(crate) fn wait_ready(&self) -> Result<()> {
-        std::fs::write(self.folder.path().join("kubeconfig"), self.kubeconfig_text(TOKEN))?;
+        std::fs::write(self.folder.path().join("kubeconfig"), self.kubeconfig_text(&format!("token: {TOKEN}")))?;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(180) {
             if self.kubectl(&["get", "--raw", "/readyz"]).is_ok() {
@@ -149,7 +157,7 @@ impl Server {
     /// A kubeconfig for the user with a token.
     pub(crate) fn kubeconfig(&self, token: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("kubeconfig-{token}"));
-        std::fs::write(&path, self.kubeconfig_text(token))?;
+        std::fs::write(&path, self.kubeconfig_text(&format!("token: {token}")))?;
         Ok(path)
     }
 
@@ -158,12 +166,13 @@ impl Server {
         self.kubeconfig(TOKEN)
     }
 
-    fn kubeconfig_text(&self, token: &str) -> String {
+    /// A kubeconfig whose user logs in by these fields.
+    pub(crate) fn kubeconfig_text(&self, user: &str) -> String {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: main\n\
              clusters: [{{name: main, cluster: {{server: 'https://127.0.0.1:{}', certificate-authority: {}}}}}]\n\
              contexts: [{{name: main, context: {{cluster: main, user: u}}}}]\n\
-             users: [{{name: u, user: {{token: {token}}}}}]\n",
+             users: [{{name: u, user: {{{user}}}}}]\n",
             self.port,
             self.folder.path().join("certificates/apiserver.crt").display(),
         )

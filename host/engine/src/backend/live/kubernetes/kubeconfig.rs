@@ -13,6 +13,9 @@ use crate::backend::live::tls;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How long a command that logs in may take.
+const LOGIN: Duration = Duration::from_secs(60);
+
 /// The way to a cluster: one context of a kubeconfig. Its files are read again whenever a client is made, so that what
 /// was renewed in them counts.
 #[derive(Debug, Clone)]
@@ -226,6 +229,15 @@ impl Kubeconfig {
             // The terminal is the run's.
             login.interactive_mode = Some(ExecInteractiveMode::Never);
         }
+        if let Some(path) = found.auth_info.token_file.take() {
+            // Text files end with a line break, tokens do not. One that was renewed is read when the old one is refused.
+            let token = std::fs::read_to_string(&path).map_err(|error| KubeconfigError::Login {
+                place: checked.place(),
+                user: checked.user.clone(),
+                reason: format!("token file {path} cannot be read: {error}"),
+            })?;
+            found.auth_info.token = Some(token.trim().to_owned().into());
+        }
         tls::provide();
         // A command that logs in blocks until it ends.
         let handle = tokio::runtime::Handle::current();
@@ -233,11 +245,16 @@ impl Kubeconfig {
             let _runtime = handle.enter();
             ClientBuilder::try_from(found).map(ClientBuilder::build)
         });
-        match built.await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(kube::Error::Auth(error))) => Err(checked.of_login(&error)),
+        match tokio::time::timeout(LOGIN, built).await {
+            Ok(Ok(Ok(client))) => Ok(client),
+            Ok(Ok(Err(kube::Error::Auth(error)))) => Err(checked.of_login(&error)),
+            Ok(Ok(Err(error))) => Err(failed(&error)),
             Ok(Err(error)) => Err(failed(&error)),
-            Err(error) => Err(failed(&error)),
+            Err(_) => Err(KubeconfigError::Login {
+                place: checked.place(),
+                user: checked.user,
+                reason: format!("it did not end within {} s: run it by hand to see why", LOGIN.as_secs()),
+            }),
         }
     }
 
