@@ -9,7 +9,7 @@ use runner_engine::artifacts::DirectoryStore;
 use runner_engine::backend::simulated::{Faults, SeedFile, Simulated};
 use runner_engine::contract::Caller;
 use runner_engine::contract::artifacts::{PutOrder, Source};
-use runner_engine::contract::{Backend, Caller, Place};
+use runner_engine::contract::{Backend, Place};
 use serde_json::json;
 
 use crate::platforms::resident;
