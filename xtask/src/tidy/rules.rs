@@ -59,7 +59,7 @@ pub(crate) fn only_the_front_end_prints(source: &Source, findings: &mut Vec<Find
     if source.is_in(&["host/types/src/", "host/engine/src/", "plugins/"]) {
         absent(
             source,
-            &["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()"],
+            &["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr"],
             "only cli prints",
             findings,
         );
