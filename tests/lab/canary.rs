@@ -1,4 +1,8 @@
 //! The load balancer before the nodes, and somebody who asks the application through it all the time.
+//!
+//! It does what load balancers do: a request that a node in rotation does not answer, or answers in the application's
+//! stead (an ingress controller that has just begun knows no Ingress yet), is passed on to the next node. It is lost when
+//! no node in rotation answers it.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -29,8 +33,10 @@ pub(crate) struct Canary {
 pub(crate) struct Count {
     /// All of them.
     pub(crate) sent: usize,
-    /// Those without a proper answer: when (since the beginning), through which address, and why.
+    /// Those without a proper answer: when (since the beginning), through which addresses, and why.
     pub(crate) lost: Vec<String>,
+    /// How often a request was passed on to another node.
+    pub(crate) passed_on: usize,
 }
 
 impl Canary {
@@ -76,10 +82,17 @@ fn ask(balancer: &Mutex<BTreeSet<String>>, ending: &AtomicBool, host: &str) -> C
         let turn = Instant::now();
         let addresses: Vec<String> = rotation(balancer).iter().cloned().collect();
         if !addresses.is_empty() {
-            let address = &addresses[count.sent % addresses.len()];
+            let mut failed = Vec::new();
+            let begins = count.sent % addresses.len();
+            let answered = addresses.iter().cycle().skip(begins).take(addresses.len()).any(|address| {
+                let answer = request(address, host);
+                failed.extend(answer.as_ref().err().map(|error| format!("{address}: {error:#}")));
+                answer.is_ok()
+            });
             count.sent += 1;
-            if let Err(error) = request(address, host) {
-                count.lost.push(format!("{:.1} s through {address}: {error:#}", begun.elapsed().as_secs_f32()));
+            count.passed_on += failed.len() - usize::from(!answered);
+            if !answered {
+                count.lost.push(format!("{:.1} s through {}", begun.elapsed().as_secs_f32(), failed.join(", ")));
             }
         }
         thread::sleep(PERIOD.saturating_sub(turn.elapsed()));

@@ -30,7 +30,7 @@ pub(crate) fn there_and_back(lab: &Lab) -> Result<()> {
     before.is_there(lab).context("after backout-all")?;
 
     let count = canary.end()?;
-    println!("{} requests, {} of them lost", count.sent, count.lost.len());
+    println!("{} requests, {} passed on to another node, {} lost", count.sent, count.passed_on, count.lost.len());
     ensure!(
         count.lost.is_empty(),
         "{} of {} requests were lost:\n{}",
