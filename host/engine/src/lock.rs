@@ -44,10 +44,35 @@ fn holder(holder: &Option<Holder>) -> String {
     })
 }
 
+/// A locked file. Dropped, it is unlocked at once: closing it would not do that while a program that another thread is
+/// just starting still has a copy of the descriptor.
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// Locks a file, unless somebody else has it.
+    ///
+    /// # Errors
+    /// The file, when it is locked or the file system fails.
+    pub(crate) fn new(file: File) -> Result<Self, (File, TryLockError)> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err((file, error)),
+        }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing it unlocks it too, if later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// A held platform, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct PlatformLock {
-    _file: File,
+    _file: Locked,
 }
 
 impl PlatformLock {
@@ -60,7 +85,7 @@ impl PlatformLock {
         if let Some(directory) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         }
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -68,24 +93,24 @@ impl PlatformLock {
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let mut locked = match Locked::new(file) {
+            Ok(locked) => locked,
+            Err((mut file, TryLockError::WouldBlock)) => {
                 let mut text = String::new();
                 // The holder may be writing its name just now: without it the refusal stands all the same.
                 let _ = file.read_to_string(&mut text);
                 return Err(LockError::Held(serde_json::from_str(&text).ok()));
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
+            Err((_, TryLockError::Error(source))) => return Err(failed(source)),
+        };
         let write = |file: &mut File| -> std::io::Result<()> {
             file.set_len(0)?;
             file.rewind()?;
             serde_json::to_writer(&mut *file, holder)?;
             file.flush()
         };
-        write(&mut file).map_err(failed)?;
-        Ok(Self { _file: file })
+        write(&mut locked.0).map_err(failed)?;
+        Ok(Self { _file: locked })
     }
 }
 

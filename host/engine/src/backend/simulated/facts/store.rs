@@ -5,7 +5,7 @@
 //! line damaged anywhere else is refused. When the log has outgrown the state, a new state file replaces both.
 //! Tolerated: a killed process at any moment. Not promised: a change just answered survives the machine's power cut.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Change, Fact, Indexer, Key, Memory};
+use crate::lock::Locked;
 
 /// Format of the files that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -72,7 +73,7 @@ pub struct Store {
     log: File,
     log_bytes: u64,
     state_bytes: u64,
-    _lock: File,
+    _lock: Locked,
 }
 
 impl Store {
@@ -172,14 +173,13 @@ fn log_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("changes-{number}.jsonl"))
 }
 
-fn lock(directory: &Path) -> Result<File, StoreError> {
+fn lock(directory: &Path) -> Result<Locked, StoreError> {
     let path = directory.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy(directory.to_owned())),
-        Err(error) => Err(at(&path)(error.into())),
-    }
+    Locked::new(file).map_err(|(_, error)| match error {
+        TryLockError::WouldBlock => StoreError::Busy(directory.to_owned()),
+        TryLockError::Error(error) => at(&path)(error),
+    })
 }
 
 fn checksum(text: &[u8]) -> String {
