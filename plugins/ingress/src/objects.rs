@@ -125,6 +125,7 @@ fn service(parameters: &Update, running: Option<&Value>) -> Value {
 }
 
 /// On the host network, without declared ports: these would keep a node from running the old and the new Pod at once.
+/// Without `minReadySeconds`: with a surge, the controller of Kubernetes 1.34 does not look again once they are over.
 fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
     let probe = json!({"httpGet": {"path": "/ping", "port": parameters.port}, "periodSeconds": 5});
     let mut workload = json!({
@@ -132,7 +133,6 @@ fn daemon_set(parameters: &Update, running: Option<&Value>) -> Value {
         "metadata": {"name": NAME, "namespace": parameters.namespace, "labels": labels()},
         "spec": {
             "selector": {"matchLabels": labels()},
-            "minReadySeconds": 5,
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {"labels": labels()},

@@ -78,6 +78,11 @@ pub(crate) fn obstacles() -> Vec<String> {
     needs::obstacles()
 }
 
+/// Whether what takes long to build of a lab is built already.
+pub(crate) fn is_built() -> Result<bool> {
+    parts::are_built()
+}
+
 /// Brings the lab up, does the work with its directory, and removes the lab again if it was not there before.
 pub(crate) fn with(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let was_there = Site::found()?.is_some();

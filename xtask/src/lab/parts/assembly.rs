@@ -136,6 +136,13 @@ pub(crate) fn ensure(say: Say<'_>) -> Result<Parts> {
     parts(&store)
 }
 
+/// Whether everything that takes long to build is there.
+pub(crate) fn are_built() -> Result<bool> {
+    let store = Store::open(&|_| {})?;
+    let recipes = Recipes::all(&store)?;
+    Ok(recipes.compiled.iter().all(|recipe| store.has(&recipe.part)))
+}
+
 /// Makes recipes, so many at a time, until one fails.
 fn make_all(store: &Store<'_>, recipes: &[Recipe<'_>], at_a_time: usize) -> Result<()> {
     let next = AtomicUsize::new(0);
