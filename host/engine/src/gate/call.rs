@@ -132,6 +132,7 @@ impl<F: Function> Call<F> {
                 Err(failure(FailureKind::Other("backend".to_owned()), F::NAME.to_owned(), message))
             };
             answers.resize_with(wanted, missing);
+            blame_the_host::<F>(&place, &mut answers);
             answers
         });
         (indices, performed)
@@ -278,4 +279,20 @@ fn unwritable(error: &serde_json::Error) -> Stop {
         path: "the journal".to_owned(),
         reason: format!("a call cannot be written down: {error}"),
     })
+}
+
+/// What does not answer is the host, whatever it was asked for: recaps count by that. A request's failure names its URL,
+/// which may be somewhere else.
+fn blame_the_host<F: Function>(place: &Place, answers: &mut [Result<F::Answer, Failure>]) {
+    let Place::Host(host) = place else { return };
+    if F::NAME.starts_with("http.") {
+        return;
+    }
+    for answer in answers {
+        if let Err(failure) = answer
+            && failure.kind == FailureKind::Unreachable
+        {
+            failure.subject.clone_from(host);
+        }
+    }
 }
