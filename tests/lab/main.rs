@@ -30,7 +30,7 @@ fn main() -> Result<std::process::ExitCode> {
         ("a_loopback_resolver_is_refused_before_anything_changes", faults::loopback_resolver),
         ("no_to_the_first_question_changes_nothing", faults::no),
         ("update_and_backout_lose_no_request_and_no_data", main_job::there_and_back),
-        ("a_host_that_does_not_answer_is_unreachable_and_holds_up_no_other", faults::unreachable),
+        ("a_host_that_does_not_answer_is_unreachable_and_no_other_is_blamed", faults::unreachable),
         ("a_unit_that_does_not_start_fails_its_node_and_leaves_it_cordoned", faults::broken_unit),
     ];
     let trials = tests.map(|(name, test)| {
