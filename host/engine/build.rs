@@ -100,7 +100,7 @@ impl Generator<'_> {
     fn backend(&self, out: &mut String, interfaces: &[(&String, &InterfaceId)]) -> Result<()> {
         writeln!(
             out,
-            "/// Performs effects at places. A capability that is not overridden is unsupported.\npub trait Backend: Send + Sync {{\n    /// Where paths really are once symbolic links are followed; what does not exist stays as it is from its first\n    /// missing part on. Same order and length as `paths`.\n    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<String>> {{ Box::pin(async move {{ paths }}) }}"
+            "/// Performs effects at places. A capability that is not overridden is unsupported.\npub trait Backend: Send + Sync {{\n    /// Where paths really are once symbolic links are followed; what does not exist stays as it is from its first\n    /// missing part on. Same order and length as `paths`. A path that cannot be followed is a failure: what was not\n    /// judged is not performed.\n    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<Result<String, types::Failure>>> {{ Box::pin(async move {{ paths.into_iter().map(Ok).collect() }}) }}"
         )?;
         for (name, id) in interfaces {
             if self.resolve.interfaces[**id].functions.is_empty() || EXPORTS.contains(&name.as_str()) {

@@ -35,7 +35,7 @@ pub(crate) struct Script {
     pub(crate) takes: Mutex<Duration>,
     /// How long each read takes.
     pub(crate) reads_take: Mutex<Duration>,
-    /// Symbolic links by path.
+    /// Symbolic links by path; one that leads to an empty text cannot be followed.
     pub(crate) links: Mutex<BTreeMap<String, String>>,
 }
 
@@ -102,9 +102,17 @@ impl Backend for Scripted {
         self
     }
 
-    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> futures::future::BoxFuture<'a, Vec<String>> {
+    fn real_paths<'a>(
+        &'a self,
+        _place: &'a Place,
+        paths: Vec<String>,
+    ) -> futures::future::BoxFuture<'a, Vec<Result<String, Failure>>> {
         let links = self.0.links.lock().unwrap().clone();
-        let real = move |path: String| links.get(&path).cloned().unwrap_or(path);
+        let real = move |path: String| match links.get(&path).map(String::as_str) {
+            Some("") => Err(crate::backend::failure::unreachable("a", "it does not tell")),
+            Some(real) => Ok(real.to_owned()),
+            None => Ok(path),
+        };
         Box::pin(async move { paths.into_iter().map(real).collect() })
     }
 }

@@ -14,7 +14,7 @@ use super::authorise::{effect_class, failure};
 use super::call::{Call, by_place, too_much};
 use super::runner::Runner;
 use super::{Gate, Stop};
-use crate::capability::{Capable, Subject};
+use crate::capability::{Capable, Subject, place_name};
 use crate::contract::{Caller, Class, Failure, FailureKind, Function, Listener, Place, log};
 
 /// Lines that an attempt may log.
@@ -213,7 +213,8 @@ impl Attempt {
         verdicts
     }
 
-    /// Paths are granted by where they really are: symbolic links are followed first.
+    /// Paths are granted by where they really are: symbolic links are followed first. One that cannot be followed was not
+    /// judged, and its item is not performed.
     async fn judge_links<F: Function>(
         &self,
         items: &[F::Item],
@@ -234,15 +235,19 @@ impl Attempt {
             return;
         };
         let asked = paths.iter().map(|(_, path)| path.clone()).collect();
-        let real = backend.real_paths(place, asked).await;
-        for ((index, path), real) in paths.iter().zip(real) {
-            if *path == real {
-                continue;
-            }
-            if let (Some(item), Some(verdict)) = (items.get(*index), verdicts.get_mut(*index))
-                && verdict.is_ok()
-            {
-                *verdict = self.authorise_paths::<F>(item, &[real]);
+        let mut real = backend.real_paths(place, asked).await.into_iter();
+        for (index, path) in &paths {
+            let real = real.next().unwrap_or_else(|| {
+                let message = format!("{} does not tell where {path} really is", place_name(place));
+                Err(failure(FailureKind::Other("backend".to_owned()), path.clone(), message))
+            });
+            let (Some(item), Some(verdict)) = (items.get(*index), verdicts.get_mut(*index)) else { continue };
+            if verdict.is_ok() {
+                *verdict = match real {
+                    Ok(real) if real == *path => continue,
+                    Ok(real) => self.authorise_paths::<F>(item, &[real]),
+                    Err(failure) => Err(failure),
+                };
             }
         }
     }

@@ -279,6 +279,33 @@ async fn a_link_is_judged_by_where_it_leads() {
 }
 
 #[tokio::test]
+async fn a_path_that_cannot_be_followed_is_not_judged_and_nothing_is_performed() {
+    use crate::contract::files;
+    let policy = json!([
+        {"plugin": "p", "allow": "files.read", "paths": ["/etc/app/**"]},
+        {"plugin": "p", "allow": "files.make-directory", "paths": ["/etc/app/**"]}
+    ]);
+    let bench = Bench::new(policy.clone(), PRESENT);
+    bench.script.links.lock().unwrap().insert("/etc/app/untold".to_owned(), String::new());
+    let attempt = bench.attempt(policy);
+    let read = |path: &str| files::ReadOrder {
+        host: "a".to_owned(),
+        path: path.to_owned(),
+        offset: 0,
+        limit: 10,
+        sensitive: false,
+    };
+    let answers = attempt.call::<files::Read>(vec![read("/etc/app/untold")]).await.unwrap();
+    assert_eq!(answers[0].as_ref().unwrap_err().kind, FailureKind::Unreachable);
+    let make = |path: &str| files::DirectoryOrder { host: "a".to_owned(), path: path.to_owned(), attributes: None };
+    let orders = ["/etc/app/new", "/etc/app/untold"].map(make).to_vec();
+    let answers = attempt.call::<files::MakeDirectory>(orders).await.unwrap();
+    assert!(answers[0].is_err(), "kept back with the other: {:?}", answers[0]);
+    assert_eq!(answers[1].as_ref().unwrap_err().kind, FailureKind::Unreachable);
+    assert!(bench.script.performed().is_empty());
+}
+
+#[tokio::test]
 async fn randomness_is_the_attempts_own_and_repeats() {
     let bench = bench();
     let one = bench.attempt(json!([])).random(32);

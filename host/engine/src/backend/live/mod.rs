@@ -27,7 +27,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::artifacts::Store;
-use crate::contract::{self, Backend, Place};
+use crate::contract::{self, Backend, Failure, Place};
 
 pub use local::LocalHost;
 use secrets::Secrets;
@@ -46,8 +46,8 @@ pub struct LiveHost {
 }
 
 impl Backend for LiveHost {
-    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<String>> {
-        Box::pin(async move { self.resolved(&paths).await.unwrap_or(paths) })
+    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<Result<String, Failure>>> {
+        Box::pin(async move { self.resolved(&paths).await })
     }
     fn files(&self) -> &dyn contract::files::Capability {
         self

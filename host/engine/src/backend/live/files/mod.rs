@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::LiveHost;
 use super::records::{self, Item, Record, in_order};
-use super::shell::{Bounds, Script};
+use super::shell::{Bounds, MOST_ARGUMENTS, Script};
 use crate::backend::failure;
 use crate::contract::files::{
     AttributeOrder, Attributes, Capability, CopyOrder, DirectoryOrder, FileChange, FileData, FileKind, FileRef,
@@ -21,6 +21,8 @@ use runner_types::Timestamp;
 mod tests;
 
 const FILES: &str = include_str!("files.sh");
+/// Where paths really are, each with a NUL at its end.
+const FOLLOW: &str = r#"LC_ALL=C exec realpath -mz -- "$@""#;
 /// Bytes that one read carries at most.
 pub(super) const MOST_BYTES: u32 = 4 << 20;
 /// How long a call may take: a hash or copy of something large.
@@ -76,17 +78,42 @@ impl LiveHost {
         Ok(contents)
     }
 
-    /// Where paths really are; none where the host does not tell.
-    pub(super) async fn resolved(&self, paths: &[String]) -> Option<Vec<String>> {
+    /// Where paths really are.
+    pub(super) async fn resolved(&self, paths: &[String]) -> Vec<Result<String, Failure>> {
         let mut found = Vec::with_capacity(paths.len());
-        for paths in paths.chunks(200) {
-            let script = Script::new(r#"LC_ALL=C exec realpath -mz -- "$@""#).arguments(paths.iter().cloned());
-            let finished = self.shell.run(script, Vec::new(), Bounds::default()).await.ok()?;
-            let whole = finished.stdout.data.strip_suffix(&[0]).unwrap_or_default();
-            let real = whole.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).into_owned());
-            found.extend(real);
+        let mut left = paths;
+        while !left.is_empty() {
+            let mut room = MOST_ARGUMENTS / 2;
+            let fit = |path: &&String| {
+                room = room.saturating_sub(path.len() + 3);
+                room > 0
+            };
+            let (some, rest) = left.split_at(left.iter().take_while(fit).count().max(1));
+            found.extend(self.resolved_at_once(some).await);
+            left = rest;
         }
-        (found.len() == paths.len()).then_some(found)
+        found
+    }
+
+    async fn resolved_at_once(&self, paths: &[String]) -> Vec<Result<String, Failure>> {
+        let script = Script::new(FOLLOW).arguments(paths.iter().cloned());
+        let finished = match self.shell.run(script, Vec::new(), Bounds::default()).await {
+            Ok(finished) => finished,
+            Err(error) => return paths.iter().map(|_| Err(error.clone().of_read(&self.name))).collect(),
+        };
+        let counts = finished.ended.code == Some(0) && finished.stdout.dropped == 0;
+        let told = if counts { finished.stdout.data.as_slice() } else { &[] };
+        let mut told = told.split(|byte| *byte == 0);
+        let reason = finished.stderr.text();
+        let reason = reason.trim().rsplit(": ").next().unwrap_or_default();
+        let one = |path: &String| match told.next().map(|real| String::from_utf8(real.to_vec())) {
+            Some(Ok(real)) if real.starts_with('/') => Ok(real),
+            Some(Err(_)) => {
+                Err(failure::invalid(path, format!("{path} on {} leads to a name that is no UTF-8", self.name)))
+            }
+            Some(Ok(_)) | None => Err(said(path, &self.name, None, reason)),
+        };
+        paths.iter().map(one).collect()
     }
 }
 

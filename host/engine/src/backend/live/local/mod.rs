@@ -84,11 +84,11 @@ fn refused(refusal: Refusal, path: String, host: &str) -> Failure {
 }
 
 impl Backend for LocalHost {
-    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<String>> {
+    fn real_paths<'a>(&'a self, _place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<Result<String, Failure>>> {
         Box::pin(async move {
             let judge = |path: String| match self.root.judge(&path) {
-                Ok(real) => real.to_string_lossy().into_owned(),
-                Err(_) => path,
+                Ok(real) => Ok(real.to_string_lossy().into_owned()),
+                Err(error) => Err(refused(Refusal::Io(error), path, &self.scripts.name)),
             };
             paths.into_iter().map(judge).collect()
         })
