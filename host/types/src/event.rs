@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Attempt, CallId, Decision, EffectClass, Finding, LogLevel, Operation, Place, Recap, Report, RunOutcome,
-    StepOutcome, Target, Timestamp,
+    StepOutcome, Target, TimeSpan, Timestamp,
 };
 
 /// Something that a reporter shows.
@@ -100,6 +100,15 @@ pub enum EventKind {
         target: Option<Target>,
         /// What.
         what: Decision,
+    },
+    /// A rolling block waits after a batch.
+    Soaking {
+        /// Name of the block's step.
+        step: String,
+        /// Hosts of the batch.
+        hosts: Vec<String>,
+        /// How long it waits.
+        time: TimeSpan,
     },
     /// A prompt waits.
     Waiting {

@@ -87,6 +87,7 @@ impl Progress {
             | EventKind::EffectEnded { .. }
             | EventKind::Log { .. }
             | EventKind::Decided { .. }
+            | EventKind::Soaking { .. }
             | EventKind::Waiting { .. }
             | EventKind::RunEnded { .. } => {}
         }

@@ -117,6 +117,7 @@ impl Tally {
             | EventKind::Progress { .. }
             | EventKind::Log { .. }
             | EventKind::Decided { .. }
+            | EventKind::Soaking { .. }
             | EventKind::Waiting { .. }
             | EventKind::RunEnded { .. } => {}
         }

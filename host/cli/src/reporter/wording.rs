@@ -89,6 +89,9 @@ impl Wording {
                 let (kind, text) = self.decision(what)?;
                 self.line(kind, &place(step.as_deref(), target.as_ref()), &text)
             }
+            EventKind::Soaking { step, hosts, time } => {
+                self.line("soak", step, &format!("waiting {time} after {}", hosts.join(", ")))
+            }
             EventKind::Waiting { prompt, message } => {
                 if self.questions_seen {
                     return None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use runner_types::{Decision, HealthGate, Operation, Prompt, StepOutcome, Target};
+use runner_types::{Connection, Decision, EventKind, HealthGate, Operation, Prompt, StepOutcome, Target};
 use serde_json::{Map, Value, json};
 
 use super::ended::Ended;
@@ -69,7 +69,7 @@ impl Executor {
                 }
                 return end;
             }
-            if let Some(stop) = self.soak(rolling).await {
+            if let Some(stop) = self.soak(path, rolling, hosts, done.outcome).await {
                 end.stop = Some(stop);
                 return end;
             }
@@ -329,10 +329,19 @@ impl Executor {
         ask(&self.gate, None, asked).await.map(Some).map_err(StepEnd::stopped)
     }
 
-    async fn soak(&self, rolling: &PlannedRolling) -> Option<Stop> {
-        let soak = rolling.soak?;
+    /// Lets a batch that changed something settle. Simulated hosts have nothing to wait for: what follows from an effect
+    /// on them has come about when the effect is answered.
+    async fn soak(&self, path: &str, rolling: &PlannedRolling, hosts: &[String], outcome: StepOutcome) -> Option<Stop> {
+        let time = rolling.soak.filter(|_| !matches!(outcome, StepOutcome::Ok | StepOutcome::Skipped))?;
+        let is_simulated = |name: &String| {
+            self.world.inventory.host(name).is_some_and(|host| host.connection == Connection::Simulated)
+        };
+        if hosts.iter().all(is_simulated) {
+            return None;
+        }
+        self.gate.observer.observe(EventKind::Soaking { step: path.to_owned(), hosts: hosts.to_vec(), time });
         tokio::select! {
-            () = tokio::time::sleep(soak.get()) => None,
+            () = tokio::time::sleep(time.get()) => None,
             () = self.gate.cancelled() => Some(Stop::Cancelled),
         }
     }

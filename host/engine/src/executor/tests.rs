@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use runner_types::{Decision, Digest, Entry, Manifest, RunOutcome, Timestamp};
+use runner_types::{
+    Connection, Decision, Digest, Entry, EventKind, Manifest, ResolvedInventory, RunOutcome, Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -151,12 +153,23 @@ async fn run(workflow: Value, acts: &[(&str, Act)]) -> Outcome {
 /// Runs a workflow over the hosts a, b and c with the scripted components `p`, `q` and `h`, whose verify
 /// works host by host.
 async fn run_with(workflow: Value, acts: &[(&str, Act)], console: Console, cancel: bool) -> Outcome {
+    run_over(inventory().resolve(), workflow, acts, console, cancel).await
+}
+
+/// The same over another inventory of these hosts.
+async fn run_over(
+    inventory: ResolvedInventory,
+    workflow: Value,
+    acts: &[(&str, Act)],
+    console: Console,
+    cancel: bool,
+) -> Outcome {
     let bench = Bench::new(json!([]), console);
     let text = workflow.to_string();
     let loaded = runner_types::load(&text, "w.json").unwrap_or_else(|error| panic!("{error}"));
     let names = ["p", "q", "h"];
     let world = World {
-        inventory: inventory().resolve(),
+        inventory,
         clusters: Vec::new(),
         components: IndexMap::new(),
         plugins: names.iter().map(|name| ((*name).to_owned(), (manifest(name), Digest::zero()))).collect(),
@@ -328,6 +341,36 @@ async fn an_unhealthy_gate_lets_no_host_begin() {
     let done = run(rolling(block), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
     assert_eq!(done.summary.outcome, RunOutcome::Failed);
     assert_eq!(done.calls, ["p verify-health a,b,c"]);
+}
+
+#[tokio::test]
+async fn what_was_changed_on_a_real_host_soaks() {
+    let steps = json!([{"name": "check", "component": "p", "operation": "update"}]);
+    let mut block = rolling(json!({"soak": "20ms", "steps": steps}));
+    let backup = json!({"name": "backup", "component": "p", "operation": "backup"});
+    block["steps"].as_array_mut().unwrap().insert(0, backup);
+    let acts = [("p update c", Act::Nothing)];
+    let mut inventory = inventory().resolve();
+    for (name, host) in &mut inventory.hosts {
+        host.connection = if name == "a" { Connection::Simulated } else { Connection::Ssh };
+    }
+    let begun = std::time::Instant::now();
+    let done = run_over(inventory, block, &acts, Console { present: true, yes: true }, false).await;
+    let soaks = done
+        .bench
+        .events
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Soaking { step, hosts, .. } => Some(format!("{step} {}", hosts.join(","))),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(done.calls[1..], ["p update a", "p update b", "p update c"], "{:?}", done.summary);
+    assert_eq!(soaks, ["nodes b"], "a is simulated, c was as it should be");
+    assert!(begun.elapsed() >= Duration::from_millis(20));
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ pub struct Rolling {
     /// Failed hosts that are tolerated; one more stops the block.
     #[serde(default = "no_failures")]
     pub max_failures: Share,
-    /// Time to wait after each batch, before its health gate.
+    /// Time to wait after each batch that changed something, before its health gate. Not waited for on simulated hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<TimeSpan>,
     /// Components that take a host out of service, in this order, and bring it back in reverse.
