@@ -18,6 +18,7 @@ mod duration;
 mod gate;
 mod health;
 mod hosts;
+mod leaders;
 mod maintenance;
 mod nodes;
 mod parameters;

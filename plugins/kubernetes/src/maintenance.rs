@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cluster::{self, View};
 use crate::cordon::{MARK, Mark};
 use crate::drain::drain;
+use crate::leaders::await_leaders;
 use crate::nodes;
 use crate::parameters::{self, Maintenance};
 use crate::preflight::{self, Rules};
@@ -43,6 +44,7 @@ pub(crate) fn enter(invocation: &Invocation) -> Result<Report, Problem> {
         let message = format!("node {name} is not ready: its Pods may not end in order");
         report.warn("node-not-ready", name.as_str(), message);
     }
+    await_leaders(cluster, &name)?;
     if !mark.is_set(&node.body) {
         progress::show(&format!("cordoning node {name}"), None, None);
         let at = cluster.global("v1", "Node", &name);

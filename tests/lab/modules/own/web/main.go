@@ -1,5 +1,6 @@
 // Web is the application that must not notice anything: it answers the name of its Pod, and when it is told to stop it
-// says at once that it is not ready, answers on for a while, and finishes what it has begun.
+// says at once that it is not ready, answers on until balancers know (Traefik takes up changes every 2 s at most, and its
+// watch may lag), and finishes what it has begun.
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 
 func main() {
 	listen := flag.String("listen", ":8080", "address to answer at")
-	linger := flag.Duration("linger", 2*time.Second, "how long to answer on after being told to stop")
+	linger := flag.Duration("linger", 8*time.Second, "how long to answer on after being told to stop")
 	stubborn := flag.Bool("stubborn", os.Getenv("STUBBORN") != "", "ignore being told to stop (also: STUBBORN set)")
 	delay := flag.Duration("delay", 0, "how long to be unready after the start")
 	flag.Parse()
