@@ -103,8 +103,10 @@ impl Model<'_> {
         host.boots += 1;
         let units = self.tx.list::<Unit>(&keys::unit(name, ""))?;
         for (unit, state) in units.iter().rev() {
-            if state.is_active() {
-                self.stop(name, unit)?;
+            match state.is_active() {
+                true => self.stop(name, unit).map(drop)?,
+                // What failed is remembered in memory only.
+                false => self.force_unit(name, unit, "inactive")?,
             }
         }
         self.tx.set(&keys::host(name), &host)?;

@@ -153,17 +153,14 @@ impl Model<'_> {
         self.unit_change(host, name, true)
     }
 
-    /// Stops a unit, with all that follows from it.
+    /// Stops a unit, with all that follows from it. One that failed has nothing to stop and stays failed.
     pub(crate) fn stop(&mut self, host: &str, name: &str) -> Result<UnitChange, Failure> {
-        let unit = self.loaded(host, name)?;
-        let changed = unit.is_active() || unit.active == "failed";
-        self.end_unit(host, name)?;
+        let changed = self.end_unit(host, name)?;
         self.unit_change(host, name, changed)
     }
 
     /// Restarts a unit: stop, start, then what follows from a restart alone.
     pub(crate) fn restart(&mut self, host: &str, name: &str) -> Result<UnitChange, Failure> {
-        self.loaded(host, name)?;
         self.end_unit(host, name)?;
         self.begin_unit(host, name)?;
         self.unit_moment(host, name, UnitMoment::Restart)?;
@@ -279,22 +276,20 @@ impl Model<'_> {
         ))
     }
 
-    fn end_unit(&mut self, host: &str, name: &str) -> Result<(), Failure> {
+    /// Makes an active unit inactive; false: it was not active.
+    fn end_unit(&mut self, host: &str, name: &str) -> Result<bool, Failure> {
         let mut unit = self.loaded(host, name)?;
-        let was_active = unit.is_active();
-        if !was_active && unit.active != "failed" {
-            return Ok(());
+        if !unit.is_active() {
+            return Ok(false);
         }
         unit.active = "inactive".to_owned();
         unit.outcome = "success".to_owned();
         unit.since = Some(self.now);
         self.set_unit(host, name, &unit)?;
-        if was_active {
-            self.journal_line(host, name, 6, &format!("Stopped {name}."))?;
-            self.unit_moment(host, name, UnitMoment::Stop)?;
-            self.cluster_unit_changed(host, name)?;
-        }
-        Ok(())
+        self.journal_line(host, name, 6, &format!("Stopped {name}."))?;
+        self.unit_moment(host, name, UnitMoment::Stop)?;
+        self.cluster_unit_changed(host, name)?;
+        Ok(true)
     }
 
     /// Sets a unit's active-state and nothing else.

@@ -118,6 +118,9 @@ async fn units_start_stop_and_fail() {
     );
     let status = bench.unit("node-1", "agent.service").await;
     assert_eq!((status.active_state.as_str(), status.outcome.as_str()), ("failed", "exit-code"));
+    // systemd has nothing to stop, and remembers the failure until the unit is started or the host boots.
+    let stopped = bench.stop("node-1", "agent.service").await.expect("nothing to stop");
+    assert_eq!((stopped.changed, &stopped.status), (false, &status));
     let query =
         UnitQuery { host: "node-1".to_owned(), pattern: "*".to_owned(), active_states: vec!["failed".to_owned()] };
     let found = one(bench.platform.systemd().find(&on("node-1"), &caller(), vec![query]).await.expect("no doubt"))

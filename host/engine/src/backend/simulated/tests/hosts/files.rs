@@ -119,4 +119,13 @@ async fn a_reboot_changes_the_marker_and_starts_what_is_enabled() {
     assert_ne!(before.boot, after.boot);
     assert_eq!(facts().await.boot, after.boot);
     assert_eq!(bench.unit("node-1", "agent.service").await.active_state, "inactive");
+
+    assert_eq!(put(&bench, write("/etc/agent.bad", "x", Precondition::Absent)).await, Ok(true));
+    assert!(bench.start("node-1", "agent.service").await.is_err());
+    assert_eq!(bench.unit("node-1", "agent.service").await.active_state, "failed");
+    let order = crate::contract::host::RebootOrder { host: "node-1".to_owned(), key: String::new(), time_out: 1 };
+    one(bench.platform.host().reboot(&on("node-1"), &caller(), vec![order]).await.expect("no doubt"))
+        .expect("it comes back");
+    let forgotten = bench.unit("node-1", "agent.service").await;
+    assert_eq!((forgotten.active_state.as_str(), forgotten.outcome.as_str()), ("inactive", "success"));
 }
