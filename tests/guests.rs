@@ -104,6 +104,15 @@ fn one_that_behaves_succeeds() -> Result<()> {
 }
 
 #[test]
+fn a_command_needs_a_grant_and_a_file_that_has_one_is_written() -> Result<()> {
+    let with = |parameters: Value| json!({"with": parameters});
+    let grants = [grant("commands", "files.write", "/tmp/*")];
+    meets_with("commands", with(json!({"commands": [["uname", "-r"]]})), &grants, DENIED, &["exec.run", "uname"])?;
+    meets_with("commands", with(json!({"files": ["/tmp/one", "/tmp/two"]})), &grants, SUCCEEDED, &["wrote 2 files"])
+        .map(drop)
+}
+
+#[test]
 fn a_trap_fails_its_step() -> Result<()> {
     meets("trap", FAILED, &["trap", "this guest traps"]).map(drop)
 }

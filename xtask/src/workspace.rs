@@ -19,6 +19,17 @@ pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
+/// What is kept of this user between checkouts.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
+        (Some(cache), _) => cache,
+        (None, Some(home)) => home.join(".cache"),
+        (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache is; set one of them"),
+    };
+    Ok(cache.join("runner"))
+}
+
 /// Names of the folders below `parent` that hold `file`, sorted.
 pub(crate) fn folders_with(parent: &Path, file: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();

@@ -22,7 +22,7 @@ mod workloads;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context, Result, bail};
@@ -81,6 +81,15 @@ pub(crate) fn obstacles() -> Vec<String> {
 /// Whether what takes long to build of a lab is built already.
 pub(crate) fn is_built() -> Result<bool> {
     parts::are_built()
+}
+
+/// Directory of the lab that stands; an error says how to get one.
+pub(crate) fn standing() -> Result<PathBuf> {
+    let site = Site::present()?;
+    if !outputs::are_complete(&site.out()) {
+        bail!("the lab was not brought up to its end: `cargo xtask lab up` goes on");
+    }
+    Ok(site.directory().to_owned())
 }
 
 /// Brings the lab up, does the work with its directory, and removes the lab again if it was not there before.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::Say;
+use crate::workspace::cache;
 
 /// Changes when the way of building changes without any input doing so: every part is built anew then.
 const REVISION: &str = "1";
@@ -78,13 +79,7 @@ pub(super) struct Store<'a> {
 impl<'a> Store<'a> {
     /// The user's cache.
     pub(super) fn open(say: Say<'a>) -> Result<Self> {
-        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
-            (Some(cache), _) => cache,
-            (None, Some(home)) => home.join(".cache"),
-            (None, None) => bail!("neither XDG_CACHE_HOME nor HOME says where the cache is; set one of them"),
-        };
-        Self::at(cache.join("runner/lab"), say)
+        Self::at(cache()?.join("lab"), say)
     }
 
     /// A cache in a folder of its own.
