@@ -22,10 +22,10 @@ pub(crate) struct Arguments {
 /// When the tests on the lab are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Lab {
-    /// Where this machine can host it and its parts are built already.
+    /// Where this machine can host it; parts that are missing are built first.
     #[default]
     Auto,
-    /// Always: parts that are missing are built, and a machine that cannot host it fails.
+    /// Always: a machine that cannot host it fails.
     Required,
     /// Never.
     Never,
@@ -81,7 +81,7 @@ fn on_the_lab(when: Lab, runner: Option<&Path>) -> Result<Option<String>> {
     if when == Lab::Never {
         return Ok(Some("--lab never".to_owned()));
     }
-    let obstacles = lab::obstacles();
+    let obstacles = lab::obstacles()?;
     if !obstacles.is_empty() {
         let why = obstacles.join("; ");
         if when == Lab::Required {
@@ -89,12 +89,6 @@ fn on_the_lab(when: Lab, runner: Option<&Path>) -> Result<Option<String>> {
         }
         eprintln!("\n--- tests on the lab are SKIPPED: {why}");
         return Ok(Some(why));
-    }
-    if when == Lab::Auto && !lab::is_built()? {
-        let why = "its parts are not built on this machine; `cargo xtask lab parts` builds them in about half an hour, \
-                   once; so does --lab required";
-        eprintln!("\n--- tests on the lab are SKIPPED: {why}");
-        return Ok(Some(why.to_owned()));
     }
     part("lab", || {
         lab::with(|directory| {

@@ -74,13 +74,10 @@ pub(crate) fn command(command: &Command) -> Result<()> {
 }
 
 /// Why this machine can host no lab; empty: it can.
-pub(crate) fn obstacles() -> Vec<String> {
-    needs::obstacles()
-}
-
-/// Whether what takes long to build of a lab is built already.
-pub(crate) fn is_built() -> Result<bool> {
-    parts::are_built()
+pub(crate) fn obstacles() -> Result<Vec<String>> {
+    let mut obstacles = needs::obstacles();
+    obstacles.extend(parts::obstacles()?);
+    Ok(obstacles)
 }
 
 /// Directory of the lab that stands; an error says how to get one.

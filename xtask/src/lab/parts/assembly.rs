@@ -136,11 +136,13 @@ pub(crate) fn ensure(say: Say<'_>) -> Result<Parts> {
     parts(&store)
 }
 
-/// Whether everything that takes long to build is there.
-pub(crate) fn are_built() -> Result<bool> {
+/// Why what is not there yet cannot be built here, whatever packages are installed; empty: it can, or all is there.
+pub(crate) fn obstacles() -> Result<Vec<String>> {
     let store = Store::open(&|_| {})?;
-    let recipes = Recipes::all(&store)?;
-    Ok(recipes.compiled.iter().all(|recipe| store.has(&recipe.part)))
+    match Recipes::all(&store)?.bytes(&store) {
+        0 => Ok(Vec::new()),
+        bytes => prerequisites::lacking(store.folder(), bytes),
+    }
 }
 
 /// Makes recipes, so many at a time, until one fails.

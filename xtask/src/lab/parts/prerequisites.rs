@@ -33,8 +33,23 @@ struct Found {
 
 /// Fails with everything that is missing; `store` is where the parts will lie, `bytes` what building them takes.
 pub(super) fn check(store: &Path, bytes: u64) -> Result<()> {
+    let problems = problems(&found(store, bytes)?);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let list: String = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
+    bail!("this machine cannot build the lab's parts:{list}");
+}
+
+/// What of it no package of this machine brings: Go, and room.
+pub(super) fn lacking(store: &Path, bytes: u64) -> Result<Vec<String>> {
+    let found = found(store, bytes)?;
+    Ok(without_go(&found).into_iter().chain(without_room(&found)).collect())
+}
+
+fn found(store: &Path, bytes: u64) -> Result<Found> {
     let space = rustix::fs::statvfs(store).with_context(|| format!("cannot see how full {} is", store.display()))?;
-    let found = Found {
+    Ok(Found {
         root: rustix::process::geteuid().is_root(),
         debian: is_debian(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         missing: PROGRAMS.into_iter().filter(|(program, _)| !is_in_path(program)).collect(),
@@ -43,13 +58,7 @@ pub(super) fn check(store: &Path, bytes: u64) -> Result<()> {
         wanted_go: golang::newest_go()?,
         free: space.f_bavail.saturating_mul(space.f_frsize),
         wanted_free: bytes,
-    };
-    let problems = problems(&found);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let list: String = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
-    bail!("this machine cannot build the lab's parts:{list}");
+    })
 }
 
 fn problems(found: &Found) -> Vec<String> {
@@ -69,18 +78,25 @@ fn problems(found: &Found) -> Vec<String> {
     if !names.is_empty() {
         problems.push(format!("there is no {}: apt-get install {}", names.join(", no "), packages.join(" ")));
     }
-    match &found.go {
-        None => problems.push(format!("there is no Go: install Go {} or newer", found.wanted_go)),
-        Some(go) if !golang::at_least(go, &found.wanted_go) => {
-            problems.push(format!("Go is {go}: install {} or newer", found.wanted_go));
-        }
-        Some(_) => {}
-    }
-    if found.free < found.wanted_free {
-        let (free, wanted) = (found.free / 1_000_000_000, found.wanted_free.div_ceil(1_000_000_000));
-        problems.push(format!("{free} GB are free where the cache is, and {wanted} GB are needed: make room there"));
-    }
+    problems.extend(without_go(found).into_iter().chain(without_room(found)));
     problems
+}
+
+fn without_go(found: &Found) -> Option<String> {
+    match &found.go {
+        None => Some(format!("there is no Go: install Go {} or newer", found.wanted_go)),
+        Some(go) if !golang::at_least(go, &found.wanted_go) => {
+            Some(format!("Go is {go}: install {} or newer", found.wanted_go))
+        }
+        Some(_) => None,
+    }
+}
+
+fn without_room(found: &Found) -> Option<String> {
+    (found.free < found.wanted_free).then(|| {
+        let (free, wanted) = (found.free / 1_000_000_000, found.wanted_free.div_ceil(1_000_000_000));
+        format!("{free} GB are free where the cache is, and {wanted} GB are needed: make room there")
+    })
 }
 
 fn is_debian(release: &str) -> bool {
