@@ -28,6 +28,15 @@ pub fn unreachable(subject: impl Into<String>, message: impl Into<String>) -> Fa
     failure(FailureKind::Unreachable, RetryAdvice::Later, subject, message)
 }
 
+/// Kind of [`no_rights`].
+pub const NO_RIGHTS: &str = "no-rights";
+
+/// The host answers, and does not give the rights that effects need there: nothing was begun.
+#[must_use]
+pub fn no_rights(subject: impl Into<String>, message: impl Into<String>) -> Failure {
+    other(NO_RIGHTS, subject, message)
+}
+
 /// The time given is over.
 #[must_use]
 pub fn timed_out(subject: impl Into<String>, message: impl Into<String>) -> Failure {

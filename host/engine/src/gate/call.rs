@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::authorise::failure;
 use super::runner::Runner;
 use super::{Attempt, Stop};
+use crate::backend::failure::NO_RIGHTS;
 use crate::capability::{Capable, place_name};
 use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, RetryAdvice};
 use crate::journal::Durability;
@@ -281,8 +282,12 @@ fn unwritable(error: &serde_json::Error) -> Stop {
     })
 }
 
-/// What does not answer is the host, whatever it was asked for: recaps count by that. A request's failure names its URL,
-/// which may be somewhere else.
+fn is_the_hosts(kind: &FailureKind) -> bool {
+    matches!(kind, FailureKind::Unreachable) || matches!(kind, FailureKind::Other(kind) if kind == NO_RIGHTS)
+}
+
+/// What does not answer, or gives no rights, is the host, whatever it was asked for: recaps count by that. A request's
+/// failure names its URL, which may be somewhere else.
 fn blame_the_host<F: Function>(place: &Place, answers: &mut [Result<F::Answer, Failure>]) {
     let Place::Host(host) = place else { return };
     if F::NAME.starts_with("http.") {
@@ -290,7 +295,7 @@ fn blame_the_host<F: Function>(place: &Place, answers: &mut [Result<F::Answer, F
     }
     for answer in answers {
         if let Err(failure) = answer
-            && failure.kind == FailureKind::Unreachable
+            && is_the_hosts(&failure.kind)
         {
             failure.subject.clone_from(host);
         }

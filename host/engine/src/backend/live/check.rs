@@ -9,7 +9,7 @@ use runner_types::{Become, Cluster, Connection, ResolvedHost, Timestamp};
 use super::kubernetes::{Kubeconfig, LiveCluster};
 use super::process::ProcessShell;
 use super::secrets::Secrets;
-use super::shell::{Bounds, RunAs, Script, Shell};
+use super::shell::{Bounds, RunAs, Script, Shell, ShellError};
 use super::ssh::SshShell;
 use crate::contract::{Backend as _, Caller, Place};
 
@@ -117,7 +117,11 @@ pub async fn host(host: &ResolvedHost, folder: &Path, secrets: &Arc<Secrets>) ->
                     match with_rights.open().await {
                         Ok(_) => Arc::new(with_rights),
                         Err(error) => {
-                            findings.push(look.found("sudo", Verdict::Wrong, error.to_string(), ""));
+                            let verdict = match error {
+                                ShellError::Unreachable(_) => Verdict::Unreachable,
+                                _ => Verdict::Wrong,
+                            };
+                            findings.push(look.found("sudo", verdict, error.to_string(), ""));
                             Arc::new(plain)
                         }
                     }

@@ -88,7 +88,7 @@ impl LiveHost {
         match self.shell.run(Script::new(REBOOT), Vec::new(), bounds).await {
             // A command that reboots its host may see no end of its own.
             Err(ShellError::Lost(_) | ShellError::TimedOut(_)) => {}
-            Err(error @ (ShellError::Unreachable(_) | ShellError::Invalid(_))) => {
+            Err(error @ (ShellError::Unreachable(_) | ShellError::NoRights(_) | ShellError::Invalid(_))) => {
                 return error.settle(Class::WriteOnce, item, &self.name).map(Err);
             }
             Ok(finished) => {

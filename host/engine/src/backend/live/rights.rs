@@ -91,9 +91,9 @@ pub(super) async fn password(rights: &Become, secrets: &Secrets) -> Result<Optio
     let Some(name) = rights.password.as_ref().filter(|_| rights.enabled) else {
         return Ok(None);
     };
-    let value = secrets.value(name).await.map_err(|failure| ShellError::Unreachable(failure.message))?;
+    let value = secrets.value(name).await.map_err(|failure| ShellError::NoRights(failure.message))?;
     match value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        true => Err(ShellError::Unreachable(format!("the secret {name} has more than one line: no password of sudo"))),
+        true => Err(ShellError::NoRights(format!("the secret {name} has more than one line: no password of sudo"))),
         false => Ok(Some(value.to_vec())),
     }
 }

@@ -95,6 +95,9 @@ pub enum ShellError {
     /// The host does not answer: nothing was begun.
     #[error("{0}")]
     Unreachable(String),
+    /// The host answers, and effects do not gain the rights that they need (sudo): nothing was begun.
+    #[error("{0}")]
+    NoRights(String),
     /// The script cannot be sent as it is: nothing was begun.
     #[error("{0}")]
     Invalid(String),
@@ -115,6 +118,7 @@ impl ShellError {
         let message = self.to_string();
         match self {
             Self::Unreachable(_) => Ok(failure::unreachable(subject, message)),
+            Self::NoRights(_) => Ok(failure::no_rights(subject, message)),
             Self::Invalid(_) => Ok(failure::invalid(subject, message)),
             Self::Lost(_) | Self::TimedOut(_) if class.is_write() => Err(InDoubt { item, message }),
             Self::Lost(_) => Ok(failure::unreachable(subject, message)),

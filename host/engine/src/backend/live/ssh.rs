@@ -52,7 +52,7 @@ pub struct SshShell {
 enum State {
     Closed,
     Open(Arc<Master>),
-    Failed { since: Instant, message: String },
+    Failed { since: Instant, why: ShellError },
 }
 
 impl SshShell {
@@ -86,9 +86,11 @@ impl SshShell {
         let mut state = self.state.lock().await;
         match &*state {
             State::Open(master) if master.is_alive().await => return Ok(Arc::clone(master)),
-            State::Failed { since, message } if since.elapsed() < REMEMBERED => {
-                return Err(ShellError::Unreachable(message.clone()));
+            // A wrong password given again and again locks an account.
+            State::Failed { why: why @ ShellError::NoRights(_), .. } if self.rights.password.is_some() => {
+                return Err(why.clone());
             }
+            State::Failed { since, why } if since.elapsed() < REMEMBERED => return Err(why.clone()),
             State::Open(_) | State::Failed { .. } | State::Closed => {}
         }
         // Whoever comes now waits for the lock, and so for this connection.
@@ -98,14 +100,14 @@ impl SshShell {
                 *state = State::Open(Arc::clone(&master));
                 Ok(master)
             }
-            Err(message) => {
-                *state = State::Failed { since: Instant::now(), message: message.clone() };
-                Err(ShellError::Unreachable(message))
+            Err(why) => {
+                *state = State::Failed { since: Instant::now(), why: why.clone() };
+                Err(why)
             }
         }
     }
 
-    async fn connect(&self) -> Result<Master, String> {
+    async fn connect(&self) -> Result<Master, ShellError> {
         let open = || Master::open(&self.route, &self.rights, &self.secrets);
         match open().await {
             Err(NotOpened { is_fleeting: true, .. }) => {
@@ -114,7 +116,7 @@ impl SshShell {
             }
             opened => opened,
         }
-        .map_err(|failed| failed.message)
+        .map_err(|failed| failed.why)
     }
 }
 
@@ -138,12 +140,12 @@ impl Shell for SshShell {
             };
             if !master.is_alive().await {
                 // Nobody knows how far the request came.
-                return Err(ShellError::Lost(master.reason(&self.route.label()).await));
+                return Err(ShellError::Lost(master.reason(&self.route.title()).await));
             }
             tries -= 1;
             if tries == 0 {
                 let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                let message = format!("{} refuses another session: {reason}", self.route.label());
+                let message = format!("{} refuses another session: {reason}", self.route.title());
                 return Err(ShellError::Unreachable(message));
             }
             tokio::time::sleep(pause).await;
@@ -164,7 +166,7 @@ impl Shell for SshShell {
         tokio::spawn(async move {
             let _ = tokio::io::copy(&mut stderr, &mut pipe).await;
         });
-        let label = self.route.label();
+        let title = self.route.title();
         let ended = Box::pin(async move {
             // Once its end was taken, ssh closes the session with all that was not read yet.
             let _ = all_read.recv().await;
@@ -179,7 +181,7 @@ impl Shell for SshShell {
                 Err(openssh::Error::Remote(_)) => Ok(Ended { code: Some(127), signal: None }),
                 // No exit code came: a signal ended it, unless the connection is gone.
                 Err(_) if master.is_alive().await => Ok(Ended { code: None, signal: None }),
-                Err(_) => Err(master.reason(&label).await),
+                Err(_) => Err(master.reason(&title).await),
             }
         });
         Ok(Running { stdin: Box::pin(stdin), stdout: Box::pin(stdout), stderr: Box::pin(stderr_read), ended })

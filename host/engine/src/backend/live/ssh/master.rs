@@ -61,14 +61,20 @@ pub(super) struct Master {
 /// A connection that was not opened.
 pub(super) struct NotOpened {
     /// Why, and what to do.
-    pub(super) message: String,
+    pub(super) why: ShellError,
     /// Whether it is worth another try at once.
     pub(super) is_fleeting: bool,
 }
 
+impl From<ShellError> for NotOpened {
+    fn from(why: ShellError) -> Self {
+        Self { why, is_fleeting: false }
+    }
+}
+
 impl From<String> for NotOpened {
     fn from(message: String) -> Self {
-        Self { message, is_fleeting: false }
+        ShellError::Unreachable(message).into()
     }
 }
 
@@ -78,8 +84,7 @@ impl Master {
         if let Some(key) = &route.key {
             check_key(&route.name, key)?;
         }
-        let message = |error: ShellError| error.to_string();
-        let password = rights::password(rights, secrets).await.map_err(message)?;
+        let password = rights::password(rights, secrets).await?;
         let directory = control_directory().map_err(|error| format!("no directory for ssh's sockets: {error}"))?;
         let socket = directory.path().join("master");
         let mark = hex::encode(rand::rng().random::<[u8; 16]>());
@@ -125,22 +130,30 @@ impl Master {
         let (ended, mut watched) = watch::channel(None);
         let (kill, killed) = oneshot::channel();
         tokio::spawn(watch_over(child, killed, reader, ended));
-        let Greeting { noise, code, answer } =
-            match tokio::time::timeout(LOGIN, greeting(BufReader::new(stdout), &mark)).await {
-                Ok(Some(greeting)) => greeting,
-                Ok(None) => {
-                    drop(leash);
-                    let end = tokio::time::timeout(ENDING, watched.wait_for(Option::is_some)).await;
-                    let code = end.ok().and_then(|end| end.ok().and_then(|end| *end)).flatten();
-                    return Err(not_opened(route, &text_of(&said), code));
-                }
-                Err(_) => {
-                    let seconds = LOGIN.as_secs();
-                    return Err(format!("{}: the login did not end within {seconds} s", route.label()).into());
-                }
-            };
+        let Greeting { noise, code, answer } = match tokio::time::timeout(
+            LOGIN,
+            greeting(BufReader::new(stdout), &mark),
+        )
+        .await
+        {
+            Ok(Some(greeting)) => greeting,
+            Ok(None) => {
+                drop(leash);
+                let end = tokio::time::timeout(ENDING, watched.wait_for(Option::is_some)).await;
+                let code = end.ok().and_then(|end| end.ok().and_then(|end| *end)).flatten();
+                return Err(not_opened(route, &text_of(&said), code));
+            }
+            Err(_) => {
+                let seconds = LOGIN.as_secs();
+                return Err(format!(
+                        "{}: the login did not end within {seconds} s: the host hangs, or its user's shell waits for something",
+                        route.title()
+                    )
+                    .into());
+            }
+        };
         if code != 0 {
-            return Err(rights::refusal(&route.name, rights, code, &answer).into());
+            return Err(ShellError::NoRights(rights::refusal(&route.name, rights, code, &answer)).into());
         }
         Ok(Self {
             session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
@@ -216,9 +229,9 @@ fn not_opened(route: &Route, said: &str, code: Option<i32>) -> NotOpened {
     // 255 is ssh's own; any other is that of the command.
     if code.is_some_and(|code| code != 255) {
         let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("its shell ended at once");
-        return format!("{}: the login works, but runs no commands: {line}", route.label()).into();
+        return format!("{}: the login works, but runs no commands: {line}", route.title()).into();
     }
-    NotOpened { message: trouble::explain(route, said), is_fleeting: trouble::is_fleeting(said) }
+    NotOpened { why: ShellError::Unreachable(trouble::explain(route, said)), is_fleeting: trouble::is_fleeting(said) }
 }
 
 struct Greeting {

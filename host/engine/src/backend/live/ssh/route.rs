@@ -88,6 +88,15 @@ impl Route {
         format!("{user}{}{port}", self.address)
     }
 
+    /// Its name, with how it is reached where that is not the same: `node-1 (ops@192.0.2.7)`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.label() {
+            label if label == self.name => label,
+            label => format!("{} ({label})", self.name),
+        }
+    }
+
     /// Arguments of `ssh` that lead there, the address at the end left out.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {

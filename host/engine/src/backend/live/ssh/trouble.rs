@@ -5,7 +5,7 @@ use super::route::Route;
 /// Why a connection failed, from what `ssh` wrote, with what to do.
 pub(super) fn explain(route: &Route, said: &str) -> String {
     let name = &route.name;
-    let label = route.label();
+    let (label, title) = (route.label(), route.title());
     let line_with = |text: &str| said.lines().map(str::trim).find(|line| line.contains(text));
     if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         let mut lines = said.lines().map(str::trim);
@@ -32,10 +32,13 @@ pub(super) fn explain(route: &Route, said: &str) -> String {
             Some(line) => format!(" ({line}; a key with a passphrase belongs into ssh-agent)"),
             None => String::new(),
         };
-        return format!("{who}: permission denied: it does not accept {tried}{broken}");
+        let to_do = "mend `user` or `key` in the inventory, or add the public key to that user's authorized_keys there";
+        // Else it is one on the way.
+        let title = if who.ends_with(&route.address) { format!("{name} ({who})") } else { who.to_owned() };
+        return format!("{title}: permission denied: it does not accept {tried}{broken}; {to_do}");
     }
     if said.contains("System is booting up") || said.contains("System is going down") {
-        return format!("{label}: the host is starting or stopping");
+        return format!("{title}: the host is starting or stopping; run again when it is up");
     }
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.clone().find(|line| tells(line)).or_else(|| lines.clone().next_back());
@@ -43,10 +46,25 @@ pub(super) fn explain(route: &Route, said: &str) -> String {
         Some(line) => {
             let line = line.trim_start_matches("ssh: ");
             let line = line.strip_prefix("kex_exchange_identification: ").unwrap_or(line);
-            format!("cannot connect to {label}: {line}")
+            let to_do = to_do(line).map_or_else(String::new, |to_do| format!("; {to_do}"));
+            format!("cannot connect to {title}: {line}{to_do}")
         }
-        None => format!("cannot connect to {label}: ssh gave no reason"),
+        None => format!("cannot connect to {title}: ssh gave no reason"),
     }
+}
+
+/// What to do about a line that tells the reason.
+fn to_do(line: &str) -> Option<&'static str> {
+    let known = [
+        ("Connection refused", "nothing listens there: is sshd running, and is the port right?"),
+        ("banner exchange", "it took the connection and says nothing: the host hangs, or is overloaded"),
+        ("timed out", "is the host up, and does no firewall stand in between?"),
+        ("No route to host", "is the host up, and does no firewall stand in between?"),
+        ("Could not resolve", "is `address` right in the inventory?"),
+        ("Connection closed", "is sshd running on it?"),
+        ("Connection reset", "is sshd running on it?"),
+    ];
+    known.iter().find(|(said, _)| line.contains(said)).map(|(_, to_do)| *to_do)
 }
 
 /// Whether the same attempt may well succeed a moment later: the server had too many at once.
@@ -106,7 +124,8 @@ mod tests {
         let cases = [
             (
                 "ssh: connect to host 192.0.2.7 port 2201: Connection refused\r\n",
-                "cannot connect to ops@192.0.2.7:2201: connect to host 192.0.2.7 port 2201: Connection refused",
+                "cannot connect to node-1 (ops@192.0.2.7:2201): connect to host 192.0.2.7 port 2201: Connection refused; \
+                 nothing listens there: is sshd running, and is the port right?",
             ),
             (
                 "No ED25519 host key is known for [192.0.2.7]:2201 and you have requested strict checking.\r\n\
@@ -115,18 +134,21 @@ mod tests {
             ),
             (
                 "Authorised users only!\nops@192.0.2.7: Permission denied (publickey).\r\n",
-                "ops@192.0.2.7: permission denied: it does not accept any key of the agent or of ~/.ssh",
+                "node-1 (ops@192.0.2.7): permission denied: it does not accept any key of the agent or of ~/.ssh; \
+                 mend `user` or `key` in the inventory, or add the public key to that user's authorized_keys there",
             ),
             (
                 "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\n\
                  Connection closed by UNKNOWN port 65535\r\n",
-                "cannot connect to ops@192.0.2.7:2201: channel 0: open failed: connect failed: No route to host",
+                "cannot connect to node-1 (ops@192.0.2.7:2201): channel 0: open failed: connect failed: No route to host; \
+                 is the host up, and does no firewall stand in between?",
             ),
             (
                 "Connection timed out during banner exchange\r\nConnection to 192.0.2.7 port 2201 timed out\r\n",
-                "cannot connect to ops@192.0.2.7:2201: Connection timed out during banner exchange",
+                "cannot connect to node-1 (ops@192.0.2.7:2201): Connection timed out during banner exchange; \
+                 it took the connection and says nothing: the host hangs, or is overloaded",
             ),
-            ("", "cannot connect to ops@192.0.2.7:2201: ssh gave no reason"),
+            ("", "cannot connect to node-1 (ops@192.0.2.7:2201): ssh gave no reason"),
         ];
         for (said, wanted) in cases {
             assert_eq!(explain(&route(), said), wanted, "{said}");

@@ -76,7 +76,7 @@ impl HostKey {
         let output = match tokio::time::timeout(PATIENCE, command.output()).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(format!("cannot run ssh: {error}: install it (package openssh-client)")),
-            Err(_) => return Err(format!("{} shows no key within {} s", route.label(), PATIENCE.as_secs())),
+            Err(_) => return Err(format!("{} shows no key within {} s", route.title(), PATIENCE.as_secs())),
         };
         let shown = tokio::fs::read_to_string(&file).await.unwrap_or_default();
         let key = shown.lines().find_map(Self::parse);
