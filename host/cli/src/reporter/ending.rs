@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use runner_types::{Operation, Recap, RunOutcome, StepOutcome, Target};
 
+use super::tally::Tried;
 use super::{Tally, recap};
 use crate::exit::Exit;
 use crate::out::{Paint, printable};
@@ -56,6 +57,10 @@ impl HostState {
             if !here {
                 continue;
             }
+            let how = |outcome: StepOutcome| match self.fault_of_another(tried) {
+                Some(other) => format!("not done ({other}: {outcome})"),
+                None => outcome.to_string(),
+            };
             let part = match (operation, tried.outcome) {
                 // What went well and changed nothing is no state of a host.
                 (_, Some(StepOutcome::Skipped))
@@ -67,10 +72,10 @@ impl HostState {
                 (_, Some(StepOutcome::Ok)) => format!("{component}: as wanted already"),
                 (_, Some(StepOutcome::Refused)) => format!("{component}: {operation} refused"),
                 (Operation::Verify | Operation::Backup, Some(outcome)) => {
-                    format!("{component}: {operation} {outcome}")
+                    format!("{component}: {operation} {}", how(outcome))
                 }
                 (_, Some(outcome)) => {
-                    format!("{component}: {operation} {outcome}, may be half done")
+                    format!("{component}: {operation} {}, may be half done", how(outcome))
                 }
                 (_, None) => format!("{component}: {operation} begun and not ended"),
             };
@@ -85,6 +90,14 @@ impl HostState {
             parts.push("OUT OF SERVICE: taken out and not brought back".to_owned());
         }
         parts.join("; ")
+    }
+
+    /// The other host of a step over several that is named as the reason why it did not end well.
+    fn fault_of_another<'a>(&self, tried: &'a Tried) -> Option<&'a str> {
+        let named = tried.findings.iter().map(|finding| finding.subject.as_str());
+        let mut named = named.filter(|subject| tried.hosts.iter().any(|host| host == subject)).peekable();
+        let first = *named.peek()?;
+        (!named.any(|host| host == self.host)).then_some(first)
     }
 }
 
@@ -245,6 +258,23 @@ mod tests {
              \n\
              exit code 3 (failed)\n"
         );
+    }
+
+    #[test]
+    fn no_host_has_the_state_of_another() {
+        let mut tally = Tally::default();
+        for event in failed_run() {
+            tally.take(&event);
+        }
+        for tried in tally.attempts.values_mut().filter(|tried| tried.step != "metrics") {
+            tried.target = Target::Cluster("main".to_owned());
+            tried.hosts = vec!["node-1".to_owned(), "node-2".to_owned()];
+            tried.outcome = Some(StepOutcome::Unreachable);
+            tried.findings[0].subject = "node-2".to_owned();
+        }
+        let state = |host: &str| HostState { host: host.to_owned(), ..Ending::example().hosts.remove(0) }.text(&tally);
+        assert!(state("node-1").starts_with("kubernetes: update not done (node-2: unreachable), may be half done"));
+        assert!(state("node-2").starts_with("kubernetes: update unreachable, may be half done"));
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(super) struct Ended {
     pub(super) findings: Vec<Finding>,
     /// The run must stop.
     pub(super) stop: Option<Stop>,
-    /// Host that caused a failure, when it was one.
-    pub(super) culprit: Option<String>,
+    /// Hosts that caused a failure or a refusal; none: no host in particular.
+    pub(super) culprits: Vec<String>,
     /// Artifacts of the report, in the order in which they were stored.
     pub(super) artifacts: Vec<Artifact>,
     /// What the plugin passed on.
@@ -34,7 +34,7 @@ impl Ended {
             report: None,
             findings: Vec::new(),
             stop: None,
-            culprit: None,
+            culprits: Vec::new(),
             artifacts: Vec::new(),
             failure: None,
         }
@@ -63,11 +63,12 @@ impl Ended {
     pub(super) fn problem(problem: Problem, hosts: &[String]) -> Self {
         let failure = match problem {
             Problem::Refused(findings) => {
-                let findings = findings
+                let findings: Vec<Finding> = findings
                     .into_iter()
                     .map(|finding| Finding { code: finding.code, subject: finding.subject, message: finding.message })
                     .collect();
-                return Self { findings, ..Self::nothing(StepOutcome::Refused) };
+                let culprits = named(hosts, findings.iter().map(|finding| finding.subject.as_str()));
+                return Self { findings, culprits, ..Self::nothing(StepOutcome::Refused) };
             }
             Problem::Failed(failure) => failure,
         };
@@ -90,9 +91,9 @@ impl Ended {
         {
             message = format!("{message}: {}", exit.tail.trim());
         }
-        let culprit = hosts.iter().find(|host| **host == failure.subject).cloned();
+        let culprits = named(hosts, std::iter::once(failure.subject.as_str()));
         let ended = Self::with(outcome, code, &failure.subject, message);
-        Self { culprit, failure: Some(failure.clone()), ..ended }
+        Self { culprits, failure: Some(failure.clone()), ..ended }
     }
 
     /// A verification that only tells: it ended well whatever it found.
@@ -174,6 +175,11 @@ fn report_of(report: types::Report) -> Result<Report, String> {
         fields.insert("outputs".to_owned(), outputs);
     }
     serde_json::from_value(value).map_err(|error| format!("its report is wrong: {error}"))
+}
+
+/// The hosts that are among the subjects.
+fn named<'a>(hosts: &[String], subjects: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    hosts.iter().filter(|host| subjects.clone().any(|subject| subject == *host)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -63,10 +63,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Counts the end of a step over these hosts. What is unreachable counts for the host that did not answer.
-    pub(super) fn count(&mut self, step: &str, hosts: &[String], outcome: StepOutcome, culprit: Option<&str>) {
+    /// Counts the end of a step over these hosts. What did not end well counts for the hosts that caused it, if there
+    /// were any.
+    pub(super) fn count(&mut self, step: &str, hosts: &[String], outcome: StepOutcome, culprits: &[String]) {
         for host in hosts {
-            let blamed = culprit.is_none_or(|culprit| culprit == host);
+            let blamed = culprits.is_empty() || culprits.contains(host);
             let recap = self.recap.entry(host.clone()).or_default();
             match outcome {
                 StepOutcome::Ok => recap.ok += 1,
@@ -121,8 +122,8 @@ mod tests {
     fn only_the_host_that_did_not_answer_is_unreachable() {
         let mut record = Record::default();
         let hosts = ["a".to_owned(), "b".to_owned()];
-        record.count("s", &hosts, StepOutcome::Changed, None);
-        record.count("s", &hosts, StepOutcome::Unreachable, Some("b"));
+        record.count("s", &hosts, StepOutcome::Changed, &[]);
+        record.count("s", &hosts, StepOutcome::Unreachable, &hosts[1..]);
         let recap = record.recap(hosts.iter());
         assert_eq!(recap.0["a"], HostRecap { ok: 1, changed: 1, ..HostRecap::default() });
         assert_eq!(recap.0["b"], HostRecap { ok: 1, changed: 1, unreachable: 1, ..HostRecap::default() });

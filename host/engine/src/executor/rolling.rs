@@ -208,8 +208,10 @@ impl Executor {
                 Err(end) => return end,
             };
             let ended = self.unit(&unit).await;
-            // Also when it failed half-way: the operator is to look at the host.
-            self.record().out_of_service(&window.host, true);
+            // Also when it failed half-way: the operator is to look at the host. One that was refused was not begun.
+            if ended.outcome != StepOutcome::Refused {
+                self.record().out_of_service(&window.host, true);
+            }
             if !ended.outcome.is_success() {
                 return StepEnd::of_unit(ended);
             }

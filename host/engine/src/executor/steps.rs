@@ -129,7 +129,7 @@ impl Executor {
         if let Err(stop) = self.decide(Some(path), None, Decision::Skipped { reason }).await {
             return StepEnd::stopped(stop);
         }
-        self.record().count(path, hosts, StepOutcome::Skipped, None);
+        self.record().count(path, hosts, StepOutcome::Skipped, &[]);
         StepEnd::of(StepOutcome::Skipped)
     }
 

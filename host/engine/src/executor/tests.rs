@@ -314,6 +314,17 @@ async fn a_window_is_maintenance_steps_and_back_in_reverse() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_refused_was_not_taken_out_of_service() {
+    let maintenance = json!({"maintenance": ["p", "q"], "over": "a"});
+    let refused = |act: &'static str| run(rolling(maintenance.clone()), &[(act, Act::Refuse)]);
+    let done = refused("p maintenance-enter a").await;
+    assert_eq!(done.summary.outcome, RunOutcome::Refused);
+    assert!(!done.summary.hosts["a"].out_of_service);
+    let done = refused("q maintenance-enter a").await;
+    assert!(done.summary.hosts["a"].out_of_service, "the first had taken it out");
+}
+
+#[tokio::test]
 async fn a_host_that_failed_stays_out_of_service_and_stops_the_block() {
     let block = json!({"maintenance": ["p"], "over": "all", "health": [{"component": "p"}]});
     let done = run(rolling(block), &[("h verify-health a", Act::Fail)]).await;

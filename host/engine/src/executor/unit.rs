@@ -59,7 +59,7 @@ impl Executor {
 
     fn note(&self, unit: &Unit, ended: &Ended) {
         let mut record = self.record();
-        record.count(&unit.step, &unit.hosts, ended.outcome, ended.culprit.as_deref());
+        record.count(&unit.step, &unit.hosts, ended.outcome, &ended.culprits);
         // A failed update may have changed something, too.
         if unit.job == Job::Update && ended.outcome != StepOutcome::Ok {
             record.changed.push(super::unwind::Changed {
