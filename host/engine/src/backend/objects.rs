@@ -133,21 +133,27 @@ pub(crate) fn not_come_true(subject: &str, condition: &str, milliseconds: u32, o
     )
 }
 
+/// Milliseconds as people say them.
+fn seconds(milliseconds: u32) -> String {
+    format!("{} s", milliseconds.div_ceil(1000))
+}
+
 /// The end of the time for an eviction: a budget did not allow it, or the Pod was evicted and is not gone.
 pub(crate) fn not_evicted(item: &Eviction, budget: Option<String>) -> Failure {
     let title = title("Pod", &item.namespace, &item.name);
     match budget {
         Some(budget) => failure::conflict(
             &title,
-            format!("{title} cannot be evicted: {budget} did not allow it within {} ms", item.time_out),
+            format!("{title} cannot be evicted: {budget} did not allow it within {}", seconds(item.time_out)),
             vec![budget],
             None,
         ),
         None => failure::timed_out(
             &title,
             format!(
-                "{title} was evicted, but is not gone after {} ms: the kubelet of its node does not end it",
-                item.time_out
+                "{title} was evicted, but is not gone after {}: its grace period is longer, or the kubelet of its node \
+                 does not end it",
+                seconds(item.time_out)
             ),
         ),
     }

@@ -43,7 +43,7 @@ pub enum JournalError {
         reason: String,
     },
     /// Too little room to begin.
-    #[error("only {free} MiB are free at {path}; a run wants {} MiB for its journal", WANTED >> 20)]
+    #[error("only {free} MiB are free at {path}; a run wants {} MiB for its journal: make room, or name another place by --state-dir", WANTED >> 20)]
     Room {
         /// The directory.
         path: String,
