@@ -113,6 +113,13 @@ fn a_command_needs_a_grant_and_a_file_that_has_one_is_written() -> Result<()> {
 }
 
 #[test]
+fn a_reboot_brings_its_host_back() -> Result<()> {
+    let grants = [json!({"plugin": "reboot", "allow": "host.reboot", "hosts": ["alone"]})];
+    meets_with("reboot", json!({"with": {"seconds": 5}}), &grants, SUCCEEDED, &["back as"])?;
+    meets("reboot", DENIED, &["host.reboot"]).map(drop)
+}
+
+#[test]
 fn a_trap_fails_its_step() -> Result<()> {
     meets("trap", FAILED, &["trap", "this guest traps"]).map(drop)
 }

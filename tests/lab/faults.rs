@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use runner_tests::Ended;
 use serde_json::Value;
 
-use crate::platform::{Lab, quoted};
+use crate::platform::{Lab, quoted, recap};
 
 /// Exit codes of the binary.
 const SUCCEEDED: i32 = 0;
@@ -108,12 +108,11 @@ pub(crate) fn unreachable(lab: &Lab) -> Result<()> {
     let back = lab.until(std::time::Duration::from_secs(180), || lab.on(gone, "true"));
     let ended = ended?.with(UNREACHABLE)?;
     back?;
-    let line = |host: &str| {
-        ended.stderr.lines().find(|line| line.starts_with(host) && line.contains("unreachable=")).map(str::to_owned)
-    };
-    let (lost, others) = (line(gone).context("no recap of it")?, line(there).context("no recap of the others")?);
-    ensure!(lost.contains("unreachable=1"), "{lost}");
+    let (lost, others) = (recap(&ended, gone)?, recap(&ended, there)?);
+    ensure!(!lost.contains("unreachable=0") && lost.contains("failed=0"), "{lost}");
     ensure!(others.contains("unreachable=0") && others.contains("failed=0"), "{others}");
+    // What needs only the API goes on to its end, and nobody else is said to be silent.
+    ended.says(&["cannot connect to", gone, "backup-set  ingress"])?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use runner_tests::Invocation;
+use runner_tests::{Ended, Invocation};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,6 +20,15 @@ struct Facts {
     canary: Canary,
     volume: Volume,
     prometheus: Prometheus,
+    users: BTreeMap<String, User>,
+}
+
+/// Somebody who may log in on every host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct User {
+    /// File with the password that sudo asks for; none: it does not ask.
+    password_file: Option<PathBuf>,
 }
 
 /// A host of the lab.
@@ -123,16 +132,39 @@ impl Lab {
         serde_json::from_value(versions.clone()).with_context(|| format!("no versions of {component} in {release}"))
     }
 
+    /// File with the password for sudo of a user.
+    pub(crate) fn password_file(&self, user: &str) -> Result<&Path> {
+        let found = self.facts.users.get(user).and_then(|user| user.password_file.as_deref());
+        found.with_context(|| format!("the lab has no password of {user}"))
+    }
+
     /// A call of `runner` on the lab.
     pub(crate) fn runner(&self, state: &Path, arguments: &[&str]) -> Invocation {
-        let mut files = Vec::new();
-        for (option, name) in
-            [("--inventory", "inventory.json"), ("--policy", "policy.json"), ("--releases", "releases.json")]
-        {
+        self.runner_by(&self.path("inventory.json"), state, arguments)
+    }
+
+    /// A call of `runner` on the lab, by another inventory.
+    pub(crate) fn runner_by(&self, inventory: &Path, state: &Path, arguments: &[&str]) -> Invocation {
+        let mut files = vec!["--inventory".into(), inventory.as_os_str().to_owned()];
+        for (option, name) in [("--policy", "policy.json"), ("--releases", "releases.json")] {
             files.push(option.into());
             files.push(self.path(name).into_os_string());
         }
         Invocation::new(arguments.iter().copied()).args(files).env("RUNNER_STATE_DIR", state)
+    }
+
+    /// What `runner check` says, by an inventory.
+    pub(crate) fn check(&self, inventory: &Path) -> Result<Ended> {
+        Invocation::new(["check", "--inventory"]).args([inventory.as_os_str().to_owned()]).run()
+    }
+
+    /// The lab's inventory, changed, as a file in a folder.
+    pub(crate) fn inventory(&self, folder: &Path, change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+        let mut inventory = serde_json::from_str(&fs::read_to_string(self.path("inventory.json"))?)?;
+        change(&mut inventory);
+        let path = folder.join("inventory.json");
+        fs::write(&path, inventory.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     /// A shipped workflow on the lab, with values of `-e`.
@@ -302,6 +334,13 @@ impl Lab {
         self.kubectl(&["rollout", "status", "--timeout=120s", "--namespace", &canary.namespace, &deployment])?;
         Ok(())
     }
+}
+
+/// What the recap says of a host.
+pub(crate) fn recap<'e>(ended: &'e Ended, host: &str) -> Result<&'e str> {
+    let mut lines = ended.stderr.lines();
+    let line = lines.find(|line| line.starts_with(&format!("{host} ")) && line.contains("unreachable="));
+    line.with_context(|| format!("no recap of {host} in\n{}", ended.stderr))
 }
 
 /// Standard output of a command that succeeds.
