@@ -1,7 +1,10 @@
 //! What is measured on the lab, beside other tools on the same hosts in the same run.
 
+mod answers;
 mod commands;
+mod journal;
 mod peers;
+mod procedures;
 mod site;
 
 use std::path::Path;
@@ -18,6 +21,8 @@ pub(crate) enum Part {
     All,
     /// Commands over four hosts.
     Commands,
+    /// The shipped workflows.
+    Procedures,
 }
 
 /// Where things are, and how often.
@@ -41,6 +46,9 @@ pub(crate) fn measure(measurement: &Measurement<'_>, part: Part) -> Result<Vec<R
     let mut rows = Vec::new();
     if matches!(part, Part::All | Part::Commands) {
         rows.extend(commands::measure(measurement, &site)?);
+    }
+    if matches!(part, Part::All | Part::Procedures) {
+        rows.extend(procedures::measure(&site)?);
     }
     Ok(rows)
 }

@@ -65,9 +65,14 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// None is open yet; their sockets will be in that directory.
-    fn new(site: &Site, hosts: &[String], control: &Path) -> Result<Self> {
+    pub(crate) fn new(site: &Site, hosts: &[String], control: &Path) -> Result<Self> {
         fs::create_dir(control)?;
         Ok(Self { config: site.path("ssh_config"), control: control.to_owned(), hosts: hosts.to_vec() })
+    }
+
+    /// Where their sockets are, `%C` of ssh for each host.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.control
     }
 
     /// Closes those that are open.
