@@ -135,7 +135,7 @@ pub struct HostRecap {
     pub ok: u32,
     /// Of these, steps that changed something.
     pub changed: u32,
-    /// Steps for which it did not answer.
+    /// Whether it did not answer: 1, however many steps asked it.
     pub unreachable: u32,
     /// Steps that failed or were refused or denied.
     pub failed: u32,

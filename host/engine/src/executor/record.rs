@@ -76,7 +76,8 @@ impl Record {
                     recap.changed += 1;
                 }
                 StepOutcome::Skipped => recap.skipped += 1,
-                StepOutcome::Unreachable if blamed => recap.unreachable += 1,
+                // Once is enough to know it, however many steps asked.
+                StepOutcome::Unreachable if blamed => recap.unreachable = 1,
                 StepOutcome::Refused
                 | StepOutcome::Denied
                 | StepOutcome::Failed
@@ -124,6 +125,7 @@ mod tests {
         let hosts = ["a".to_owned(), "b".to_owned()];
         record.count("s", &hosts, StepOutcome::Changed, &[]);
         record.count("s", &hosts, StepOutcome::Unreachable, &hosts[1..]);
+        record.count("t", &hosts, StepOutcome::Unreachable, &hosts[1..]);
         let recap = record.recap(hosts.iter());
         assert_eq!(recap.0["a"], HostRecap { ok: 1, changed: 1, ..HostRecap::default() });
         assert_eq!(recap.0["b"], HostRecap { ok: 1, changed: 1, unreachable: 1, ..HostRecap::default() });
