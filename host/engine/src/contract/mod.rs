@@ -59,7 +59,7 @@ pub type Performed<A> = Result<Vec<Result<A, Failure>>, Stop>;
 
 /// A write whose outcome is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the outcome of item {item} is not known: {message}")]
+#[error("outcome not known: {message}")]
 pub struct InDoubt {
     /// Index of the item among those performed at this place.
     pub item: usize,

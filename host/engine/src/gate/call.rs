@@ -12,7 +12,7 @@ use super::runner::Runner;
 use super::{Attempt, Stop};
 use crate::backend::failure::NO_RIGHTS;
 use crate::capability::{Capable, place_name};
-use crate::contract::{Backend, Class, Failure, FailureKind, Function, Place, RetryAdvice};
+use crate::contract::{Backend, Class, Failure, FailureKind, Function, InDoubt, Place, RetryAdvice};
 use crate::journal::Durability;
 
 /// Calls that an attempt may make (rule 8 of the contract).
@@ -127,6 +127,10 @@ impl<F: Function> Call<F> {
             }
             None => Ok(Vec::new()),
         };
+        let performed = performed.map_err(|stop| match stop {
+            Stop::InDoubt(doubt) => Stop::InDoubt(self.named(&place, &indices, doubt)),
+            Stop::Cancelled | Stop::Unanswerable { .. } | Stop::Journal(_) => stop,
+        });
         let performed = performed.map(|mut answers| {
             let missing = || {
                 let message = format!("{} answered fewer items than it was asked", place_name(&place));
@@ -137,6 +141,13 @@ impl<F: Function> Call<F> {
             answers
         });
         (indices, performed)
+    }
+
+    /// A doubt that says what it is about: `packages.install containerd on node-1: the connection was lost`.
+    fn named(&self, place: &Place, indices: &[usize], doubt: InDoubt) -> InDoubt {
+        let item = indices.get(doubt.item).and_then(|index| self.items.get(*index));
+        let label = item.map_or_else(String::new, |item| format!(" {}", item.label()));
+        InDoubt { message: format!("{}{label} on {}: {}", F::NAME, place_name(place), doubt.message), ..doubt }
     }
 
     fn backend(&self, place: &Place) -> Option<Arc<dyn Backend>> {

@@ -156,6 +156,7 @@ async fn a_write_of_unknown_outcome_is_a_stop_without_an_answer() {
     let attempt = bench.attempt(grants());
     let stop = attempt.call::<systemd::Start>(vec![order("a", "x.service")]).await.unwrap_err();
     assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");
+    assert!(stop.to_string().starts_with("outcome not known: systemd.start x.service on a: "), "{stop}");
     let lines = written(&bench).await;
     assert!(matches!(lines.as_slice(), [start] if matches!(start.entry, Entry::Start(_))), "{lines:?}");
 }
