@@ -202,6 +202,18 @@ fn a_half_updated_platform_is_backed_out_in_part_only_when_asked() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn a_backout_that_failed_goes_on_with_the_command_that_it_names() -> Result<()> {
+    let fault = json!({"fault": "package", "host": "node-2", "package": "kubelet", "version": "1.33.13-1",
+        "message": "post-installation script subprocess returned error exit status 1"});
+    let (state, ended) = under(fault, Step::FlannelBackedOut, "backout-all", BACKOUT)?;
+    ended.with(FAILED)?.says(&["delete_pv_data=metrics --faults", "-e partial=True    # once the cause is mended"])?;
+    let on: Vec<&str> = BACKOUT.iter().copied().chain(["partial=True"]).collect();
+    state.workflow("backout-all", &on).run()?.with(SUCCEEDED)?;
+    state.workflow("verify-all", &["release=1.0"]).run()?.with(SUCCEEDED)?;
+    Ok(())
+}
+
 /// Refused before anything changes, with this message.
 fn update_refused(change: impl Fn(&mut Value) -> Result<()>, says: &[&str]) -> Result<()> {
     let site = Site::new(|name, text| {

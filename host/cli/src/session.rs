@@ -3,10 +3,12 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use runner_engine::executor::RunSummary;
 use runner_engine::planner::Plan;
 use runner_engine::project::{Project, RunOptions};
-use runner_types::RunOutcome;
+use runner_types::{InputSpec, RunOutcome};
+use serde_json::Value;
 
 use crate::args::RunOutput;
 use crate::console::{Console, InAdvance, Terminal, operator};
@@ -49,7 +51,7 @@ impl Session<'_> {
         let reporters = Arc::new(Reporters::start(self.reporters(terminal.is_some()))?);
         let summary = runtime.block_on(self.run(plan, terminal, &reporters));
         match &summary {
-            Ok(summary) => reporters.finish(self.ending(summary)),
+            Ok(summary) => reporters.finish(self.ending(plan, summary)),
             Err(_) => reporters.give_up(),
         }
         // A thread that waits for the terminal would keep the runtime for ever.
@@ -107,7 +109,12 @@ impl Session<'_> {
         reporters
     }
 
-    fn ending(&self, summary: &RunSummary) -> Ending {
+    fn ending(&self, plan: &Plan, summary: &RunSummary) -> Ending {
+        let inputs = self.project.workflow().map(|workflow| &workflow.value().inputs);
+        let again = match may_have_changed(summary) {
+            true => format!("{}{}", self.again, inputs.map_or_else(String::new, |inputs| extras(inputs, &plan.inputs))),
+            false => self.again.clone(),
+        };
         Ending {
             run: summary.run.clone(),
             directory: summary.directory.clone(),
@@ -123,9 +130,27 @@ impl Session<'_> {
                     out_of_service: known.out_of_service,
                 })
                 .collect(),
-            next: next(summary, &self.again),
+            next: next(summary, &again),
         }
     }
+}
+
+/// Whether the platform may be other than before.
+fn may_have_changed(summary: &RunSummary) -> bool {
+    matches!(summary.outcome, RunOutcome::InDoubt) || summary.recap.0.values().any(|host| host.changed > 0)
+}
+
+/// Options with the values that a run needs which goes on after this one.
+fn extras(inputs: &IndexMap<String, InputSpec>, given: &IndexMap<String, Value>) -> String {
+    let wanted = inputs.iter().filter_map(|(name, input)| Some((name, input.again.as_ref()?)));
+    let missing = wanted.filter(|(name, value)| given.get(*name) != Some(value));
+    missing
+        .map(|(name, value)| match value {
+            Value::Bool(true) => format!(" -e {name}=True"),
+            Value::Bool(false) => format!(" -e {name}=False"),
+            value => format!(" -e '{name}={value}'"),
+        })
+        .collect()
 }
 
 /// Commands that lead on after a bad end.
@@ -199,7 +224,6 @@ pub(crate) fn exit(summary: &RunSummary) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use indexmap::IndexMap;
     use runner_types::Recap;
 
     fn summary(outcome: RunOutcome) -> RunSummary {
@@ -215,6 +239,22 @@ mod tests {
             warnings: Vec::new(),
             reports: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_given_what_it_needs() {
+        let inputs: IndexMap<String, InputSpec> = serde_json::from_value(serde_json::json!({
+            "partial": {"type": "boolean", "default": false, "again": true},
+            "other": {"type": "boolean", "default": false},
+        }))
+        .unwrap();
+        let given = |partial: bool| IndexMap::from([("partial".to_owned(), Value::Bool(partial))]);
+        assert_eq!(extras(&inputs, &given(false)), " -e partial=True");
+        assert_eq!(extras(&inputs, &given(true)), "");
+        let mut failed = summary(RunOutcome::Failed);
+        assert!(!may_have_changed(&failed));
+        failed.recap.0.insert("a".to_owned(), runner_types::HostRecap { changed: 1, ..Default::default() });
+        assert!(may_have_changed(&failed) && may_have_changed(&summary(RunOutcome::InDoubt)));
     }
 
     #[test]

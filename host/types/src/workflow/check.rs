@@ -97,6 +97,9 @@ impl Checker<'_> {
                 self.mistakes.add(&at, format!("{choice} is not of the input's type, {kind}"));
             }
         }
+        if let Some(again) = input.again.as_ref().filter(|again| !kind.accepts(again)) {
+            self.mistakes.add(&at.key("again"), format!("{again} is not of the input's type, {kind}"));
+        }
         let Some(default) = &input.default else {
             return;
         };

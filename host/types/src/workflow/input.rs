@@ -24,6 +24,10 @@ pub struct InputSpec {
     /// One line for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// Value that a run needs which goes on after one that changed something and ended badly: the command that is named
+    /// then gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Value>,
     /// The value is not written to the run header.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
