@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runner_types::{BackupSet, ComponentVersion, Releases, Timestamp};
 
 use crate::artifacts::{Store, StoreError};
+use crate::state;
 
 /// Why a backup set cannot be kept, found or used.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +74,13 @@ pub struct Backups {
 }
 
 impl Backups {
-    /// Opens the directory of the sets, made (mode 0700) if it is not there.
+    /// Opens the directory of the sets, made if it is not there.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(directory: &Path) -> Result<Self, BackupError> {
         let backups = Self { directory: directory.to_owned() };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| backups.failed(directory, source))?;
+        state::make_directory(directory).map_err(|source| backups.failed(directory, source))?;
         Ok(backups)
     }
 
@@ -102,6 +98,7 @@ impl Backups {
             let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.directory)?;
             serde_json::to_writer_pretty(&mut file, set)?;
             file.write_all(b"\n")?;
+            state::share(file.as_file(), &self.directory)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             fs::File::open(&self.directory)?.sync_all()

@@ -14,5 +14,6 @@ pub mod lock;
 pub mod planner;
 pub mod plugin;
 pub mod project;
+mod state;
 #[cfg(test)]
 mod testing;

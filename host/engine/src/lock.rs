@@ -1,12 +1,14 @@
 //! One operation at a time per platform.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use runner_types::{Operator, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::state;
 
 /// Who holds the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +84,8 @@ impl PlatformLock {
     /// When another operation holds it or the file system fails.
     pub fn take(path: &Path, holder: &Holder) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.display().to_string(), source };
-        if let Some(directory) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        }
+        let directory = path.parent().unwrap_or(Path::new(""));
+        state::make_directory(directory).map_err(failed)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -93,6 +94,7 @@ impl PlatformLock {
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
+        state::share(&file, directory).map_err(failed)?;
         let mut locked = match Locked::new(file) {
             Ok(locked) => locked,
             Err((mut file, TryLockError::WouldBlock)) => {

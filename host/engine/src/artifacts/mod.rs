@@ -5,12 +5,14 @@
 //! reading detects.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::state;
 
 /// Bytes that are in memory at a time.
 const CHUNK: usize = 256 << 10;
@@ -139,7 +141,7 @@ impl DirectoryStore {
     /// When the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_owned() };
-        directory(root).map_err(|source| store.failed(source))?;
+        state::make_directory(root).map_err(|source| store.failed(source))?;
         Ok(store)
     }
 
@@ -179,15 +181,12 @@ impl DirectoryStore {
         if tokio::fs::metadata(&target).await.is_ok_and(|found| found.len() == size) {
             return Ok(Stored { digest, size });
         }
-        directory(&folder)?;
+        state::make_directory(&folder)?;
+        state::share(temporary.as_file(), &folder)?;
         temporary.persist(&target).map_err(|error| error.error)?;
         std::fs::File::open(&folder)?.sync_all()?;
         Ok(Stored { digest, size })
     }
-}
-
-fn directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[async_trait::async_trait]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::{ENTRIES, HEADER};
+use crate::state;
 
 /// Entries that nobody waits for reach the file within this time.
 const LAZY: Duration = Duration::from_millis(20);
@@ -103,7 +104,7 @@ impl Journal {
         let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
             return Err(failed(&"not a path of a directory"));
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|e| failed(&e))?;
+        state::make_directory(parent).map_err(|e| failed(&e))?;
         let room = rustix::fs::statvfs(parent).map_err(|e| failed(&e))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         if free < WANTED {
@@ -115,12 +116,12 @@ impl Journal {
             if temporary.exists() {
                 fs::remove_dir_all(&temporary)?;
             }
-            fs::DirBuilder::new().mode(0o700).create(&temporary)?;
-            let mut file = new_file(&temporary.join(HEADER))?;
+            state::make_directory(&temporary)?;
+            let mut file = new_file(&temporary, HEADER)?;
             file.write_all(&text)?;
             file.sync_all()?;
             reserve(&temporary)?;
-            let entries = new_file(&temporary.join(ENTRIES))?;
+            let entries = new_file(&temporary, ENTRIES)?;
             entries.try_lock().map_err(io::Error::from)?;
             entries.sync_all()?;
             File::open(&temporary)?.sync_all()?;
@@ -291,12 +292,15 @@ impl Writer {
     }
 }
 
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+fn new_file(directory: &Path, name: &str) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(directory.join(name))?;
+    state::share(&file, directory)?;
+    Ok(file)
 }
 
 fn reserve(directory: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.join(RESERVE_FILE))?;
+    state::share(&file, directory)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE)?;
     Ok(())
 }

@@ -73,7 +73,10 @@ impl Checked {
         if self.grown
             && let Ok(text) = serde_json::to_vec(self)
         {
-            let _ = std::fs::write(directory.join(CHECKED), text);
+            let path = directory.join(CHECKED);
+            let _ = std::fs::write(&path, text)
+                .and_then(|()| std::fs::File::open(&path))
+                .and_then(|file| crate::state::share(&file, directory));
         }
     }
 

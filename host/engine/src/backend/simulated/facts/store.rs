@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Change, Fact, Indexer, Key, Memory};
 use crate::lock::Locked;
+use crate::state;
 
 /// Format of the files that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -82,7 +83,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub fn open(directory: &Path, indexer: Indexer) -> Result<Option<Self>, StoreError> {
-        fs::create_dir_all(directory).map_err(at(directory))?;
+        state::make_directory(directory).map_err(at(directory))?;
         let lock = lock(directory)?;
         let state = directory.join("state.jsonl");
         if !state.exists() {
@@ -98,7 +99,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub fn create(directory: &Path, origin: &str, change: Change, indexer: Indexer) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(at(directory))?;
+        state::make_directory(directory).map_err(at(directory))?;
         let lock = lock(directory)?;
         let mut memory = Memory::new(indexer);
         memory.apply(change);
@@ -176,6 +177,7 @@ fn log_path(directory: &Path, number: u64) -> PathBuf {
 fn lock(directory: &Path) -> Result<Locked, StoreError> {
     let path = directory.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
+    state::share(&file, directory).map_err(at(&path))?;
     Locked::new(file).map_err(|(_, error)| match error {
         TryLockError::WouldBlock => StoreError::Busy(directory.to_owned()),
         TryLockError::Error(error) => at(&path)(error),
@@ -205,9 +207,11 @@ fn log_line(change: &Change) -> io::Result<Vec<u8>> {
 fn write_generation(directory: &Path, header: &Header, memory: &Memory) -> Result<(File, u64), StoreError> {
     let log_path = log_path(directory, header.log);
     let log = File::create(&log_path).map_err(at(&log_path))?;
+    state::share(&log, directory).map_err(at(&log_path))?;
     let path = directory.join("state.jsonl.new");
     let write = || -> io::Result<u64> {
         let mut file = BufWriter::new(File::create(&path)?);
+        state::share(file.get_ref(), directory)?;
         serde_json::to_writer(&mut file, header)?;
         file.write_all(b"\n")?;
         for (key, fact) in memory.iter() {

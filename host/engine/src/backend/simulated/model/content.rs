@@ -1,6 +1,6 @@
 //! Contents of simulated files: text, bytes, made up by size, or, when large, in a file of their own.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::backend::failure;
 use crate::contract::Failure;
+use crate::state;
 
 /// Contents up to this size stand in the fact itself.
 const INLINE: usize = 64 * 1024;
@@ -95,8 +96,9 @@ impl Blobs {
     }
 
     fn spool(&self, reader: &mut dyn Read) -> io::Result<Content> {
-        fs::create_dir_all(&self.directory)?;
+        state::make_directory(&self.directory)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        state::share(file.as_file(), &self.directory)?;
         let mut hash = Sha256::new();
         let mut size = 0u64;
         let mut buffer = vec![0; INLINE];
