@@ -11,13 +11,14 @@ use runner_engine::project::read as read_file;
 use runner_types::{DiskFiles, Grant, Manifest, Operation, Policy, StepAction, Workflow, load, load_inventory};
 use serde_json::{Map, Value};
 
-use super::{file, read};
+use super::{catalog, file, read};
 use crate::args::Plugins;
+use crate::error::Problem;
 use crate::exit::Exit;
 use crate::out;
 use crate::paths::Surroundings;
 
-/// Print a policy to start from: everything that a plugin requests, one grant a line
+/// Print a policy to start from: everything that plugins request, one grant a line
 ///
 /// Parameters in the requests are replaced by their defaults, by the settings of the inventory, and by what the named
 /// workflows give. Remove the lines that you do not want to grant: what is not in the policy is denied.
@@ -25,13 +26,18 @@ use crate::paths::Surroundings;
 #[command(after_help = "\
 Examples:
   runner plugin grants etcd
-  runner plugin grants etcd -i inventory.json --workflow workflows/update-all.json > policy.json
+  runner plugin grants --all -i inventory.json > policy.json
+  runner plugin grants etcd docker -i inventory.json --workflow workflows/update-all.json
   runner plugin grants vendor-lb.wasm")]
 pub(super) struct Grants {
-    /// A file, or the name of a plugin
-    plugin: String,
+    /// Files, or names of plugins
+    #[arg(value_name = "PLUGIN", required_unless_present = "all")]
+    named: Vec<String>,
+    /// All plugins that are found
+    #[arg(long, conflicts_with = "named")]
+    all: bool,
     /// Inventory whose settings replace the parameters' defaults
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
     inventory: Option<PathBuf>,
     /// Workflow whose parameters are used; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -42,25 +48,46 @@ pub(super) struct Grants {
 
 impl Grants {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
-        let path = file(&self.plugin, &self.plugins)?;
-        let cannot = || format!("cannot use {}", path.display());
-        let package = Package::read(&read(&path)?).with_context(cannot)?;
-        let source = package.manifest().with_context(cannot)?;
-        let name = format!("the manifest in {}", path.display());
-        let manifest = load::<Manifest>(source, &name)?;
-        let settings = self.settings(&manifest.name)?;
-        let mut values = Vec::new();
-        for path in &self.workflow {
-            let workflow = read_file::<Workflow>(path)?;
-            used(&workflow, &manifest.name, &mut values);
+        let workflows = self.workflow.iter().map(|path| read_file::<Workflow>(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = Vec::new();
+        let mut all = Vec::new();
+        for manifest in self.manifests()? {
+            let settings = self.settings(&manifest.name)?;
+            let mut values = Vec::new();
+            workflows.iter().for_each(|workflow| used(workflow, &manifest.name, &mut values));
+            let (grants, open) = lines(&manifest, &settings, &values);
+            for parameter in open {
+                out::stderr(&format!(
+                    "warning: parameter {parameter} of {} has no value: fill it in, or name a --workflow\n",
+                    manifest.name
+                ));
+            }
+            names.push(format!("{} {}", manifest.name, manifest.version));
+            all.extend(grants);
         }
-        let (grants, open) = lines(&manifest, &settings, &values);
-        for parameter in open {
-            out::stderr(&format!("warning: parameter {parameter} has no value: fill it in, or name a --workflow\n"));
-        }
-        let description = format!("What {} {} requests", manifest.name, manifest.version);
-        out::stdout(&Policy { schema: None, description, grants }.to_text())?;
+        let verb = if names.len() == 1 { "requests" } else { "request" };
+        let description = format!("What {} {verb}", names.join(", "));
+        out::stdout(&Policy { schema: None, description, grants: all }.to_text())?;
         Ok(Exit::Succeeded)
+    }
+
+    fn manifests(&self) -> anyhow::Result<Vec<Manifest>> {
+        if self.all {
+            let found: Vec<Manifest> =
+                catalog(&self.plugins)?.manifests().map(|(_, _, manifest)| Manifest::clone(manifest)).collect();
+            return match found.is_empty() {
+                true => Err(Problem::usage("no plugin was found").hint("name their directory with --plugins").into()),
+                false => Ok(found),
+            };
+        }
+        let one = |named: &String| {
+            let path = file(named, &self.plugins)?;
+            let cannot = || format!("cannot use {}", path.display());
+            let package = Package::read(&read(&path)?).with_context(cannot)?;
+            let source = package.manifest().with_context(cannot)?;
+            Ok(load::<Manifest>(source, &format!("the manifest in {}", path.display()))?.into_parts().0)
+        };
+        self.named.iter().map(one).collect()
     }
 
     fn settings(&self, component: &str) -> anyhow::Result<IndexMap<String, Value>> {
