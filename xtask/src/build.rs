@@ -9,10 +9,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::workspace::{cargo, folders_with, output, root, run, target};
+use crate::workspace::{cargo, folders_with, output, root, run, target, without_paths};
 
 /// The target that plugins are built for.
-const WASM: &str = "wasm32-wasip2";
+pub(crate) const WASM: &str = "wasm32-wasip2";
 
 /// Options of `build`.
 #[derive(Args, Default)]
@@ -96,7 +96,7 @@ fn wasm_output() -> PathBuf {
 }
 
 fn run_wasm(packages: &[String]) -> Result<()> {
-    run(cargo(["build", "--profile", "plugin", "--target", WASM]).args(packages))
+    run(without_paths(cargo(["build", "--profile", "plugin", "--target", WASM]).args(packages))?)
 }
 
 /// Puts a manifest into a component.
@@ -116,9 +116,8 @@ pub(crate) fn pack(runner: &Path, component: &Path, manifest: &Path, to: &Path) 
 
 /// The compiler must have the standard library of the target; rustup can add it.
 pub(crate) fn need_target(triple: &str) -> Result<()> {
-    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let sysroot = output(Command::new(&compiler).args(["--print", "sysroot"]).current_dir(root()))?;
-    let library = Path::new(sysroot.trim()).join("lib/rustlib").join(triple).join("lib");
+    let sysroot = sysroot()?;
+    let library = sysroot.join("lib/rustlib").join(triple).join("lib");
     if library.is_dir() {
         return Ok(());
     }
@@ -131,6 +130,13 @@ pub(crate) fn need_target(triple: &str) -> Result<()> {
             library.display()
         );
     }
-    ensure!(library.is_dir(), "rustup added {triple} to another toolchain than {}", sysroot.trim());
+    ensure!(library.is_dir(), "rustup added {triple} to another toolchain than {}", sysroot.display());
     Ok(())
+}
+
+/// Directory of the toolchain that builds.
+pub(crate) fn sysroot() -> Result<PathBuf> {
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = output(Command::new(&compiler).args(["--print", "sysroot"]).current_dir(root()))?;
+    Ok(PathBuf::from(sysroot.trim()))
 }

@@ -1,22 +1,26 @@
 //! `cargo xtask dist`: one archive with everything that a machine without Rust and without a network needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+mod licences;
+mod texts;
+
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::build;
-use crate::workspace::{cargo, output, root, run, target};
+use crate::workspace::{cargo, cargo_home, folders_with, output, root, run, target, without_paths};
 
 /// Shells that completions are made for, and how each names their file.
 const SHELLS: [(&str, &str); 3] = [("bash", "runner.bash"), ("zsh", "_runner"), ("fish", "runner.fish")];
+
+/// What Rust's toolchain says of its standard library's licences, below its directory.
+const RUST: &str = "share/doc/rust/COPYRIGHT-library.html";
 
 /// Options of `dist`.
 #[derive(Args)]
@@ -27,6 +31,9 @@ pub(crate) struct Arguments {
     /// Directory for the archive.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Also install the archive as the README says, in a bare host without network, and try it there; needs root.
+    #[arg(long)]
+    check: bool,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
@@ -37,7 +44,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     };
     let binary = binary(&triple, arguments.dynamic)?;
     let plugins = build::plugins(&binary)?;
-    let name = format!("runner-{}-{architecture}-linux", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    let name = format!("runner-{version}-{architecture}-linux");
     let into = arguments.output.clone().unwrap_or_else(|| target().join("dist"));
     let folder = into.join(&name);
     if folder.exists() {
@@ -51,18 +59,64 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     for file in ["README.md", "LICENSE"] {
         copy(&root().join(file), &folder.join(file))?;
     }
+    let readme = String::from_utf8(read(&root().join("README.md"))?).context("README.md is no text")?;
+    write(&folder.join("INSTALL.md"), &texts::guide(&readme)?)?;
     create(&folder.join("completions"))?;
     for (shell, file) in SHELLS {
         let text = output(Command::new(&binary).args(["completions", shell]))?;
         write(&folder.join("completions").join(file), &text)?;
     }
-    write(&folder.join("LICENSES-OF-DEPENDENCIES.txt"), &licences(&triple)?)?;
+    write_licences(&folder.join("licenses"), &triple)?;
+    hides_where_it_was_built(&folder)?;
     write(&folder.join("SHA256SUMS"), &checksums(&folder)?)?;
     let archive = into.join(format!("{name}.tar.gz"));
     pack(&into, &name, &archive)?;
     let digest = hex::encode(Sha256::digest(read(&archive)?));
-    write(&into.join(format!("{name}.tar.gz.sha256")), &format!("{digest}  {name}.tar.gz\n"))?;
+    write(&digest_beside(&archive), &format!("{digest}  {name}.tar.gz\n"))?;
     eprintln!("made {} ({} MiB)", archive.display(), fs::metadata(&archive)?.len() >> 20);
+    if arguments.check {
+        check::check(&archive, version)?;
+    }
+    Ok(())
+}
+
+/// The file that holds an archive's digest.
+fn digest_beside(archive: &Path) -> PathBuf {
+    let mut name = archive.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+/// Licences of everything that is linked into the binary and the plugins.
+fn write_licences(folder: &Path, triple: &str) -> Result<()> {
+    create(folder)?;
+    let plugins = folders_with(&root().join("plugins"), "manifest.json")?;
+    let plugins = plugins.iter().map(|name| format!("runner-plugin-{name}")).collect();
+    let built = [
+        licences::Built { packages: vec!["runner".to_owned()], triple },
+        licences::Built { packages: plugins, triple: build::WASM },
+    ];
+    write(&folder.join("crates.txt"), &licences::crates(&built)?)?;
+    write(&folder.join("c-libraries.txt"), &licences::c_libraries())?;
+    let rust = build::sysroot()?.join(RUST);
+    ensure!(rust.is_file(), "the licences of Rust's standard library are not in {}", rust.display());
+    copy(&rust, &folder.join("rust-standard-library.html"))
+}
+
+/// Fails where a file names a directory of this machine.
+fn hides_where_it_was_built(folder: &Path) -> Result<()> {
+    let sources = cargo_home().map(|home| home.join("registry"));
+    // The checkout alone may be a word as common as `/src`.
+    let places = [Some(target()), Some(root().join("host")), Some(root().join("plugins")), sources];
+    let texts: Vec<String> = places.iter().flatten().map(|place| format!("{}/", place.display())).collect();
+    for path in files(folder)? {
+        let bytes = read(&path)?;
+        for text in &texts {
+            if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                bail!("{} names {text}, a directory of this machine", path.display());
+            }
+        }
+    }
     Ok(())
 }
 
@@ -79,86 +133,10 @@ fn binary(triple: &str, dynamic: bool) -> Result<PathBuf> {
         command.env(format!("CC_{}", triple.replace('-', "_")), "musl-gcc");
         command.env(format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase()), "musl-gcc");
     }
-    run(&mut command)?;
+    run(without_paths(&mut command)?)?;
     let path = target().join(triple).join("release/runner");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)
-}
-
-/// Licences of all crates that are linked into the binary: each with its text, equal texts once.
-fn licences(triple: &str) -> Result<String> {
-    let metadata = output(&mut cargo(["metadata", "--format-version=1", "--filter-platform", triple]))?;
-    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata did not print JSON")?;
-    let packages: BTreeMap<&str, &Value> =
-        list(&metadata["packages"]).filter_map(|package| Some((package["id"].as_str()?, package))).collect();
-    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut without = BTreeSet::new();
-    for id in linked(&metadata, &packages) {
-        let Some(package) = packages.get(id) else { continue };
-        let text = |field: &str| package[field].as_str().unwrap_or_default();
-        if package["source"].is_null() {
-            continue;
-        }
-        let title = format!("{} {} ({})", text("name"), text("version"), text("license"));
-        let found = licence_files(Path::new(text("manifest_path")))?;
-        if found.is_empty() {
-            without.insert(title.clone());
-        }
-        for file in found {
-            texts.entry(file).or_default().insert(title.clone());
-        }
-    }
-    let mut all = String::from("Crates that are linked into runner, and the licences that they came with.\n");
-    if !without.is_empty() {
-        all.push_str("\nWithout a text of their own, under the licence named:\n");
-        without.iter().for_each(|title| all.push_str(&format!("  {title}\n")));
-    }
-    for (text, titles) in &texts {
-        all.push_str(&format!("\n{}\n", "=".repeat(100)));
-        titles.iter().for_each(|title| all.push_str(&format!("{title}\n")));
-        all.push_str(&format!("{}\n{}\n", "-".repeat(100), text.trim()));
-    }
-    Ok(all)
-}
-
-/// Ids of the packages that the binary is linked from: what it needs, without what only builds or tests it.
-fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&'a str, &'a Value>) -> BTreeSet<&'a str> {
-    let nodes: BTreeMap<&str, &Value> =
-        list(&metadata["resolve"]["nodes"]).filter_map(|node| Some((node["id"].as_str()?, node))).collect();
-    let is_runner = |id: &&&str| packages.get(**id).is_some_and(|package| package["name"] == "runner");
-    let mut open: Vec<&str> = packages.keys().filter(is_runner).copied().collect();
-    let mut found = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if !found.insert(id) {
-            continue;
-        }
-        let Some(node) = nodes.get(id) else { continue };
-        for dependency in list(&node["deps"]) {
-            let is_linked = list(&dependency["dep_kinds"]).any(|kind| kind["kind"].is_null());
-            if let Some(id) = dependency["pkg"].as_str().filter(|_| is_linked) {
-                open.push(id);
-            }
-        }
-    }
-    found
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-/// Texts of the files beside a manifest that hold a licence or a notice.
-fn licence_files(manifest: &Path) -> Result<Vec<String>> {
-    let folder = manifest.parent().context("a manifest without a folder")?;
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    paths.sort();
-    let is_licence = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_uppercase();
-        path.is_file()
-            && ["LICENSE", "LICENCE", "COPYING", "NOTICE", "COPYRIGHT"].iter().any(|word| name.starts_with(word))
-    };
-    paths.retain(is_licence);
-    paths.iter().map(|path| Ok(String::from_utf8_lossy(&read(path)?).into_owned())).collect()
 }
 
 /// SHA-256 of every file below a folder, as `sha256sum --check` reads them.
@@ -191,7 +169,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn pack(into: &Path, name: &str, archive: &Path) -> Result<()> {
     let date = output(Command::new("git").args(["log", "-1", "--format=@%ct"]).current_dir(root()))?;
     let mut command = Command::new("tar");
-    command.args(["--create", "--gzip", "--sort=name", "--owner=root:0", "--group=root:0", "--mode=go-w"]);
+    command.args(["--create", "--gzip", "--sort=name", "--owner=root:0", "--group=root:0", "--mode=u=rwX,go=rX"]);
     command.arg(format!("--mtime={}", date.trim())).arg("--file").arg(archive).arg("--directory").arg(into).arg(name);
     run(&mut command)
 }

@@ -52,6 +52,32 @@ pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Comman
     command
 }
 
+/// Lets a cargo command with a `--target` build without a trace of where it was built: the same sources give the same
+/// file in every checkout, and a message names a crate's source, not a folder of the machine that compiled it.
+pub(crate) fn without_paths(command: &mut Command) -> Result<&mut Command> {
+    let mut flags: Vec<String> =
+        env::var("RUSTFLAGS").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let mut hide = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    hide(&root(), ".");
+    hide(&target(), "target");
+    if let Some(home) = cargo_home() {
+        let sources = home.join("registry/src");
+        if sources.is_dir() {
+            for registry in fs::read_dir(&sources).with_context(|| format!("cannot list {}", sources.display()))? {
+                hide(&registry?.path(), "crates");
+            }
+        }
+    }
+    // Separated as cargo wants them, so that a path may hold blanks.
+    Ok(command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")))
+}
+
+/// Where cargo keeps what it downloaded.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    let named = env::var_os("CARGO_HOME").map(PathBuf::from);
+    named.or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+}
+
 /// Says what is run, runs it, and fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);

@@ -89,6 +89,11 @@ pub(crate) fn standing() -> Result<PathBuf> {
     Ok(site.directory().to_owned())
 }
 
+/// File system of a lab's host, a tar archive: Debian with systemd and sshd, and nothing of the platform.
+pub(crate) fn host_image(say: &(dyn Fn(&str) + Sync)) -> Result<PathBuf> {
+    parts::ensure_host(say)
+}
+
 /// Brings the lab up, does the work with its directory, and removes the lab again if it was not there before.
 pub(crate) fn with(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let was_there = Site::found()?.is_some();

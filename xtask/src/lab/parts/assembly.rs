@@ -22,6 +22,9 @@ const BYTES_COMPILED: u64 = 1_500_000_000;
 /// Bytes that making any other part takes, half of which are gone afterwards.
 const BYTES: u64 = 300_000_000;
 
+/// The file system of a host, in the folder of its part.
+const HOST: &str = "host.tar";
+
 /// What a lab is made of, in the user's cache.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -136,6 +139,13 @@ pub(crate) fn ensure(say: Say<'_>) -> Result<Parts> {
     parts(&store)
 }
 
+/// Builds the file system of a host alone, unless it is there, and says where it is: a tar archive.
+pub(crate) fn ensure_host(say: Say<'_>) -> Result<PathBuf> {
+    let store = Store::open(say)?;
+    store.make(&debian::host(), debian::build_host)?;
+    Ok(store.path(&debian::host()).join(HOST))
+}
+
 /// Why what is not there yet cannot be built here, whatever packages are installed; empty: it can, or all is there.
 pub(crate) fn obstacles() -> Result<Vec<String>> {
     let store = Store::open(&|_| {})?;
@@ -185,7 +195,7 @@ fn parts(store: &Store<'_>) -> Result<Parts> {
         images.insert(image.name, store.path(&image.part()?).join(images::FILE));
     }
     Ok(Parts {
-        host: store.path(&debian::host()).join("host.tar"),
+        host: store.path(&debian::host()).join(HOST),
         versions: repository::versions(&repository)?,
         repository,
         images,

@@ -14,7 +14,7 @@ mod prerequisites;
 mod repository;
 mod store;
 
-pub(crate) use assembly::{Parts, ensure, obstacles};
+pub(crate) use assembly::{Parts, ensure, ensure_host, obstacles};
 
 /// Where progress is told to people.
 pub(crate) type Say<'a> = &'a (dyn Fn(&str) + Sync);
