@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod error;
 mod exit;
+mod hosts;
 mod inputs;
 mod logging;
 mod out;

@@ -255,28 +255,9 @@ fn nodes(hosts: &[Host<'_, Software>], unfinished: &Unfinished, view: &View, pla
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::tests::software_of;
+    use crate::hosts::tests::{info, open, software_of};
     use crate::nodes::tests::node;
-    use sdk::{HostInfo, Verdict};
-
-    fn info(name: &str) -> HostInfo {
-        HostInfo {
-            name: name.into(),
-            address: String::new(),
-            node: Some(name.into()),
-            groups: vec![],
-            variables: "{}".into(),
-        }
-    }
-
-    fn open(mut checks: Checks) -> Vec<(String, Verdict)> {
-        let checks = checks.finish().checks;
-        checks
-            .into_iter()
-            .filter(|check| check.verdict != Verdict::Pass)
-            .map(|check| (check.name, check.verdict))
-            .collect()
-    }
+    use sdk::Verdict;
 
     fn none() -> Unfinished {
         Unfinished::default()

@@ -224,7 +224,24 @@ fn each<T>(answers: Vec<Result<T, Failure>>, items: usize) -> Vec<Result<Vec<T>,
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use sdk::failure;
+    use sdk::{Checks, Verdict, failure};
+
+    /// A host that is the node of the same name.
+    pub(crate) fn info(name: &str) -> HostInfo {
+        HostInfo {
+            name: name.into(),
+            address: String::new(),
+            node: Some(name.into()),
+            groups: vec![],
+            variables: "{}".into(),
+        }
+    }
+
+    /// Names and verdicts of the checks that did not pass.
+    pub(crate) fn open(mut checks: Checks) -> Vec<(String, Verdict)> {
+        let checks = checks.finish().checks.into_iter();
+        checks.filter(|check| check.verdict != Verdict::Pass).map(|check| (check.name, check.verdict)).collect()
+    }
 
     /// Packages of a host that are installed and, after the slash, offered: `kubelet=1.33.13-1/1.34.4-1`.
     pub(crate) fn software_of(packages: &[&str]) -> Software {

@@ -86,27 +86,8 @@ pub(crate) fn coredns(cluster: &str, found: &sdk::kubernetes::Object, expected: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::tests::software_of;
+    use crate::hosts::tests::{info, open, software_of};
     use sdk::{FailureKind, Verdict, failure};
-
-    fn info(name: &str) -> HostInfo {
-        HostInfo {
-            name: name.into(),
-            address: String::new(),
-            node: Some(name.into()),
-            groups: vec![],
-            variables: "{}".into(),
-        }
-    }
-
-    fn open(mut checks: Checks) -> Vec<(String, Verdict)> {
-        let checks = checks.finish().checks;
-        checks
-            .into_iter()
-            .filter(|check| check.verdict != Verdict::Pass)
-            .map(|check| (check.name, check.verdict))
-            .collect()
-    }
 
     #[test]
     fn expected_versions_are_held_against_what_is_there() {

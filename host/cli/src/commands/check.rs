@@ -1,19 +1,19 @@
 //! `runner check`: what stands in the way of working on a platform.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use runner_engine::backend::live::check::{self, Finding, Verdict};
 use runner_engine::backend::live::secrets::Secrets;
-use runner_types::{Connection, DiskFiles, Inventory, ResolvedHost, load_inventory};
+use runner_types::{Connection, Inventory, ResolvedHost};
 use serde_json::json;
 
 use crate::args::{Common, ListOutput};
 use crate::exit::Exit;
+use crate::hosts::Hosts;
 use crate::out;
-use crate::paths::Surroundings;
 
 /// Hosts looked at side by side.
 const SIDE_BY_SIDE: usize = 40;
@@ -31,11 +31,8 @@ Examples:
   runner check -i hosts.ini nodes '!node-3'     some hosts, and all clusters
   runner check --output json | jq '.findings[] | select(.verdict != \"well\")'")]
 pub(crate) struct Check {
-    /// Hosts, groups, globs, or one of these after `!` [default: all]
-    patterns: Vec<String>,
-    /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
-    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    hosts: Hosts,
     /// How it is shown
     #[arg(short, long, value_enum, default_value_t)]
     output: ListOutput,
@@ -43,19 +40,10 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
-        let path = Surroundings::real().inventory(self.inventory.as_deref(), None)?;
-        let loaded = load_inventory(&DiskFiles, &path)?;
-        for warning in &loaded.warnings {
-            out::stderr(&format!("warning: {warning}\n"));
-        }
-        let resolved = loaded.inventory.resolve();
-        let all = ["all".to_owned()];
-        let patterns = if self.patterns.is_empty() { &all[..] } else { &self.patterns };
-        let hosts: Vec<&ResolvedHost> =
-            resolved.select(patterns)?.iter().filter_map(|name| resolved.host(name)).collect();
+        let selected = self.hosts.read()?;
+        let hosts: Vec<&ResolvedHost> = selected.hosts().collect();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let findings = runtime.block_on(look(&hosts, &loaded.inventory, folder));
+        let findings = runtime.block_on(look(&hosts, &selected.inventory, selected.folder()));
         drop(runtime);
         let simulated = hosts.iter().filter(|host| host.connection == Connection::Simulated).count();
         match self.output {

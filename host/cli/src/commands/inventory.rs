@@ -2,16 +2,14 @@
 
 mod trust;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
-use runner_types::{Connection, DiskFiles, ResolvedHost, Variable, load_inventory};
+use runner_types::{Connection, ResolvedHost, Variable};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Common, ListOutput};
 use crate::exit::Exit;
+use crate::hosts::Hosts;
 use crate::out;
-use crate::paths::Surroundings;
 
 /// Look at an inventory, and trust its hosts' keys
 #[derive(Debug, Args)]
@@ -36,11 +34,8 @@ Examples:
   runner inventory show -i hosts.ini nodes '!node-3'      some of them
   runner inventory show --output json master-1            everything about one, variables too")]
 struct Show {
-    /// Hosts, groups, globs, or one of these after `!` [default: all]
-    patterns: Vec<String>,
-    /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
-    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    hosts: Hosts,
     /// How it is shown
     #[arg(short, long, value_enum, default_value_t)]
     output: ListOutput,
@@ -57,16 +52,8 @@ impl Inventory {
 
 impl Show {
     fn carry_out(&self) -> anyhow::Result<Exit> {
-        let path = Surroundings::real().inventory(self.inventory.as_deref(), None)?;
-        let loaded = load_inventory(&DiskFiles, &path)?;
-        for warning in &loaded.warnings {
-            out::stderr(&format!("warning: {warning}\n"));
-        }
-        let resolved = loaded.inventory.resolve();
-        let all = ["all".to_owned()];
-        let patterns = if self.patterns.is_empty() { &all[..] } else { &self.patterns };
-        let names = resolved.select(patterns)?;
-        let hosts: Vec<&ResolvedHost> = names.iter().filter_map(|name| resolved.host(name)).collect();
+        let selected = self.hosts.read()?;
+        let hosts: Vec<&ResolvedHost> = selected.hosts().collect();
         match self.output {
             ListOutput::Text => out::stdout(&table(&hosts))?,
             ListOutput::Json => {
@@ -74,9 +61,9 @@ impl Show {
                     hosts.into_iter().map(|host| (host.name.clone(), whole(host))).collect();
                 out::json(&json!({
                     "hosts": hosts,
-                    "groups": resolved.groups,
-                    "clusters": loaded.inventory.clusters,
-                    "components": loaded.inventory.components,
+                    "groups": selected.resolved.groups,
+                    "clusters": selected.inventory.clusters,
+                    "components": selected.inventory.components,
                 }))?;
             }
         }
@@ -140,6 +127,7 @@ fn whole(host: &ResolvedHost) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runner_types::{DiskFiles, load_inventory};
 
     #[test]
     fn an_ansible_inventory_is_shown_as_it_is_understood() {

@@ -8,3 +8,4 @@ mod pipe;
 mod select;
 pub mod simulated;
 mod stored;
+mod units;

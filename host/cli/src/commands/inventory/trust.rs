@@ -1,17 +1,17 @@
 //! `runner inventory trust`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use futures::future::join_all;
 use runner_engine::backend::live::ssh::{HostKey, Route, Trust as Known, known_hosts};
-use runner_types::{Connection, DiskFiles, load_inventory};
+use runner_types::Connection;
 
 use crate::console::Terminal;
 use crate::exit::Exit;
+use crate::hosts::Hosts;
 use crate::out;
-use crate::paths::Surroundings;
 
 /// Look at the host keys that hosts show, and trust them
 ///
@@ -26,11 +26,8 @@ Examples:
   runner inventory trust node-3 --replace                         one that was installed anew
   runner inventory trust node-3 --fingerprint SHA256:wFvB…        without a question, if it is this key")]
 pub(super) struct Trust {
-    /// Hosts, groups, globs, or one of these after `!` [default: all]
-    patterns: Vec<String>,
-    /// Inventory: runner's JSON, or Ansible's INI, YAML or `--list` JSON
-    #[arg(short, long, value_name = "FILE", env = "RUNNER_INVENTORY", hide_env = true)]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    hosts: Hosts,
     /// Trust keys with this fingerprint without asking, and no others; may be repeated
     #[arg(long = "fingerprint", value_name = "SHA256:…")]
     fingerprints: Vec<String>,
@@ -49,22 +46,9 @@ struct Shown {
 
 impl Trust {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
-        let path = Surroundings::real().inventory(self.inventory.as_deref(), None)?;
-        let loaded = load_inventory(&DiskFiles, &path)?;
-        for warning in &loaded.warnings {
-            out::stderr(&format!("warning: {warning}\n"));
-        }
-        let resolved = loaded.inventory.resolve();
-        let all = ["all".to_owned()];
-        let patterns = if self.patterns.is_empty() { &all[..] } else { &self.patterns };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let routes: Vec<Route> = resolved
-            .select(patterns)?
-            .iter()
-            .filter_map(|name| resolved.host(name))
-            .filter(|host| host.connection == Connection::Ssh)
-            .map(|host| Route::new(host, folder))
-            .collect();
+        let selected = self.hosts.read()?;
+        let by_ssh = selected.hosts().filter(|host| host.connection == Connection::Ssh);
+        let routes: Vec<Route> = by_ssh.map(|host| Route::new(host, selected.folder())).collect();
         if routes.is_empty() {
             out::stderr("none of these hosts is reached by SSH\n");
             return Ok(Exit::Succeeded);

@@ -10,12 +10,13 @@ use futures::future::join_all;
 use super::LiveHost;
 use super::shell::{Bounds, Finished, MOST_ARGUMENTS, Script, ShellError};
 use crate::backend::failure;
+use crate::backend::units::unknown;
 use crate::contract::systemd::{
     Capability, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder, UnitQuery,
     UnitRef, UnitStatus,
 };
 use crate::contract::{Caller, Class, Failure, InDoubt, Performed, Place};
-use show::{PROPERTIES, Shown, is_unit, parse, unknown};
+use show::{PROPERTIES, Shown, is_unit, parse};
 
 /// Lines that one answer carries at most.
 const MOST_LINES: u32 = 10_000;

@@ -194,10 +194,11 @@ fn in_folder(folder: &Path, text: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn route(jumps: &str) -> Route {
+    /// The way to ops@192.0.2.7:2201, over these hosts.
+    pub(in super::super) fn route(jumps: &str) -> Route {
         Route {
             name: "node-1".to_owned(),
             address: "192.0.2.7".to_owned(),

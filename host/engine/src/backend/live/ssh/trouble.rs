@@ -106,18 +106,7 @@ fn key_owner(said: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn route() -> Route {
-        Route {
-            name: "node-1".to_owned(),
-            address: "192.0.2.7".to_owned(),
-            user: Some("ops".to_owned()),
-            port: Some(2201),
-            key: None,
-            known_hosts: None,
-            jumps: Vec::new(),
-        }
-    }
+    use crate::backend::live::ssh::route::tests::route;
 
     #[test]
     fn what_ssh_says_becomes_what_to_do() {
@@ -151,7 +140,7 @@ mod tests {
             ("", "cannot connect to node-1 (ops@192.0.2.7:2201): ssh gave no reason"),
         ];
         for (said, wanted) in cases {
-            assert_eq!(explain(&route(), said), wanted, "{said}");
+            assert_eq!(explain(&route(""), said), wanted, "{said}");
         }
     }
 
@@ -161,7 +150,7 @@ mod tests {
             @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n\
             The fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc123.\r\n\
             Host key for bastion has changed and you have requested strict checking.\r\nHost key verification failed.\r\n";
-        let message = explain(&route(), said);
+        let message = explain(&route(""), said);
         assert!(
             message.starts_with("DANGER: the host key of bastion has changed (it shows SHA256:abc123)"),
             "{message}"

@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 use runner_types::Timestamp;
 
+use crate::backend::units::INVOCATION;
 use crate::contract::systemd::UnitStatus;
 use crate::contract::types::Label;
 
@@ -10,9 +11,6 @@ use crate::contract::types::Label;
 pub(super) const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,ActiveEnterTimestamp,\
     ActiveExitTimestamp,InactiveEnterTimestamp,InactiveExitTimestamp,NeedDaemonReload,DropInPaths,InvocationID,\
     ExecMainCode,ExecMainStatus";
-
-/// Name of the evidence of a restart, among what a status has more.
-const INVOCATION: &str = "invocation-id";
 
 /// Kinds of units (systemd.unit(5)).
 const SUFFIXES: [&str; 11] =
@@ -39,22 +37,6 @@ pub(super) fn is_unit(name: &str) -> bool {
     });
     let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     known && name.len() < 256 && name.chars().all(allowed)
-}
-
-/// A unit that is not there.
-pub(super) fn unknown(unit: &str) -> UnitStatus {
-    UnitStatus {
-        unit: unit.to_owned(),
-        load_state: "not-found".to_owned(),
-        active_state: "inactive".to_owned(),
-        sub_state: "dead".to_owned(),
-        file_state: String::new(),
-        outcome: "success".to_owned(),
-        since: None,
-        needs_daemon_reload: false,
-        drop_ins: Vec::new(),
-        more: Vec::new(),
-    }
 }
 
 /// Units in the order in which they were asked for: blocks of `NAME=VALUE`, an empty line between them.
@@ -114,6 +96,7 @@ fn moment(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::units::unknown;
 
     // systemd 252 (Debian 12).
     const SHOWN: &str = "Id=ssh.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n\

@@ -8,8 +8,10 @@ use super::{Model, Scope, keys, version};
 use crate::backend::failure;
 use crate::backend::simulated::fault::{FaultKind, Occasion};
 use crate::backend::simulated::pattern::glob;
+use crate::backend::units;
 use crate::contract::Failure;
 use crate::contract::systemd::{UnitChange, UnitStatus};
+use crate::contract::types::Label;
 use runner_types::simulated::{UnitEvent, UnitMoment};
 
 /// Lines of the system journal that are kept for each unit.
@@ -111,20 +113,8 @@ impl Model<'_> {
             .filter(|path| path.ends_with(".conf"))
             .collect();
         let Some(unit) = self.unit(host, name)? else {
-            return Ok(UnitStatus {
-                unit: name.to_owned(),
-                load_state: "not-found".to_owned(),
-                active_state: "inactive".to_owned(),
-                sub_state: "dead".to_owned(),
-                file_state: String::new(),
-                outcome: "success".to_owned(),
-                since: None,
-                needs_daemon_reload: false,
-                drop_ins,
-                more: Vec::new(),
-            });
+            return Ok(UnitStatus { drop_ins, ..units::unknown(name) });
         };
-        let label = |name: &str, value: String| crate::contract::types::Label { name: name.to_owned(), value };
         Ok(UnitStatus {
             unit: name.to_owned(),
             load_state: "loaded".to_owned(),
@@ -135,7 +125,7 @@ impl Model<'_> {
             since: unit.since.map(|since| since.to_string()),
             needs_daemon_reload: unit.stale,
             drop_ins,
-            more: vec![label("invocation-id", unit.invocation(host, name))],
+            more: vec![Label { name: units::INVOCATION.to_owned(), value: unit.invocation(host, name) }],
         })
     }
 
