@@ -14,7 +14,9 @@ use wit_parser::{Docs, Function, Interface, InterfaceId, Resolve, Type, TypeDef,
 const EXPORTS: [&str; 3] = ["operations", "maintenance", "resolve"];
 
 fn main() -> Result<()> {
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    // Asked when it runs: what was compiled may have been moved.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo names no folder")?;
+    let wit = Path::new(&here).join("../../wit");
     println!("cargo:rerun-if-changed={}", wit.display());
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(&wit).with_context(|| format!("reading {}", wit.display()))?;
