@@ -167,9 +167,13 @@ fn next(summary: &RunSummary, again: &str) -> Vec<String> {
             next.push("mend what was refused; then".to_owned());
             next.push(again.to_owned());
         }
-        RunOutcome::Declined => {
+        // At the workflow's own question nothing has been begun.
+        RunOutcome::Declined if summary.failures.is_empty() => {
             next.push(again.to_owned());
             return next;
+        }
+        RunOutcome::Declined => {
+            next.push(format!("{again}    # asks again; what is done is not done again"));
         }
         RunOutcome::Unanswerable => {
             next.push("begin it at a terminal, or answer in advance; then".to_owned());

@@ -8,7 +8,7 @@ use runner_plugin_sdk::api::packages::PackageStatus;
 use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::api::systemd::{self, UnitStatus};
 use runner_plugin_sdk::packages::{self, Installation, Versions};
-use runner_plugin_sdk::{Answers, Failure, FailureKind, Findings, Problem, ReportBuilder, failure, refused, units};
+use runner_plugin_sdk::{Answers, Failure, FailureKind, Findings, Problem, ReportBuilder, declined, failure, units};
 
 use crate::configuration::{self, Configuration, DropInName};
 use crate::containers::{self, Container, Which};
@@ -305,8 +305,7 @@ fn confirm_stop(host: &str, stopping: &[Container]) -> Result<(), Problem> {
     if operator::confirm(&confirmation)? {
         return Ok(());
     }
-    let message = format!("stopping containers on host {host} was declined");
-    Err(refused("declined", host, message))
+    Err(declined(format!("stopping containers on host {host} was declined")))
 }
 
 fn warn_of_ended(host: &str, before: &BTreeMap<String, String>, report: &mut ReportBuilder) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use runner_plugin_sdk::api::operator::{self, Confirmation, Question};
-use runner_plugin_sdk::{Command, Failure, FailureKind, Problem, failure, refused};
+use runner_plugin_sdk::{Command, Failure, FailureKind, Problem, declined, failure};
 
 use crate::containers::{self, Container, Which};
 
@@ -69,8 +69,7 @@ pub(crate) fn confirm(host: &str, removal: &Removal) -> Result<(), Problem> {
     if operator::confirm(&confirmation)? {
         return Ok(());
     }
-    let message = format!("removing Docker's containers and images on host {host} was declined");
-    Err(refused("declined", host, message))
+    Err(declined(format!("removing Docker's containers and images on host {host} was declined")))
 }
 
 /// Removes them. An image on which another one was built can only go after it, hence several passes.

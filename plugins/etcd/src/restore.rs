@@ -20,8 +20,8 @@ use runner_plugin_sdk::api::packages::{ChangedConfiguration, InstallOrder, Packa
 use runner_plugin_sdk::api::{artifacts, packages as package_api, progress};
 use runner_plugin_sdk::packages;
 use runner_plugin_sdk::{
-    Answers, Backup, Failure, Finding, Findings, Invocation, Presence, Problem, ReportBuilder, exec, files, finding,
-    refused,
+    Answers, Backup, Failure, Finding, Findings, Invocation, Presence, Problem, ReportBuilder, declined, exec, files,
+    finding, refused,
 };
 
 use crate::backup::{FileNote, Notes, SNAPSHOT};
@@ -228,7 +228,7 @@ fn confirm(site: &Site, set: Backup<'_>, notes: &Notes, parameters: &Backout) ->
     if operator::confirm(&confirmation)? {
         return Ok(());
     }
-    Err(refused("restore-declined", "etcd", "the restore of etcd was declined; nothing was changed"))
+    Err(declined("the restore of etcd was declined; nothing of etcd was changed"))
 }
 
 fn install(goals: &[Goal], seconds: u32) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use runner_plugin_sdk::api::operator::{self, Confirmation, Question};
 use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::json::At;
 use runner_plugin_sdk::{
-    Answers, Backup, Findings, Inputs, Invocation, Problem, Report, ReportBuilder, parse, refused,
+    Answers, Backup, Findings, Inputs, Invocation, Problem, Report, ReportBuilder, declined, parse, refused,
 };
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ impl<'a> Set<'a> {
         if operator::confirm(&confirmation)? {
             return Ok(());
         }
-        Err(refused("declined", COMPONENT, "giving up the samples taken since the backup was declined"))
+        Err(declined("giving up the samples taken since the backup was declined"))
     }
 
     fn bring_data_back(

@@ -47,7 +47,7 @@ pub use checks::Checks;
 pub use exec::Command;
 pub use invocations::{Backup, Inputs, parse};
 pub use json::sha256;
-pub use problems::{Findings, failure, finding, refused};
+pub use problems::{Findings, declined, failure, finding, refused};
 pub use reports::ReportBuilder;
 
 /// Makes a type the plugin: `export_plugin!(Etcd)`, with the optional exports named behind it:

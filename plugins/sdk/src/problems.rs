@@ -12,6 +12,11 @@ pub fn refused(code: impl Into<String>, subject: impl Into<String>, message: imp
     Problem::Refused(vec![finding(code, subject, message)])
 }
 
+/// The operator said no; `what` says to what.
+pub fn declined(what: impl Into<String>) -> Problem {
+    Problem::Declined(what.into())
+}
+
 /// A failure that the plugin itself found; a failure of the host is passed on as it came.
 pub fn failure(kind: FailureKind, subject: impl Into<String>, message: impl Into<String>) -> Failure {
     let retry = match kind {

@@ -70,7 +70,9 @@ impl HostState {
                 (_, Some(StepOutcome::Changed)) => format!("{component}: {operation} done"),
                 (Operation::Backup, Some(StepOutcome::Ok)) => format!("{component}: backup done"),
                 (_, Some(StepOutcome::Ok)) => format!("{component}: as wanted already"),
-                (_, Some(StepOutcome::Refused)) => format!("{component}: {operation} refused"),
+                (_, Some(outcome @ (StepOutcome::Refused | StepOutcome::Declined))) => {
+                    format!("{component}: {operation} {outcome}")
+                }
                 (Operation::Verify | Operation::Backup, Some(outcome)) => {
                     format!("{component}: {operation} {}", how(outcome))
                 }

@@ -132,7 +132,9 @@ fn of_step(tried: &Tried) -> Case {
     match tried.outcome {
         Some(StepOutcome::Ok | StepOutcome::Changed) => Case::Passed,
         Some(StepOutcome::Skipped) => Case::Skipped(tried.reason.clone().unwrap_or_default()),
-        Some(StepOutcome::Failed | StepOutcome::Refused | StepOutcome::TimedOut) => Case::Failed(why()),
+        Some(StepOutcome::Failed | StepOutcome::Refused | StepOutcome::Declined | StepOutcome::TimedOut) => {
+            Case::Failed(why())
+        }
         Some(StepOutcome::Denied | StepOutcome::Unreachable | StepOutcome::Cancelled | StepOutcome::InDoubt) | None => {
             Case::Error(why())
         }

@@ -185,6 +185,7 @@ impl Wording {
                 StepOutcome::Changed => "done",
                 StepOutcome::Skipped => "left out",
                 StepOutcome::Refused
+                | StepOutcome::Declined
                 | StepOutcome::Denied
                 | StepOutcome::Unreachable
                 | StepOutcome::Failed

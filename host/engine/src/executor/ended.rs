@@ -70,6 +70,13 @@ impl Ended {
                 let culprits = named(hosts, findings.iter().map(|finding| finding.subject.as_str()));
                 return Self { findings, culprits, ..Self::nothing(StepOutcome::Refused) };
             }
+            Problem::Declined(what) => {
+                let subject = match hosts {
+                    [host] => host,
+                    _ => "",
+                };
+                return Self::with(StepOutcome::Declined, "declined", subject, what);
+            }
             Problem::Failed(failure) => failure,
         };
         let (outcome, code) = match &failure.kind {

@@ -62,11 +62,12 @@ pub(super) fn worse(one: StepOutcome, other: StepOutcome) -> StepOutcome {
         StepOutcome::Ok => 1,
         StepOutcome::Changed => 2,
         StepOutcome::Cancelled => 3,
-        StepOutcome::Refused => 4,
-        StepOutcome::Denied => 5,
-        StepOutcome::Unreachable => 6,
-        StepOutcome::TimedOut | StepOutcome::Failed => 7,
-        StepOutcome::InDoubt => 8,
+        StepOutcome::Declined => 4,
+        StepOutcome::Refused => 5,
+        StepOutcome::Denied => 6,
+        StepOutcome::Unreachable => 7,
+        StepOutcome::TimedOut | StepOutcome::Failed => 8,
+        StepOutcome::InDoubt => 9,
     };
     if rank(other) > rank(one) { other } else { one }
 }

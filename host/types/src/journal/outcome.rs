@@ -16,6 +16,8 @@ pub enum StepOutcome {
     Skipped,
     /// A check of the plugin or of the workflow said no.
     Refused,
+    /// The operator said no to what the plugin asked.
+    Declined,
     /// An effect was denied.
     Denied,
     /// A host or an API did not answer.
@@ -37,6 +39,7 @@ impl StepOutcome {
         match self {
             Self::Ok | Self::Changed | Self::Skipped => true,
             Self::Refused
+            | Self::Declined
             | Self::Denied
             | Self::Unreachable
             | Self::Failed
@@ -50,7 +53,13 @@ impl StepOutcome {
     #[must_use]
     pub const fn may_retry(self) -> bool {
         match self {
-            Self::Refused | Self::Denied | Self::Unreachable | Self::Failed | Self::TimedOut | Self::Cancelled => true,
+            Self::Refused
+            | Self::Declined
+            | Self::Denied
+            | Self::Unreachable
+            | Self::Failed
+            | Self::TimedOut
+            | Self::Cancelled => true,
             Self::Ok | Self::Changed | Self::Skipped | Self::InDoubt => false,
         }
     }
@@ -60,11 +69,12 @@ impl StepOutcome {
     pub const fn retries_by_itself(self) -> bool {
         match self {
             Self::Unreachable | Self::Failed => true,
-            // A time-out leaves an effect under way; a refusal and a denial need somebody to change something.
+            // A time-out leaves an effect under way; a refusal, a no and a denial need somebody to change something.
             Self::Ok
             | Self::Changed
             | Self::Skipped
             | Self::Refused
+            | Self::Declined
             | Self::Denied
             | Self::TimedOut
             | Self::Cancelled
@@ -80,6 +90,7 @@ impl StepOutcome {
             Self::Changed => "changed",
             Self::Skipped => "skipped",
             Self::Refused => "refused",
+            Self::Declined => "declined",
             Self::Denied => "denied",
             Self::Unreachable => "unreachable",
             Self::Failed => "failed",
@@ -129,8 +140,10 @@ impl RunOutcome {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         match self {
-            Self::Succeeded | Self::Declined | Self::BackedOut => true,
-            Self::Refused
+            Self::Succeeded | Self::BackedOut => true,
+            // A plugin may ask when much has been done already.
+            Self::Declined
+            | Self::Refused
             | Self::Denied
             | Self::Unreachable
             | Self::Failed
