@@ -10,13 +10,15 @@ use runner_types::{Expr, Segment, Template, segments};
 use serde_json::{Map, Value};
 
 pub use crate::backend::expression::ExpressionError;
-use crate::backend::expression::{ENVIRONMENT, compile, from_json, to_json};
+use crate::backend::expression::{ENVIRONMENT, Programs, from_json, to_json};
 
 /// Values by name, as expressions see them. Cloning shares the values, and an expression copies no more of them than it
 /// answers: an inventory of a thousand hosts costs one host's condition nothing.
 #[derive(Clone, Default)]
 pub struct Scope {
     variables: BTreeMap<String, Arc<dyn Val>>,
+    /// What was compiled for this scope and those that were made from it.
+    programs: Arc<Programs>,
 }
 
 impl VariableResolver for Scope {
@@ -42,15 +44,24 @@ impl Scope {
     /// The same scope with what `below` knows beside it; what both know is taken from here.
     #[must_use]
     pub fn over(&self, below: &Self) -> Self {
-        let mut scope = below.clone();
-        scope.variables.extend(self.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
-        scope
+        let mut variables = below.variables.clone();
+        variables.extend(self.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Self { variables, programs: Arc::clone(&self.programs) }
+    }
+
+    /// Whether a text is an expression at all.
+    ///
+    /// # Errors
+    /// When it is no CEL.
+    pub fn compiles(&self, text: &str) -> Result<(), ExpressionError> {
+        self.programs.compiled(text).map(drop)
     }
 
     /// Whether an expression only names what is known here.
     #[must_use]
     pub fn knows(&self, text: &str) -> bool {
-        compile(text)
+        self.programs
+            .compiled(text)
             .is_ok_and(|program| program.references().variables().iter().all(|name| self.variables.contains_key(*name)))
     }
 
@@ -60,7 +71,7 @@ impl Scope {
     /// When it is no CEL, or names what does not exist.
     pub fn evaluate(&self, text: &str) -> Result<Value, ExpressionError> {
         let error = |reason: String| ExpressionError { text: text.to_owned(), reason };
-        let program = compile(text)?;
+        let program = self.programs.compiled(text)?;
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(self);
         let value = program.execute(&context).map_err(|failure| error(failure.to_string()))?;
@@ -180,6 +191,16 @@ mod tests {
         assert!(scope().knows_all(&json!({"a": "x ${inputs.n} y"})));
         assert!(!scope().knows_all(&json!(["${steps.backup.changed}"])));
         assert!(scope().evaluate("steps.backup").is_err());
+    }
+
+    #[test]
+    fn scopes_made_from_one_another_share_what_is_compiled() {
+        let (first, other) = (scope(), Scope::default());
+        let host = first.with("host", &json!("a"));
+        host.evaluate("inputs.n + 1").unwrap();
+        let program = |scope: &Scope| scope.programs.compiled("inputs.n + 1").unwrap();
+        assert!(Arc::ptr_eq(&program(&first), &program(&host.over(&other))));
+        assert!(!Arc::ptr_eq(&program(&first), &program(&other)));
     }
 
     #[test]

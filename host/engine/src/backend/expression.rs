@@ -1,7 +1,7 @@
 //! CEL as backends need it: values from and to JSON, the one environment, and conditions over objects.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
 use cel::common::value::Val;
@@ -37,6 +37,27 @@ pub fn compile(text: &str) -> Result<Program, ExpressionError> {
     ENVIRONMENT
         .compile(text)
         .map_err(|errors| ExpressionError { text: text.to_owned(), reason: errors.to_string().replace('\n', " ") })
+}
+
+/// Expressions by their texts, each compiled once. For texts of files alone: nothing is ever forgotten.
+#[derive(Debug, Default)]
+pub struct Programs(Mutex<HashMap<String, Arc<Program>>>);
+
+impl Programs {
+    /// The compiled expression.
+    ///
+    /// # Errors
+    /// When it is no CEL.
+    pub fn compiled(&self, text: &str) -> Result<Arc<Program>, ExpressionError> {
+        let known = |programs: &Self| programs.0.lock().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
+        if let Some(program) = known(self) {
+            return Ok(program);
+        }
+        // Compiled outside the lock: others need not wait for it.
+        let program = Arc::new(compile(text)?);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned(), Arc::clone(&program));
+        Ok(program)
+    }
 }
 
 /// A JSON value as CEL sees it. Whole numbers become `int` wherever they fit, so that they can be calculated with.

@@ -381,7 +381,7 @@ impl Planner<'_> {
 
     fn compiles(&mut self, at: &At<'_>, expression: Option<&Expr>) {
         if let Some(expression) = expression
-            && let Err(error) = crate::backend::expression::compile(expression.as_str())
+            && let Err(error) = self.world.scope.compiles(expression.as_str())
         {
             self.expression(at, &error);
         }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use runner_types::{ApiVersion, Diagnostics, Digest, JsonPath, Located, Manifest, Operation, did_you_mean, load};
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::{EngineError, MAX_INSTANCES, engine};
@@ -106,6 +108,8 @@ struct Found {
     path: PathBuf,
     digest: Digest,
     manifest: Arc<Manifest>,
+    /// Names of imported interfaces, with their versions.
+    imports: Vec<String>,
 }
 
 /// The plugins of some directories. Earlier directories win.
@@ -133,8 +137,9 @@ impl Catalog {
         let mut found: BTreeMap<String, Found> = BTreeMap::new();
         for directory in directories {
             let mut here: BTreeMap<String, Found> = BTreeMap::new();
-            for path in files(directory)? {
-                let plugin = read(&path)?;
+            let paths = files(directory)?;
+            for (path, plugin) in paths.iter().zip(side_by_side(&paths, |path| read(path))) {
+                let plugin = plugin?;
                 let name = plugin.manifest.name.clone();
                 if let Some(first) = here.get(&name) {
                     return Err(CatalogError::Twice {
@@ -170,6 +175,15 @@ impl Catalog {
         self.find(name).map(|found| (&found.manifest, &found.digest))
     }
 
+    /// Loads plugins, as [`Catalog::load`] does, side by side.
+    ///
+    /// # Errors
+    /// The first that cannot be loaded.
+    pub fn load_all(&self, names: &[String]) -> Result<Vec<Plugin>, CatalogError> {
+        self.host()?;
+        side_by_side(names, |name| self.load(name)).into_iter().collect()
+    }
+
     /// Loads a plugin: compiled, or from the cache of compiled ones.
     ///
     /// # Errors
@@ -177,16 +191,21 @@ impl Catalog {
     pub fn load(&self, name: &str) -> Result<Plugin, CatalogError> {
         let found = self.find(name)?;
         let path = found.path.display().to_string();
-        let bytes = bytes(&found.path)?;
-        let package = Package::read(&bytes).map_err(|source| CatalogError::Package { path: path.clone(), source })?;
-        if package.digest != found.digest.as_str() {
-            let reason = "the file changed while it was read; start again".to_owned();
-            return Err(CatalogError::Load { path, reason });
-        }
-        check_imports(&package.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
+        check_imports(&found.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let host = self.host()?;
         let load = |error: wasmtime::Error| CatalogError::Load { path: path.clone(), reason: format!("{error:#}") };
-        let component = self.cache.component(&host.engine, &package.digest, &bytes).map_err(load)?;
+        // What is cached was compiled from bytes of this digest: the file need not be read again.
+        let component = match self.cache.find(&host.engine, &found.digest) {
+            Some(component) => component,
+            None => {
+                let bytes = bytes(&found.path)?;
+                if Digest::from_bytes(&Sha256::digest(&bytes).into()) != found.digest {
+                    let reason = "the file changed while it was read; start again".to_owned();
+                    return Err(CatalogError::Load { path, reason });
+                }
+                self.cache.compile(&host.engine, &found.digest, &bytes).map_err(load)?
+            }
+        };
         check_functions(&component, &host.engine)
             .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let exports = Exports::find(&component).map_err(|missing| CatalogError::Contract {
@@ -197,7 +216,7 @@ impl Catalog {
             .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let mut linker = host.linker.clone();
         super::wasi::link_resources(&mut linker, &component, &host.engine).map_err(load)?;
-        for version in wasi_versions(&package.imports) {
+        for version in wasi_versions(&found.imports) {
             super::wasi::link(&mut linker, version).map_err(load)?;
         }
         linker.define_unknown_imports_as_traps(&component).map_err(load)?;
@@ -273,6 +292,31 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
+/// Does the same for each of several things, as many at a time as there are processors; answers in their order.
+fn side_by_side<T: Sync, R: Send>(things: &[T], one: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if processors == 1 || things.len() < 2 {
+        return things.iter().map(one).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
+    let work = || {
+        while let Some((number, thing)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, things.get(n)?)))
+        {
+            let result = one(thing);
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..processors.min(things.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
 fn files(directory: &Path) -> Result<Vec<PathBuf>, CatalogError> {
     let unreadable = |source| CatalogError::Unreadable { path: directory.display().to_string(), source };
     let entries = match fs::read_dir(directory) {
@@ -322,7 +366,7 @@ fn read(path: &Path) -> Result<Found, CatalogError> {
         let reason = format!("it is made for contract {}, and this runner serves {host}", manifest.api);
         return Err(CatalogError::Contract { path: name, reason });
     }
-    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest) })
+    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest), imports: read.imports })
 }
 
 /// Reads a manifest; capabilities that the contract does not have are wrong. `name` is what messages call it.

@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use runner_types::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -33,25 +34,30 @@ impl Cache {
         Self { directory }
     }
 
-    /// The component of these bytes, from the cache or compiled (and then cached).
+    /// The component of the file with this digest, if it was compiled before.
+    pub(crate) fn find(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        load(engine, &self.path(engine, digest)?)
+    }
+
+    /// Compiles the component of these bytes, whose digest this is, and keeps it.
     ///
     /// # Errors
     /// When the bytes are not a component that this engine can run.
-    pub(crate) fn component(&self, engine: &Engine, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let Some(directory) = &self.directory else {
-            return Component::from_binary(engine, bytes);
-        };
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        let path = directory.join(format!("{digest}-{:016x}.cwasm", hasher.finish()));
-        if let Some(component) = load(engine, &path) {
-            return Ok(component);
-        }
+    pub(crate) fn compile(&self, engine: &Engine, digest: &Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
         let component = Component::from_binary(engine, bytes)?;
-        if let Err(error) = component.serialize().map_err(std::io::Error::other).and_then(|code| store(&path, &code)) {
+        if let Some(path) = self.path(engine, digest)
+            && let Err(error) =
+                component.serialize().map_err(std::io::Error::other).and_then(|code| store(&path, &code))
+        {
             tracing::warn!(path = %path.display(), %error, "the compiled plugin was not cached");
         }
         Ok(component)
+    }
+
+    fn path(&self, engine: &Engine, digest: &Digest) -> Option<PathBuf> {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Some(self.directory.as_ref()?.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
     }
 }
 
@@ -126,6 +132,13 @@ mod tests {
         component.finish()
     }
 
+    /// Takes the component from the cache, or compiles it.
+    fn component(cache: &Cache) {
+        if cache.find(&engine(), &Digest::zero()).is_none() {
+            cache.compile(&engine(), &Digest::zero(), &bytes()).unwrap();
+        }
+    }
+
     fn files(directory: &Path) -> Vec<PathBuf> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
@@ -135,11 +148,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("cache");
         let cache = Cache::open(Some(directory.clone()));
-        cache.component(&engine(), "d", &bytes()).unwrap();
+        component(&cache);
         let [file] = files(&directory).try_into().unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        // Bytes that are no component show that they are not looked at.
-        cache.component(&engine(), "d", b"not wasm").unwrap();
+        assert!(cache.find(&engine(), &Digest::zero()).is_some());
     }
 
     #[test]
@@ -147,10 +159,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("cache");
         let cache = Cache::open(Some(directory.clone()));
-        cache.component(&engine(), "d", &bytes()).unwrap();
+        component(&cache);
         let [file] = files(&directory).try_into().unwrap();
         fs::write(&file, b"garbage").unwrap();
-        cache.component(&engine(), "d", &bytes()).unwrap();
+        component(&cache);
         assert_ne!(fs::read(&file).unwrap(), b"garbage");
     }
 
@@ -160,7 +172,7 @@ mod tests {
         let open = home.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
-        Cache::open(Some(open.clone())).component(&engine(), "d", &bytes()).unwrap();
+        component(&Cache::open(Some(open.clone())));
         assert!(files(&open).is_empty());
 
         let real = home.path().join("real");
@@ -168,7 +180,7 @@ mod tests {
         fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).unwrap();
         let link = home.path().join("link");
         symlink(&real, &link).unwrap();
-        Cache::open(Some(link)).component(&engine(), "d", &bytes()).unwrap();
+        component(&Cache::open(Some(link)));
         assert!(files(&real).is_empty());
     }
 
@@ -177,11 +189,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("cache");
         let cache = Cache::open(Some(directory.clone()));
-        cache.component(&engine(), "d", &bytes()).unwrap();
+        component(&cache);
         let [file] = files(&directory).try_into().unwrap();
         let elsewhere = home.path().join("elsewhere");
         fs::rename(&file, &elsewhere).unwrap();
         symlink(&elsewhere, &file).unwrap();
-        assert!(cache.component(&engine(), "d", b"not wasm").is_err(), "the link's target must not be used");
+        assert!(cache.find(&engine(), &Digest::zero()).is_none(), "the link's target must not be used");
     }
 }

@@ -371,8 +371,9 @@ impl Project {
         let run = run_name(&plan.workflow, now);
         let _lock = self.take(plan, &run, &options.who, now)?;
         let mut components: BTreeMap<String, Arc<dyn Component>> = BTreeMap::new();
-        for name in plan.components() {
-            components.insert(name.clone(), Arc::new(self.catalog.load(&name)?));
+        let names = plan.components();
+        for (name, plugin) in names.iter().zip(self.catalog.load_all(&names)?) {
+            components.insert(name.clone(), Arc::new(plugin));
         }
         let store = self.store()?;
         let platform = Arc::new(self.reach(Arc::clone(&store))?);

@@ -111,7 +111,9 @@ impl Project {
             .map(|(path, _, _)| path.with_extension("simulated.json"))
             .filter(|path| path.is_file())
             .collect();
-        Simulated::open(&self.platform_directory(), &seed, &behaviours, self.options.faults.as_deref(), store)
+        let directory = self.platform_directory();
+        let known = self.options.cache.as_deref().unwrap_or(&directory);
+        Simulated::open(&directory, &seed, &behaviours, self.options.faults.as_deref(), store, known)
             .map_err(|error| ProjectError::Simulated(error.to_string()))
     }
 }

@@ -14,6 +14,8 @@ use crate::backend::expression;
 const CHECKED: &str = "checked.json";
 /// Changes when what is looked for does.
 const FORMAT: u32 = 1;
+/// So many files are remembered; beyond, it begins anew.
+const MOST: usize = 1000;
 
 /// A seed and the digest of its file.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// What is known in a platform's directory.
+    /// What is known in a directory.
     pub(super) fn of(directory: &Path) -> Self {
         let known = std::fs::read(directory.join(CHECKED)).ok();
         let known: Option<Self> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -96,6 +98,9 @@ impl Checked {
         check(&read, &mut mistakes);
         source.refuse(mistakes)?;
         self.format = FORMAT;
+        if self.files.len() >= MOST {
+            self.files.clear();
+        }
         self.files.insert(name);
         self.grown = true;
         Ok((read, digest))

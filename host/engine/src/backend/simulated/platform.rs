@@ -63,7 +63,8 @@ enum Begin {
 
 impl Simulated {
     /// Opens the platform in a directory from files; the first time it is made from its seed. `behaviours` are those
-    /// that plugins bring; the seed may name more.
+    /// that plugins bring; the seed may name more. `known` is the directory that remembers in which files nothing was
+    /// wrong.
     ///
     /// # Errors
     /// As [`Simulated::with`], and when a file is wrong.
@@ -73,8 +74,9 @@ impl Simulated {
         behaviours: &[PathBuf],
         faults: Option<&Path>,
         store: Arc<dyn artifacts::Store>,
+        known: &Path,
     ) -> Result<Self, SimulatedError> {
-        let mut checked = Checked::of(directory);
+        let mut checked = Checked::of(known);
         let seed = SeedFile::read_checked(seed, &mut checked).map_err(SimulatedError::Files)?;
         let mut all = behaviours.to_vec();
         all.extend(seed.behaviours.iter().cloned());
@@ -84,7 +86,7 @@ impl Simulated {
             None => Faults::default(),
         };
         let platform = Self::with(directory, &seed, behaviours, faults, store)?;
-        checked.keep(directory);
+        checked.keep(known);
         Ok(platform)
     }
 
