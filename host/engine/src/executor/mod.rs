@@ -165,7 +165,7 @@ impl Executor {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = scope.clone();
         if let Some(confirm) = &plan.confirm {
             let wanted = Wanted::Confirm { destroys: String::new() };
-            match self.asked(plan, "", "confirm", confirm, &scope, wanted).await {
+            match self.asked(plan, "", "confirm", confirm, &scope, wanted, "").await {
                 Ok(None | Some(Reply::Yes)) => {}
                 Ok(Some(Reply::No | Reply::Entered | Reply::Chosen(_))) => return Ending::Declined,
                 Err(end) => return Ending::Step(end),
@@ -274,6 +274,7 @@ fn outcome_of(end: &StepEnd) -> (RunOutcome, Option<String>) {
     let outcome = match end.outcome {
         StepOutcome::Ok | StepOutcome::Changed | StepOutcome::Skipped => RunOutcome::Succeeded,
         StepOutcome::Refused => RunOutcome::Refused,
+        StepOutcome::Declined => RunOutcome::Declined,
         StepOutcome::Denied => RunOutcome::Denied,
         StepOutcome::Unreachable => RunOutcome::Unreachable,
         StepOutcome::Failed | StepOutcome::TimedOut => RunOutcome::Failed,

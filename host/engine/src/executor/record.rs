@@ -1,6 +1,7 @@
 //! What a run has come to: counts per host, what failed, what was reported.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use runner_types::{Finding, HostRecap, Operation, Recap, Report, StepOutcome, Target};
@@ -58,6 +59,8 @@ pub(super) struct Record {
     pub(super) warnings: Vec<Finding>,
     /// Updates that changed something, in the order in which they ended.
     pub(super) changed: Vec<super::unwind::Changed>,
+    /// Hosts' turns in rolling blocks that have begun, by path of block and host.
+    pub(super) windows: BTreeMap<String, Arc<super::rolling::Window>>,
     /// Outcome of each step, by path.
     pub(super) steps: BTreeMap<String, StepOutcome>,
 }
@@ -79,6 +82,7 @@ impl Record {
                 // Once is enough to know it, however many steps asked.
                 StepOutcome::Unreachable if blamed => recap.unreachable = 1,
                 StepOutcome::Refused
+                | StepOutcome::Declined
                 | StepOutcome::Denied
                 | StepOutcome::Failed
                 | StepOutcome::TimedOut
@@ -89,6 +93,7 @@ impl Record {
                 }
                 StepOutcome::Unreachable
                 | StepOutcome::Refused
+                | StepOutcome::Declined
                 | StepOutcome::Denied
                 | StepOutcome::Failed
                 | StepOutcome::TimedOut

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use runner_types::{Connection, Decision, EventKind, HealthGate, Operation, Prompt, StepOutcome, Target};
+use runner_types::{ComponentUse, Connection, Decision, EventKind, HealthGate, Operation, Prompt, StepOutcome, Target};
 use serde_json::{Map, Value, json};
 
 use super::ended::Ended;
@@ -41,7 +41,7 @@ impl Executor {
         let mut end = StepEnd::of(StepOutcome::Skipped);
         let mut failures = 0;
         for (number, hosts) in rolling.batches.iter().enumerate() {
-            let batch: Vec<&Window> =
+            let batch: Vec<&Arc<Window>> =
                 hosts.iter().filter_map(|host| windows.get(host)).filter(|window| !window.steps.is_empty()).collect();
             if batch.is_empty() {
                 continue;
@@ -92,7 +92,7 @@ impl Executor {
         path: &str,
         rolling: &PlannedRolling,
         scope: &Scope,
-    ) -> Result<BTreeMap<String, Window>, StepEnd> {
+    ) -> Result<BTreeMap<String, Arc<Window>>, StepEnd> {
         let hosts: Vec<&String> = rolling.batches.iter().flatten().collect();
         let addresses = self.internal_addresses(path, rolling, &hosts).await?;
         let mut windows = BTreeMap::new();
@@ -124,7 +124,7 @@ impl Executor {
                     steps.push(index);
                 }
             }
-            windows.insert(name.clone(), Window { host: name.clone(), scope, steps });
+            windows.insert(name.clone(), Arc::new(Window { host: name.clone(), scope, steps }));
         }
         Ok(windows)
     }
@@ -181,7 +181,13 @@ impl Executor {
         Ok(found)
     }
 
-    async fn batch(self: &Arc<Self>, plan: &Plan, path: &str, rolling: &PlannedRolling, batch: &[&Window]) -> BatchEnd {
+    async fn batch(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        batch: &[&Arc<Window>],
+    ) -> BatchEnd {
         let windows = batch.iter().map(|window| self.window(plan, path, rolling, window));
         let mut running: FuturesUnordered<_> = windows.collect();
         let mut end = BatchEnd { outcome: StepOutcome::Skipped, failures: 0, stop: None };
@@ -196,28 +202,19 @@ impl Executor {
     }
 
     /// One host: pause, out of service, its steps, back into service, pause. After a failure it stays as it is.
-    async fn window(self: &Arc<Self>, plan: &Plan, path: &str, rolling: &PlannedRolling, window: &Window) -> StepEnd {
+    async fn window(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        window: &Arc<Window>,
+    ) -> StepEnd {
         let path = format!("{path}/{}", window.host);
-        if let Some(end) = self.pause(plan, &path, "pause-before", rolling.pause.before.as_ref(), window).await {
-            return end;
-        }
-        let mut entered = Vec::new();
-        for part in &rolling.maintenance {
-            let unit = match self.window_unit(rolling, &path, window, &part.component, &part.with, Job::Enter) {
-                Ok(unit) => unit,
-                Err(end) => return end,
-            };
-            let ended = self.unit(&unit).await;
-            // Also when it failed half-way: the operator is to look at the host. One that was refused was not begun.
-            if ended.outcome != StepOutcome::Refused {
-                self.record().out_of_service(&window.host, true);
-            }
-            if !ended.outcome.is_success() {
-                return StepEnd::of_unit(ended);
-            }
-            let outputs = ended.report.map(|report| Value::Object(report.outputs).to_string());
-            entered.push((part, outputs));
-        }
+        self.record().windows.insert(path.clone(), Arc::clone(window));
+        let entered = match self.out_of_service(plan, &path, rolling, window, "").await {
+            Ok(entered) => entered,
+            Err(end) => return end,
+        };
         let mut end = StepEnd::of(StepOutcome::Ok);
         for index in &window.steps {
             let Some(step) = rolling.steps.get(*index) else {
@@ -234,23 +231,63 @@ impl Executor {
                 return end;
             }
         }
-        for (part, outputs) in entered.into_iter().rev() {
-            let job = Job::Leave(outputs);
-            let unit = match self.window_unit(rolling, &path, window, &part.component, &part.with, job) {
-                Ok(unit) => unit,
-                Err(end) => return end,
-            };
-            let ended = self.unit(&unit).await;
-            if !ended.outcome.is_success() {
-                return StepEnd::of_unit(ended);
-            }
-            end.outcome = worse(end.outcome, ended.outcome);
-        }
-        self.record().out_of_service(&window.host, false);
-        if let Some(end) = self.pause(plan, &path, "pause-after", rolling.pause.after.as_ref(), window).await {
-            return end;
+        match self.into_service(plan, &path, rolling, window, entered, "").await {
+            Ok(outcome) => end.outcome = worse(end.outcome, outcome),
+            Err(end) => return end,
         }
         end
+    }
+
+    /// Pauses before, and takes a host out of service; answers what the components need to bring it back. `why` is told
+    /// with the pause.
+    pub(super) async fn out_of_service<'r>(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &'r PlannedRolling,
+        window: &Window,
+        why: &str,
+    ) -> Result<Vec<Entered<'r>>, StepEnd> {
+        self.pause(plan, path, "pause-before", rolling.pause.before.as_ref(), window, why).await?;
+        let mut entered = Vec::new();
+        for part in &rolling.maintenance {
+            let unit = self.window_unit(rolling, path, window, part, Job::Enter)?;
+            let ended = self.unit(&unit).await;
+            // Also when it failed half-way: the operator is to look at the host. One that was refused was not begun.
+            if !matches!(ended.outcome, StepOutcome::Refused | StepOutcome::Declined) {
+                self.record().out_of_service(&window.host, true);
+            }
+            if !ended.outcome.is_success() {
+                return Err(StepEnd::of_unit(ended));
+            }
+            let outputs = ended.report.map(|report| Value::Object(report.outputs).to_string());
+            entered.push(Entered { part, outputs });
+        }
+        Ok(entered)
+    }
+
+    /// Brings a host back into service, and pauses after; answers the worst outcome.
+    pub(super) async fn into_service(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        rolling: &PlannedRolling,
+        window: &Window,
+        entered: Vec<Entered<'_>>,
+        why: &str,
+    ) -> Result<StepOutcome, StepEnd> {
+        let mut outcome = StepOutcome::Ok;
+        for Entered { part, outputs } in entered.into_iter().rev() {
+            let unit = self.window_unit(rolling, path, window, part, Job::Leave(outputs))?;
+            let ended = self.unit(&unit).await;
+            if !ended.outcome.is_success() {
+                return Err(StepEnd::of_unit(ended));
+            }
+            outcome = worse(outcome, ended.outcome);
+        }
+        self.record().out_of_service(&window.host, false);
+        self.pause(plan, path, "pause-after", rolling.pause.after.as_ref(), window, why).await?;
+        Ok(outcome)
     }
 
     fn window_unit(
@@ -258,18 +295,17 @@ impl Executor {
         rolling: &PlannedRolling,
         path: &str,
         window: &Window,
-        component: &str,
-        with: &indexmap::IndexMap<String, Value>,
+        part: &ComponentUse,
         job: Job,
     ) -> Result<Unit, StepEnd> {
         let mode = job.mode().unwrap_or_default();
-        let path = format!("{path}/{component}-{mode}");
+        let path = format!("{path}/{}-{mode}", part.component);
         let with =
-            window.scope.resolve_all(with).map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
-        let parameters = self.parameters_of(component, Operation::Maintenance, &with, &path)?;
+            window.scope.resolve_all(&part.with).map_err(|error| self.wrong(&path, "parameters", error.to_string()))?;
+        let parameters = self.parameters_of(&part.component, Operation::Maintenance, &with, &path)?;
         Ok(Unit {
             step: path,
-            component: component.to_owned(),
+            component: part.component.clone(),
             job,
             target: Target::Host(window.host.clone()),
             hosts: vec![window.host.clone()],
@@ -282,7 +318,7 @@ impl Executor {
         })
     }
 
-    /// Waits for the operator; `Some` when the window ends here.
+    /// Waits for the operator; an error when the window ends here.
     async fn pause(
         &self,
         plan: &Plan,
@@ -290,16 +326,18 @@ impl Executor {
         key: &str,
         prompt: Option<&Prompt>,
         window: &Window,
-    ) -> Option<StepEnd> {
-        let prompt = prompt?;
-        match self.asked(plan, path, key, prompt, &window.scope, Wanted::Pause).await {
-            Ok(None | Some(Reply::Entered | Reply::Yes)) => None,
-            Ok(Some(Reply::No | Reply::Chosen(_))) => Some(StepEnd::stopped(Stop::Cancelled)),
-            Err(end) => Some(end),
+        why: &str,
+    ) -> Result<(), StepEnd> {
+        let Some(prompt) = prompt else {
+            return Ok(());
+        };
+        match self.asked(plan, path, key, prompt, &window.scope, Wanted::Pause, why).await? {
+            None | Some(Reply::Entered | Reply::Yes) => Ok(()),
+            Some(Reply::No | Reply::Chosen(_)) => Err(StepEnd::stopped(Stop::Cancelled)),
         }
     }
 
-    /// Asks a question of the workflow; none when it does not apply or an input makes it unnecessary.
+    /// Asks a question of the workflow; none when it does not apply or an input makes it unnecessary. `why` may be empty.
     pub(super) async fn asked(
         &self,
         plan: &Plan,
@@ -308,6 +346,7 @@ impl Executor {
         prompt: &Prompt,
         scope: &Scope,
         wanted: Wanted,
+        why: &str,
     ) -> Result<Option<Reply>, StepEnd> {
         let wrong = |error: crate::expression::ExpressionError| self.wrong(path, key, error.to_string());
         if !scope.holds(prompt.when.as_ref()).map_err(wrong)? {
@@ -325,7 +364,7 @@ impl Executor {
             return Ok(None);
         }
         let heading = prompt.heading.as_ref().map(|heading| scope.render(heading)).transpose().map_err(wrong)?;
-        let asked = Asked { component: None, key: key.to_owned(), heading, message, why: String::new(), wanted };
+        let asked = Asked { component: None, key: key.to_owned(), heading, message, why: why.to_owned(), wanted };
         // One question at a time: hosts of a batch would talk over each other.
         let _turn = self.terminal.lock().await;
         ask(&self.gate, None, asked).await.map(Some).map_err(StepEnd::stopped)
@@ -400,9 +439,16 @@ impl Executor {
     }
 }
 
+/// A component that took a host out of service.
+pub(super) struct Entered<'r> {
+    part: &'r ComponentUse,
+    /// What it reported then, as JSON: it is given that to bring the host back.
+    outputs: Option<String>,
+}
+
 /// One host's turn: which of the block's steps are to be done on it.
-#[derive(Debug, Clone)]
-struct Window {
+#[derive(Debug)]
+pub(super) struct Window {
     host: String,
     scope: Scope,
     steps: Vec<usize>,

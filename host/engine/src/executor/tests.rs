@@ -30,6 +30,7 @@ enum Act {
     Fail,
     FailOnce,
     Refuse,
+    Decline,
     Unreachable,
     Trap,
     Hang,
@@ -92,6 +93,7 @@ impl Component for Scripted {
                 };
                 return Ok(Done::Report(Err(Problem::Refused(vec![finding]))));
             }
+            Act::Decline => return Ok(Done::Report(Err(Problem::Declined("stopping x was declined".to_owned())))),
             Act::Change | Act::Nothing | Act::Fail | Act::FailOnce => Verdict::Pass,
         };
         if let Job::Verify(_) = job {
@@ -176,7 +178,8 @@ async fn run_over(
         workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
         scope: Scope::default(),
     };
-    let plan = plan(&world, "w.json", &IndexMap::new()).unwrap_or_else(|error| panic!("{error}"));
+    let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
+    let plan = plan(&world, "w.json", &inputs).unwrap_or_else(|error| panic!("{error}"));
     let calls = Calls::default();
     let component = |name: &str| -> Arc<dyn Component> {
         let mine = acts.iter().filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
@@ -481,6 +484,66 @@ async fn a_backout_that_fails_makes_the_run_stuck() {
     let done = run(with_backup("back-out"), &acts).await;
     assert_eq!(done.summary.outcome, RunOutcome::Stuck);
     assert_eq!(done.calls.last().unwrap(), "p backout b", "nothing is touched after that");
+}
+
+#[tokio::test]
+async fn a_host_of_a_rolling_block_is_backed_out_with_its_pauses_and_maintenance() {
+    let prompt = |text: &str| json!({"message": text, "skip-when": {"input": "quiet", "equals": true}});
+    let workflow = |quiet: bool| {
+        json!({
+            "name": "w",
+            "inputs": {"quiet": {"type": "boolean", "default": quiet}},
+            "steps": [
+                {"name": "backup", "component": "p", "operation": "backup"},
+                {"name": "backup-q", "component": "q", "operation": "backup"},
+                {"name": "nodes", "rolling": {
+                    "over": "ab",
+                    "maintenance": [{"component": "h", "with": {"seconds": "${inputs.quiet ? 1 : 2}"}}],
+                    "pause": {"before": prompt("stop ${host.name}"), "after": prompt("resume ${host.name}")},
+                    "steps": [
+                        {"name": "one", "component": "p", "operation": "update"},
+                        {"name": "two", "component": "q", "operation": "update"},
+                    ],
+                }},
+                {"name": "look", "component": "q", "operation": "verify", "on-failure": "back-out"},
+            ],
+        })
+    };
+    for quiet in [false, true] {
+        let done = run(workflow(quiet), &[("q verify-health a,b,c", Act::Unhealthy)]).await;
+        assert_eq!(done.summary.outcome, RunOutcome::BackedOut, "{:?}", done.summary.failures);
+        let of = |host: &str| {
+            let calls = ["h maintenance-enter", "q backout", "p backout", "h maintenance-leave"];
+            calls.map(|call| format!("{call} {host}"))
+        };
+        assert_eq!(done.calls[done.calls.len() - 8..], [of("b"), of("a")].concat());
+        let mut asked = Vec::new();
+        for line in done.bench.lines() {
+            match line.entry {
+                Entry::Decision(decision) => {
+                    if let Decision::Answered { message, by, .. } = decision.what {
+                        assert_eq!(matches!(by, runner_types::AnsweredBy::Input { .. }), quiet);
+                        asked.push(message);
+                    }
+                }
+                Entry::StepBegun(begun) if begun.component == "h" => {
+                    assert_eq!(begun.parameters["seconds"], if quiet { 1 } else { 2 });
+                }
+                _ => {}
+            }
+        }
+        let update = ["stop a", "resume a", "stop b", "resume b"];
+        assert_eq!(asked, [update, ["stop b", "resume b", "stop a", "resume a"]].concat());
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_declines_in_a_plugin_is_no_refusal() {
+    let retry = json!({"retry": {"attempts": 3, "delay": "1ms"}});
+    let done = run(workflow(json!([verify("one", retry)])), &[("p verify-health a,b,c", Act::Decline)]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Declined);
+    assert_eq!(done.summary.message.as_deref(), Some("stopping x was declined"));
+    assert_eq!(done.calls.len(), 1, "nobody is asked again by itself");
 }
 
 #[tokio::test]

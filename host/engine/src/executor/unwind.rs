@@ -5,10 +5,14 @@ use std::sync::Arc;
 use runner_types::{Decision, Operation, RunOutcome, Target};
 use serde_json::{Map, Value};
 
+use super::rolling::Window;
 use super::steps::StepEnd;
 use super::unit::Unit;
 use super::{Executor, Job};
 use crate::planner::{Plan, PlannedAction, PlannedRolling};
+
+/// What operators are told with the pauses of a block that is gone through again.
+const WHY: &str = "The run failed and is backed out: this host goes back to what it had before the update.";
 
 /// An update that changed something in this run.
 #[derive(Debug, Clone)]
@@ -21,9 +25,18 @@ pub(super) struct Changed {
     pub(super) parameters: Value,
 }
 
+/// Updates that are backed out together.
+struct Turn<'p> {
+    /// Block and host out of whose service they are backed out.
+    of: Option<(&'p Plan, &'p PlannedRolling, Arc<Window>)>,
+    /// Path of the step, or of the block and the host.
+    path: String,
+    updates: Vec<Changed>,
+}
+
 impl Executor {
     /// Backs out every update of this run that changed something. A host of a rolling block is taken out of service
-    /// for it, as it was for the update.
+    /// for it once, with the pauses of the block, as it was for its updates.
     pub(super) async fn unwind(self: &Arc<Self>, plan: &Plan) -> RunOutcome {
         let mut changed = std::mem::take(&mut self.record().changed);
         changed.reverse();
@@ -31,53 +44,60 @@ impl Executor {
         if self.decide(None, None, Decision::Unwinding { steps }).await.is_err() {
             return RunOutcome::Stuck;
         }
-        for update in &changed {
-            if !self.back_out(plan, update).await {
+        for turn in self.turns(plan, changed) {
+            if self.back_out(&turn).await.is_err() {
                 return RunOutcome::Stuck;
             }
         }
         RunOutcome::BackedOut
     }
 
-    async fn back_out(self: &Arc<Self>, plan: &Plan, update: &Changed) -> bool {
-        let path = format!("unwinding/{}", update.step);
-        let window = match &update.target {
-            Target::Host(_) => block_of(plan, &update.step),
-            Target::Cluster(_) | Target::Hosts => None,
-        };
-        let mut entered = Vec::new();
-        for part in window.into_iter().flat_map(|block| &block.maintenance) {
-            let with: Map<String, Value> = part.with.clone().into_iter().collect();
-            let Ok(unit) = self.unwinding_unit(&path, update, &part.component, Job::Enter, &with) else {
-                return false;
+    /// The updates by block and host, in the order in which the first of each comes.
+    fn turns<'p>(&self, plan: &'p Plan, changed: Vec<Changed>) -> Vec<Turn<'p>> {
+        let mut turns: Vec<Turn<'p>> = Vec::new();
+        for update in changed {
+            let block = match &update.target {
+                Target::Host(host) => block_of(plan, &update.step, host),
+                Target::Cluster(_) | Target::Hosts => None,
             };
-            let ended = self.unit(&unit).await;
-            if !ended.outcome.is_success() {
-                return false;
-            }
-            let outputs = ended.report.map(|report| Value::Object(report.outputs).to_string());
-            entered.push((part.component.clone(), with, outputs));
-        }
-        let Ok(mut unit) = self.backout_unit(&path, update).await else {
-            return false;
-        };
-        unit.step = format!("{path}/backout");
-        if !self.unit(&unit).await.outcome.is_success() {
-            return false;
-        }
-        for (component, with, outputs) in entered.into_iter().rev() {
-            let Ok(unit) = self.unwinding_unit(&path, update, &component, Job::Leave(outputs), &with) else {
-                return false;
+            let of = block.and_then(|(plan, rolling, path)| {
+                let window = self.record().windows.get(&path).map(Arc::clone)?;
+                Some(((plan, rolling, window), path))
+            });
+            let (of, path) = match of {
+                Some((of, path)) => (Some(of), path),
+                None => (None, update.step.clone()),
             };
-            if !self.unit(&unit).await.outcome.is_success() {
-                return false;
+            match turns.iter_mut().find(|turn| turn.of.is_some() && turn.path == path) {
+                Some(turn) => turn.updates.push(update),
+                None => turns.push(Turn { of, path, updates: vec![update] }),
             }
         }
-        true
+        turns
     }
 
-    async fn backout_unit(&self, path: &str, update: &Changed) -> Result<Unit, StepEnd> {
-        let set = self.backout_set(path, &update.component).await?;
+    async fn back_out(self: &Arc<Self>, turn: &Turn<'_>) -> Result<(), StepEnd> {
+        let path = format!("unwinding/{}", turn.path);
+        let entered = match &turn.of {
+            Some((plan, rolling, window)) => self.out_of_service(plan, &path, rolling, window, WHY).await?,
+            None => Vec::new(),
+        };
+        for update in &turn.updates {
+            let unit = self.backout_unit(update).await?;
+            let ended = self.unit(&unit).await;
+            if !ended.outcome.is_success() {
+                return Err(StepEnd::of_unit(ended));
+            }
+        }
+        if let Some((plan, rolling, window)) = &turn.of {
+            self.into_service(plan, &path, rolling, window, entered, WHY).await?;
+        }
+        Ok(())
+    }
+
+    async fn backout_unit(&self, update: &Changed) -> Result<Unit, StepEnd> {
+        let step = format!("unwinding/{}/backout", update.step);
+        let set = self.backout_set(&step, &update.component).await?;
         // Parameters that both operations know, such as which part of a component it is.
         let known = self
             .components
@@ -92,29 +112,15 @@ impl Executor {
             .filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let mut unit = self.unwinding_unit(path, update, &update.component, Job::Backout, &with)?;
-        unit.backup = Some(set);
-        Ok(unit)
-    }
-
-    fn unwinding_unit(
-        &self,
-        path: &str,
-        update: &Changed,
-        component: &str,
-        job: Job,
-        with: &Map<String, Value>,
-    ) -> Result<Unit, StepEnd> {
-        let parameters = self.parameters_of(component, job.operation(), with, path)?;
         Ok(Unit {
-            step: format!("{path}/{component}-{}", job.mode().unwrap_or(job.operation().as_str())),
-            component: component.to_owned(),
-            job,
+            parameters: self.parameters_of(&update.component, Operation::Backout, &with, &step)?,
+            step,
+            component: update.component.clone(),
+            job: Job::Backout,
             target: update.target.clone(),
             hosts: update.hosts.clone(),
             cluster: update.cluster.clone(),
-            parameters,
-            backup: None,
+            backup: Some(set),
             retry: None,
             timeout: None,
             informs: false,
@@ -122,10 +128,15 @@ impl Executor {
     }
 }
 
-/// The rolling block that a step belongs to.
-fn block_of<'a>(plan: &'a Plan, step: &str) -> Option<&'a PlannedRolling> {
-    plan.all().flat_map(|plan| &plan.steps).find_map(|planned| match &planned.action {
-        PlannedAction::Rolling(rolling) if step.starts_with(&format!("{}/", planned.path)) => Some(&**rolling),
-        PlannedAction::Rolling(_) | PlannedAction::Component(_) | PlannedAction::Workflow(_) => None,
+/// The rolling block that a step on a host belongs to, the plan it stands in, and the path of the host's turn in it.
+fn block_of<'p>(plan: &'p Plan, step: &str, host: &str) -> Option<(&'p Plan, &'p PlannedRolling, String)> {
+    plan.all().find_map(|plan| {
+        plan.steps.iter().find_map(|planned| match &planned.action {
+            PlannedAction::Rolling(rolling) => {
+                let path = format!("{}/{host}", planned.path);
+                step.starts_with(&format!("{path}/")).then_some((plan, &**rolling, path))
+            }
+            PlannedAction::Component(_) | PlannedAction::Workflow(_) => None,
+        })
     })
 }
