@@ -28,6 +28,7 @@ use serde_json::Value;
 
 pub use component::{Component, Done, Job};
 pub use record::{HostState, Reported, StepFailure};
+use rolling::Question;
 use steps::StepEnd;
 
 use crate::artifacts::Store;
@@ -165,7 +166,8 @@ impl Executor {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = scope.clone();
         if let Some(confirm) = &plan.confirm {
             let wanted = Wanted::Confirm { destroys: String::new() };
-            match self.asked(plan, "", "confirm", confirm, &scope, wanted, "").await {
+            let question = Question { key: "confirm", prompt: confirm, wanted, why: "" };
+            match self.asked(plan, "", &scope, question).await {
                 Ok(None | Some(Reply::Yes)) => {}
                 Ok(Some(Reply::No | Reply::Entered | Reply::Chosen(_))) => return Ending::Declined,
                 Err(end) => return Ending::Step(end),

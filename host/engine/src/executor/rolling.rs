@@ -331,23 +331,21 @@ impl Executor {
         let Some(prompt) = prompt else {
             return Ok(());
         };
-        match self.asked(plan, path, key, prompt, &window.scope, Wanted::Pause, why).await? {
+        match self.asked(plan, path, &window.scope, Question { key, prompt, wanted: Wanted::Pause, why }).await? {
             None | Some(Reply::Entered | Reply::Yes) => Ok(()),
             Some(Reply::No | Reply::Chosen(_)) => Err(StepEnd::stopped(Stop::Cancelled)),
         }
     }
 
-    /// Asks a question of the workflow; none when it does not apply or an input makes it unnecessary. `why` may be empty.
+    /// Asks a question of the workflow; none when it does not apply or an input makes it unnecessary.
     pub(super) async fn asked(
         &self,
         plan: &Plan,
         path: &str,
-        key: &str,
-        prompt: &Prompt,
         scope: &Scope,
-        wanted: Wanted,
-        why: &str,
+        question: Question<'_>,
     ) -> Result<Option<Reply>, StepEnd> {
+        let Question { key, prompt, wanted, why } = question;
         let wrong = |error: crate::expression::ExpressionError| self.wrong(path, key, error.to_string());
         if !scope.holds(prompt.when.as_ref()).map_err(wrong)? {
             return Ok(None);
@@ -444,6 +442,16 @@ pub(super) struct Entered<'r> {
     part: &'r ComponentUse,
     /// What it reported then, as JSON: it is given that to bring the host back.
     outputs: Option<String>,
+}
+
+/// A question of the workflow.
+pub(super) struct Question<'a> {
+    /// Its key in the journal.
+    pub(super) key: &'a str,
+    pub(super) prompt: &'a Prompt,
+    pub(super) wanted: Wanted,
+    /// Why it is asked at this point; empty where the prompt says it all.
+    pub(super) why: &'a str,
 }
 
 /// One host's turn: which of the block's steps are to be done on it.
