@@ -89,6 +89,12 @@ fn is_cordoned(lab: &Lab, node: &str) -> Result<bool> {
     Ok(lab.objects(&["node", node])?["spec"]["unschedulable"] == true)
 }
 
+fn canary_is_whole(lab: &Lab) -> Result<()> {
+    let deployment = format!("deployment/{}", lab.canary().name);
+    lab.kubectl(&["rollout", "status", "--timeout=120s", "--namespace", &lab.canary().namespace, &deployment])?;
+    Ok(())
+}
+
 /// A node on which Pods of the canary run.
 fn node_of_the_canary(lab: &Lab) -> Result<String> {
     let label = format!("app={}", lab.canary().name);
@@ -142,7 +148,7 @@ pub(crate) fn budgets(lab: &Lab) -> Result<()> {
     // The cause is mended, and the same command goes on.
     run()?.with(SUCCEEDED)?;
     ensure!(!is_cordoned(lab, &node)?, "{node} is still cordoned");
-    lab.is_at("1.0")
+    canary_is_whole(lab)
 }
 
 /// A Pod that ignores SIGTERM ends after its grace period, and meanwhile the API server goes away and comes back.
@@ -172,5 +178,5 @@ pub(crate) fn delays(lab: &Lab) -> Result<()> {
     });
     drained?;
     back?;
-    lab.until(Duration::from_secs(60), || lab.is_at("1.0"))
+    canary_is_whole(lab)
 }
