@@ -82,7 +82,6 @@ impl Record {
                 // Once is enough to know it, however many steps asked.
                 StepOutcome::Unreachable if blamed => recap.unreachable = 1,
                 StepOutcome::Refused
-                | StepOutcome::Declined
                 | StepOutcome::Denied
                 | StepOutcome::Failed
                 | StepOutcome::TimedOut
@@ -93,11 +92,12 @@ impl Record {
                 }
                 StepOutcome::Unreachable
                 | StepOutcome::Refused
-                | StepOutcome::Declined
                 | StepOutcome::Denied
                 | StepOutcome::Failed
                 | StepOutcome::TimedOut
                 | StepOutcome::InDoubt
+                // Nothing of the host failed.
+                | StepOutcome::Declined
                 | StepOutcome::Cancelled => {}
             }
             if outcome == StepOutcome::Skipped {

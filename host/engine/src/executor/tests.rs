@@ -544,6 +544,7 @@ async fn what_the_operator_declines_in_a_plugin_is_no_refusal() {
     assert_eq!(done.summary.outcome, RunOutcome::Declined);
     assert_eq!(done.summary.message.as_deref(), Some("stopping x was declined"));
     assert_eq!(done.calls.len(), 1, "nobody is asked again by itself");
+    assert_eq!(done.summary.recap.0["a"].failed, 0, "a host is not to blame for a no");
 }
 
 #[tokio::test]
