@@ -191,7 +191,7 @@ backup_all() {
     first=${MEMBERS%% *}
     on "$first" >"$WORK/etcd.db" <<'END'
 umask 077
-etcdctl snapshot save /var/tmp/by-hand.db >&2 2>/var/tmp/by-hand.said
+etcdctl snapshot save /var/tmp/by-hand.db >/var/tmp/by-hand.said 2>&1
 cat /var/tmp/by-hand.db
 rm /var/tmp/by-hand.db /var/tmp/by-hand.said
 END

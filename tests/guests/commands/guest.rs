@@ -3,7 +3,9 @@
 
 use runner_guests::sdk::exec::{self, Command};
 use runner_guests::sdk::files::at;
-use runner_guests::sdk::{Answers, Inputs, Invocation, Problem, Report, api};
+use runner_guests::sdk::{
+    Answers, Checks, Depth, Inputs, Invocation, Operations, Place, Problem, Report, Verification, api, export_plugin,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -23,7 +25,29 @@ struct Parameters {
     files: Vec<String>,
 }
 
-fn backup(invocation: &Invocation) -> Result<Report, Problem> {
+struct Commands;
+
+impl Operations for Commands {
+    fn backup(invocation: Invocation) -> Result<Report, Problem> {
+        runner_guests::done(&done(&invocation)?)
+    }
+
+    fn update(_: Invocation) -> Result<Report, Problem> {
+        runner_guests::done("nothing to update")
+    }
+
+    fn backout(_: Invocation) -> Result<Report, Problem> {
+        runner_guests::done("nothing to back out")
+    }
+
+    fn verify(invocation: Invocation, _: Depth) -> Result<Verification, Problem> {
+        let place = Place::Host(invocation.host()?.name.clone());
+        Ok(Checks::new().check("commands", place, "they succeed", done(&invocation)?, true).finish())
+    }
+}
+
+/// Does it all, and says how much that was.
+fn done(invocation: &Invocation) -> Result<String, Problem> {
     let parameters: Parameters = runner_guests::sdk::parse(invocation)?;
     let host = &invocation.host()?.name;
     let command = |argv: &Vec<String>| match parameters.writes {
@@ -38,7 +62,7 @@ fn backup(invocation: &Invocation) -> Result<Report, Problem> {
     if !parameters.files.is_empty() {
         api::files::write(&parameters.files.iter().map(|path| order(host, path)).collect::<Vec<_>>()).all()?;
     }
-    runner_guests::done(&format!("ran {} commands, wrote {} files", ran.len(), parameters.files.len()))
+    Ok(format!("ran {} commands, wrote {} files", ran.len(), parameters.files.len()))
 }
 
 fn order(host: &str, path: &str) -> api::files::WriteOrder {
@@ -53,4 +77,7 @@ fn order(host: &str, path: &str) -> api::files::WriteOrder {
     }
 }
 
-runner_guests::guest!(backup);
+export_plugin!(Commands);
+
+// Only a component exports it; natively it would look unused.
+const _: fn(Invocation) -> Result<Report, Problem> = <Commands as Operations>::backup;

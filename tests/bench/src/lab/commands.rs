@@ -113,8 +113,8 @@ fn rounds(races: &mut [Race], times: u32) -> Result<()> {
 fn reads(runner: &Runner, peers: &Peers) -> Result<Race> {
     let commands: Vec<Vec<String>> = READS.iter().map(|argv| argv.iter().map(ToString::to_string).collect()).collect();
     let mut ways = vec![
-        runner.way("one call with 20 commands a host", &json!({"commands": commands}))?,
-        runner.way("20 calls with one command a host", &json!({"commands": commands, "one-by-one": true}))?,
+        runner.way("verify", "one call with 20 commands a host", &json!({"commands": commands}))?,
+        runner.way("verify", "20 calls with one command a host", &json!({"commands": commands, "one-by-one": true}))?,
     ];
     ways.extend(others(peers, "reads", &commands, [Goal::Faster(20.0), Goal::Faster(3.0), Goal::Share(0.8)])?);
     Ok(Race { what: "80 read commands on 4 hosts", ways })
@@ -125,10 +125,13 @@ fn writes(runner: &Runner, peers: &Peers) -> Result<Race> {
         (0..READS.len()).map(|number| vec!["mkdir".to_owned(), "-p".to_owned(), format!("{LEFT}/{number}")]).collect();
     let files: Vec<String> = (0..READS.len()).map(|number| format!("{LEFT}-{number}")).collect();
     let mut ways = vec![
-        runner.way("one call and flush a host", &json!({"commands": commands, "writes": true}))?,
-        runner
-            .way("20 calls and flushes a host", &json!({"commands": commands, "writes": true, "one-by-one": true}))?,
-        runner.way("as many files by `files.write`, one call and flush a host", &json!({"files": files}))?,
+        runner.way("backup", "one call and flush a host", &json!({"commands": commands, "writes": true}))?,
+        runner.way(
+            "backup",
+            "20 calls and flushes a host",
+            &json!({"commands": commands, "writes": true, "one-by-one": true}),
+        )?,
+        runner.way("backup", "as many files by `files.write`, one call and flush a host", &json!({"files": files}))?,
     ];
     ways.extend(others(peers, "writes", &commands, [Goal::None; 3])?);
     Ok(Race { what: "80 writing commands on 4 hosts", ways })
@@ -251,10 +254,10 @@ impl<'a> Runner<'a> {
     }
 
     /// A workflow of one step, on every host at the same time.
-    fn way(&self, name: &str, with: &serde_json::Value) -> Result<Way> {
+    fn way(&self, operation: &str, name: &str, with: &serde_json::Value) -> Result<Way> {
         let slug: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let file = self.home.path().join(format!("{slug}.json"));
-        let step = json!({"name": "commands", "component": "commands", "operation": "backup", "with": with});
+        let step = json!({"name": "commands", "component": "commands", "operation": operation, "with": with});
         std::fs::write(&file, json!({"name": "commands", "steps": [step]}).to_string())?;
         let mut command = Command::new(self.measurement.runner);
         command.arg("run").arg(file).arg("--plugins").arg(self.measurement.guests);
