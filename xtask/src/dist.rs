@@ -131,7 +131,7 @@ fn binary(triple: &str, dynamic: bool) -> Result<PathBuf> {
             "a static binary needs musl-gcc; install it (`apt install musl-tools`), or take this machine's C library: --dynamic"
         );
         command.env(format!("CC_{}", triple.replace('-', "_")), "musl-gcc");
-        command.env(format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase()), "musl-gcc");
+        // C is compiled by it, and nothing is linked by it: it knows no static-pie, and would name an interpreter.
     }
     run(without_paths(&mut command)?)?;
     let path = target().join(triple).join("release/runner");
