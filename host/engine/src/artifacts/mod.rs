@@ -16,6 +16,8 @@ use crate::state;
 
 /// Bytes that are in memory at a time.
 const CHUNK: usize = 256 << 10;
+/// What is asked for first: most artifacts are small, and many come at the same time.
+const FIRST: usize = 4 << 10;
 
 /// Data on its way into or out of the store.
 pub type Stream = Pin<Box<dyn AsyncRead + Send>>;
@@ -161,7 +163,7 @@ impl DirectoryStore {
         let temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.root)?;
         let mut file = tokio::fs::File::from_std(temporary.reopen()?);
         let mut hash = Sha256::new();
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; FIRST];
         let mut size = 0;
         loop {
             let read = data.read(&mut buffer).await?;
@@ -172,6 +174,9 @@ impl DirectoryStore {
             hash.update(chunk);
             file.write_all(chunk).await?;
             size += read as u64;
+            if read == buffer.len() && read < CHUNK {
+                buffer.resize((read * 4).min(CHUNK), 0);
+            }
         }
         file.flush().await?;
         file.sync_all().await?;
@@ -269,6 +274,15 @@ mod tests {
         assert_eq!(stored.size, size);
         let most = most.load(std::sync::atomic::Ordering::Relaxed);
         assert!(most <= CHUNK, "{most} bytes were asked for at once");
+    }
+
+    #[tokio::test]
+    async fn small_data_takes_little_memory() {
+        let home = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(home.path()).unwrap();
+        let most = std::sync::Arc::default();
+        let stored = store.put(Box::pin(Zeros { left: 100, most: std::sync::Arc::clone(&most) })).await.unwrap();
+        assert_eq!((stored.size, most.load(std::sync::atomic::Ordering::Relaxed)), (100, FIRST));
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ pub(crate) fn into_blocking(mut stream: Pin<Box<dyn AsyncRead + Send>>) -> impl 
             let end = !matches!(read, Ok(count) if count > 0);
             let piece = read.map(|count| {
                 piece.truncate(count);
+                piece.shrink_to_fit();
                 piece
             });
             if sender.send(piece).await.is_err() || end {

@@ -301,9 +301,11 @@ fn side_by_side<T: Sync, R: Send>(things: &[T], one: impl Fn(&T) -> R + Sync) ->
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, R>> = Mutex::default();
     let work = || {
-        while let Some((number, thing)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, things.get(n)?)))
-        {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(thing) = things.get(number) else {
+                return;
+            };
             let result = one(thing);
             done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, result);
         }

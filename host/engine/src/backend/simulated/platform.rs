@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use runner_types::{Diagnostics, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::birth;
 use super::facts::{self, Facts as _};
@@ -47,11 +48,16 @@ pub struct Simulated {
     pub(super) shared: Arc<Shared>,
 }
 
+/// Artifacts that are put into the store at the same time.
+const PUTS: usize = 32;
+
 pub(super) struct Shared {
     facts: Mutex<facts::Store>,
     pub(super) rules: Rules,
     pub(super) blobs: Blobs,
     pub(super) store: Arc<dyn artifacts::Store>,
+    /// Room for what goes into the store: each takes memory and a thread, and a call may name a thousand hosts.
+    pub(super) puts: Semaphore,
 }
 
 /// What becomes of a call before its first item is performed.
@@ -116,7 +122,7 @@ impl Simulated {
                 facts::Store::create(directory, &seed.digest, change, terms).map_err(wrong)?
             }
         };
-        let shared = Shared { facts: Mutex::new(facts), rules, blobs, store };
+        let shared = Shared { facts: Mutex::new(facts), rules, blobs, store, puts: Semaphore::new(PUTS) };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -72,6 +72,8 @@ impl Shared {
 
 impl Simulated {
     async fn store_one(&self, item: PutOrder) -> Result<Artifact, Failure> {
+        // Never closed.
+        let _room = self.shared.puts.acquire().await;
         let (sink, stream) = pipe::into_async();
         let shared = std::sync::Arc::clone(&self.shared);
         let order = item.clone();
