@@ -197,7 +197,10 @@ async fn run_over(
         gate: Arc::clone(&bench.gate),
         backups: Backups::open(&home.path().join("sets")).unwrap(),
         store: Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap()),
-        releases: serde_json::from_value(json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}}}})).unwrap(),
+        releases: serde_json::from_value(
+            json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}, "q": {"versions": {"p": "1"}}}}}),
+        )
+        .unwrap(),
         platform: "p".to_owned(),
         run: "r".to_owned(),
         stamp: Timestamp::from(std::time::SystemTime::now()),

@@ -54,7 +54,7 @@ pub(crate) async fn a_budget_is_named_obeyed_and_waited_for(bench: &Bench) -> Re
     let refusal = refused(evict(bench, vec![first.clone()]).await?.remove(0))?;
     let FailureKind::Conflict(found) = &refusal.kind else { anyhow::bail!("{refusal:?}") };
     ensure!(found.blockers == ["PodDisruptionBudget default/web"], "{refusal:?}");
-    ensure!(refusal.message.contains("did not allow it within 3000 ms"), "{refusal:?}");
+    ensure!(refusal.message.contains("did not allow it within 3 s"), "{refusal:?}");
 
     // One may go as soon as there is a third; then the budget is in the way again.
     let begun = Instant::now();
