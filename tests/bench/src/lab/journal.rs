@@ -39,7 +39,7 @@ impl Spent {
             match &line.entry {
                 Entry::Start(start) => {
                     let waits = start.class != EffectClass::Read
-                        || matches!(start.function.as_str(), "clock.sleep" | "kubernetes.wait");
+                        || matches!(start.function.as_str(), "clock.sleep" | "kubernetes.wait-for");
                     begun.insert(start.call.clone(), (last, waits));
                 }
                 // Items end on their own: each prolongs the call.
