@@ -14,7 +14,7 @@ pub(crate) struct Spent {
     pub(crate) waiting: Duration,
     /// Nothing of that, but something was being read.
     pub(crate) reading: Duration,
-    /// Neither: runner, its plugins, and its questions.
+    /// Neither: runner, its plugins, its questions, and the soaks that the workflow asks for.
     pub(crate) own: Duration,
 }
 

@@ -176,7 +176,10 @@ fn rows(name: &str, (own, other): (&Course, &Course)) -> Vec<Row> {
         let share = waiting.as_secs_f64() / own.took.as_secs_f64().max(f64::MIN_POSITIVE);
         let mut row = Row::alone(
             format!("{name}: changes of the platform and waits for it"),
-            format!("{waiting:.1?} of {:.1?}, beside them {reading:.1?} of reads, {rest:.1?} of neither", own.took),
+            format!(
+                "{waiting:.1?} of {:.1?}, beside them {reading:.1?} of reads, {rest:.1?} of neither, soaks included",
+                own.took
+            ),
         );
         row.ratio = format!("{share:.2}");
         rows.push(row);
