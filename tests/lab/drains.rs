@@ -43,14 +43,11 @@ fn drain(lab: &Lab, folder: &Path, node: &str, time: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A Deployment of the application in another manner, its Pods on a node as long as that takes them, and a budget.
-fn deployment(lab: &Lab, name: &str, node: &str, replicas: u32, arguments: &[&str]) -> Result<Value> {
+/// A Deployment of the application in another manner.
+fn deployment(lab: &Lab, name: &str, replicas: u32, arguments: &[&str]) -> Result<Value> {
     let namespace = &lab.canary().namespace;
     let canary = lab.objects(&["deployment", "--namespace", namespace, &lab.canary().name])?;
     let image = &canary["spec"]["template"]["spec"]["containers"][0]["image"];
-    let there = json!({"weight": 100, "preference": {"matchExpressions": [
-        {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]},
-    ]}});
     Ok(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
         "spec": {
@@ -59,7 +56,6 @@ fn deployment(lab: &Lab, name: &str, node: &str, replicas: u32, arguments: &[&st
             "template": {
                 "metadata": {"labels": {"app": name}},
                 "spec": {
-                    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [there]}},
                     "terminationGracePeriodSeconds": GRACE,
                     "containers": [{"name": "web", "image": image, "args": arguments}],
                 },
@@ -75,13 +71,18 @@ fn apply(lab: &Lab, folder: &Path, objects: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until Pods with a label run on a node.
-fn run_on(lab: &Lab, label: &str, node: &str) -> Result<()> {
-    let (namespace, field) = (&lab.canary().namespace, format!("spec.nodeName={node},status.phase=Running"));
-    lab.until(Duration::from_secs(60), || {
-        let pods = lab.objects(&["pods", "--namespace", namespace, "--selector", label, "--field-selector", &field])?;
-        ensure!(pods["items"].as_array().is_some_and(|pods| !pods.is_empty()), "no Pod {label} runs on {node}");
-        Ok(())
+/// A node on which a Pod of an application runs, once one does.
+fn node_of(lab: &Lab, application: &str) -> Result<String> {
+    let label = format!("app={application}");
+    lab.until(Duration::from_secs(120), || {
+        let pods = lab.objects(&["pods", "--namespace", &lab.canary().namespace, "--selector", &label])?;
+        let stays =
+            |pod: &&Value| pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+        let pod = pods["items"].as_array().and_then(|pods| pods.iter().find(stays));
+        Ok(pod
+            .and_then(|pod| pod["spec"]["nodeName"].as_str())
+            .with_context(|| format!("no Pod {label} runs"))?
+            .to_owned())
     })
 }
 
@@ -95,36 +96,31 @@ fn canary_is_whole(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A node on which Pods of the canary run.
-fn node_of_the_canary(lab: &Lab) -> Result<String> {
-    let label = format!("app={}", lab.canary().name);
-    let pods = lab.objects(&["pods", "--namespace", &lab.canary().namespace, "--selector", &label])?;
-    Ok(pods["items"][0]["spec"]["nodeName"].as_str().context("no Pod of the canary")?.to_owned())
-}
-
 /// One that can never allow an eviction is found before anything is done; one that does not allow it at this time is
 /// waited for no longer than was said, and the node stays cordoned.
 pub(crate) fn budgets(lab: &Lab) -> Result<()> {
     let folder = tempfile::TempDir::with_prefix("runner-lab-state-")?;
     let state = folder.path().join("state");
     let (namespace, canary) = (&lab.canary().namespace, &lab.canary().name);
-    let node = node_of_the_canary(lab)?;
-    let workflow = drain(lab, folder.path(), &node, "12s")?;
-    let run = || lab.runner(&state, &["run", &workflow.to_string_lossy()]).run();
+    let node = node_of(lab, canary)?;
+    let run = |node: &str| {
+        let workflow = drain(lab, folder.path(), node, "12s")?;
+        lab.runner(&state, &["run", &workflow.to_string_lossy()]).run()
+    };
     let budget = |least: u32| {
         let patch = format!(r#"{{"spec":{{"minAvailable":{least}}}}}"#);
         lab.kubectl(&["patch", "pdb", canary, "--namespace", namespace, "--type=merge", "--patch", &patch])
     };
 
     budget(3)?;
-    let ended = run();
+    let ended = run(&node);
     budget(2)?;
     let named = format!("PodDisruptionBudget {namespace}/{canary} never allows an eviction");
     let ended = ended?.with(REFUSED)?.says(&[&named, "state of the hosts"])?;
     ensure!(!ended.stderr.contains("OUT OF SERVICE"), "{}", ended.stderr);
     ensure!(!is_cordoned(lab, &node)?, "{node} was refused, and is cordoned");
 
-    let mut hold = deployment(lab, "hold", &node, 2, &["-delay=1h"])?;
+    let mut hold = deployment(lab, "hold", 2, &["-delay=1h"])?;
     // Pods that run and are never ready: the budget waits for what does not come.
     hold["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
         json!({"httpGet": {"path": "/ready", "port": 8080}});
@@ -133,20 +129,21 @@ pub(crate) fn budgets(lab: &Lab) -> Result<()> {
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "hold"}}},
     });
     apply(lab, folder.path(), &[hold, over])?;
-    let held = run_on(lab, "app=hold", &node).and_then(|()| {
+    let held = node_of(lab, "hold").and_then(|node| {
         let begun = Instant::now();
         let named = format!("PodDisruptionBudget {namespace}/hold did not allow it within 12 s");
-        let ended = run()?.with(FAILED)?.says(&[&named, &node, "stays cordoned", "OUT OF SERVICE", "runner run"])?;
+        let ended =
+            run(&node)?.with(FAILED)?.says(&[&named, &node, "stays cordoned", "OUT OF SERVICE", "runner run"])?;
         ensure!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
         ensure!(is_cordoned(lab, &node)?, "{node} does not stay cordoned: {}", ended.stderr);
-        Ok(())
+        Ok(node)
     });
     for kind in ["deployment", "pdb"] {
         lab.kubectl(&["delete", kind, "hold", "--namespace", namespace, "--wait=true"])?;
     }
-    held?;
+    let node = held?;
     // The cause is mended, and the same command goes on.
-    run()?.with(SUCCEEDED)?;
+    run(&node)?.with(SUCCEEDED)?;
     ensure!(!is_cordoned(lab, &node)?, "{node} is still cordoned");
     canary_is_whole(lab)
 }
@@ -156,10 +153,9 @@ pub(crate) fn delays(lab: &Lab) -> Result<()> {
     let folder = tempfile::TempDir::with_prefix("runner-lab-state-")?;
     let state = folder.path().join("state");
     let (namespace, master) = (&lab.canary().namespace, *lab.with("master").first().context("no master")?);
-    let node = *lab.with("node").last().context("no node")?;
-    let workflow = drain(lab, folder.path(), node, "150s")?;
-    apply(lab, folder.path(), &[deployment(lab, "stubborn", node, 1, &["-stubborn"])?])?;
-    let drained = run_on(lab, "app=stubborn", node).and_then(|()| {
+    apply(lab, folder.path(), &[deployment(lab, "stubborn", 1, &["-stubborn"])?])?;
+    let drained = node_of(lab, "stubborn").and_then(|node| {
+        let workflow = drain(lab, folder.path(), &node, "150s")?;
         // Killed: at SIGTERM it would first serve open watches to their end.
         let away = format!(
             "systemctl kill --signal=KILL kube-apiserver.service; systemctl stop kube-apiserver.service; sleep {AWAY}; \
@@ -175,7 +171,7 @@ pub(crate) fn delays(lab: &Lab) -> Result<()> {
         ensure!(begun.elapsed() > Duration::from_secs(GRACE.into()), "the Pod ended early: {:?}", begun.elapsed());
         ended.says(&["is cordoned and drained", "takes Pods"])?;
         ensure!(serving()? != before, "the API server did not go away meanwhile");
-        ensure!(!is_cordoned(lab, node)?, "{node} is still cordoned");
+        ensure!(!is_cordoned(lab, &node)?, "{node} is still cordoned");
         Ok(())
     });
     let back = lab.until(Duration::from_secs(120), || {
