@@ -258,6 +258,16 @@ async fn log_lines_are_bounded_and_cannot_move_the_cursor() {
     assert!(last.message.contains("dropped"), "{}", last.message);
 }
 
+fn reading(path: &str) -> crate::contract::files::ReadOrder {
+    crate::contract::files::ReadOrder {
+        host: "a".to_owned(),
+        path: path.to_owned(),
+        offset: 0,
+        limit: 10,
+        sensitive: false,
+    }
+}
+
 #[tokio::test]
 async fn a_link_is_judged_by_where_it_leads() {
     use crate::contract::files;
@@ -265,15 +275,8 @@ async fn a_link_is_judged_by_where_it_leads() {
     let bench = Bench::new(policy.clone(), PRESENT);
     bench.script.links.lock().unwrap().insert("/etc/app/link".to_owned(), "/etc/shadow".to_owned());
     let attempt = bench.attempt(policy);
-    let read = |path: &str| files::ReadOrder {
-        host: "a".to_owned(),
-        path: path.to_owned(),
-        offset: 0,
-        limit: 10,
-        sensitive: false,
-    };
     let paths = ["/etc/app/link", "/etc/shadow", "/etc/app/../shadow"];
-    let answers = attempt.call::<files::Read>(paths.iter().map(|path| read(path)).collect()).await.unwrap();
+    let answers = attempt.call::<files::Read>(paths.into_iter().map(reading).collect()).await.unwrap();
     assert!(matches!(answers[0].as_ref().unwrap_err().kind, FailureKind::Denied(_)), "{:?}", answers[0]);
     assert!(matches!(answers[1].as_ref().unwrap_err().kind, FailureKind::Denied(_)), "{:?}", answers[1]);
     assert_eq!(answers[2].as_ref().unwrap_err().kind, FailureKind::Invalid);
@@ -289,14 +292,7 @@ async fn a_path_that_cannot_be_followed_is_not_judged_and_nothing_is_performed()
     let bench = Bench::new(policy.clone(), PRESENT);
     bench.script.links.lock().unwrap().insert("/etc/app/untold".to_owned(), String::new());
     let attempt = bench.attempt(policy);
-    let read = |path: &str| files::ReadOrder {
-        host: "a".to_owned(),
-        path: path.to_owned(),
-        offset: 0,
-        limit: 10,
-        sensitive: false,
-    };
-    let answers = attempt.call::<files::Read>(vec![read("/etc/app/untold")]).await.unwrap();
+    let answers = attempt.call::<files::Read>(vec![reading("/etc/app/untold")]).await.unwrap();
     assert_eq!(answers[0].as_ref().unwrap_err().kind, FailureKind::Unreachable);
     let make = |path: &str| files::DirectoryOrder { host: "a".to_owned(), path: path.to_owned(), attributes: None };
     let orders = ["/etc/app/new", "/etc/app/untold"].map(make).to_vec();
