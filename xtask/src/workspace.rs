@@ -45,10 +45,17 @@ pub(crate) fn folders_with(parent: &Path, file: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A cargo command in the checkout, by the cargo that runs this.
+/// A cargo command in the checkout, by the cargo that runs this. It does not see what that cargo says to xtask of xtask's
+/// own package: build scripts that look at it (ring's) would run again, and all that rests on them be compiled again,
+/// whenever somebody types a cargo command in between.
 pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    for (name, _) in env::vars_os() {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
