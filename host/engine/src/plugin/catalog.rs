@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::{EngineError, MAX_INSTANCES, engine};
+use super::fit::{Misfits, misfits};
 use super::instance::{Exports, Guest, GuestError, PluginInstance, linker};
 use super::package::{MAX_PLUGIN, Package, PackageError};
 use super::precompiled::Cache;
@@ -81,6 +82,19 @@ pub enum CatalogError {
         /// What does not fit, and what to do.
         reason: String,
     },
+    /// Built against a contract of the same version, and of other types or functions.
+    #[error(
+        "{path} does not fit this runner: the plugin {plugin} was built against another state of the contract \
+         runner:plugin@{API_VERSION}:\n{misfits}"
+    )]
+    OtherContract {
+        /// The file.
+        path: String,
+        /// Name and version of the plugin.
+        plugin: String,
+        /// Which of its functions do not fit, and why.
+        misfits: Misfits,
+    },
     /// The component does not compile or link.
     #[error("{path} cannot be loaded: {reason}")]
     Load {
@@ -110,6 +124,8 @@ struct Found {
     manifest: Arc<Manifest>,
     /// Names of imported interfaces, with their versions.
     imports: Vec<String>,
+    /// What of the contract it was built against is not this host's.
+    misfits: Misfits,
 }
 
 /// The plugins of some directories. Earlier directories win.
@@ -192,6 +208,10 @@ impl Catalog {
         let found = self.find(name)?;
         let path = found.path.display().to_string();
         check_imports(&found.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
+        if !found.misfits.is_empty() {
+            let plugin = format!("{} {}", found.manifest.name, found.manifest.version);
+            return Err(CatalogError::OtherContract { path, plugin, misfits: found.misfits.clone() });
+        }
         let host = self.host()?;
         let load = |error: wasmtime::Error| CatalogError::Load { path: path.clone(), reason: format!("{error:#}") };
         // What is cached was compiled from bytes of this digest: the file need not be read again.
@@ -206,8 +226,6 @@ impl Catalog {
                 self.cache.compile(&host.engine, &found.digest, &bytes).map_err(load)?
             }
         };
-        check_functions(&component, &host.engine)
-            .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let exports = Exports::find(&component).map_err(|missing| CatalogError::Contract {
             path: path.clone(),
             reason: format!("it does not export {missing} of runner:plugin@{API_VERSION}"),
@@ -351,7 +369,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, CatalogError> {
 fn read(path: &Path) -> Result<Found, CatalogError> {
     let name = path.display().to_string();
     let package = |source| CatalogError::Package { path: name.clone(), source };
-    let read = Package::read(&bytes(path)?).map_err(package)?;
+    let bytes = bytes(path)?;
+    let read = Package::read(&bytes).map_err(package)?;
     let text = read.manifest().map_err(package)?;
     let wrong =
         |diagnostics: Diagnostics| CatalogError::Manifest { path: name.clone(), reason: diagnostics.to_string() };
@@ -368,7 +387,9 @@ fn read(path: &Path) -> Result<Found, CatalogError> {
         let reason = format!("it is made for contract {}, and this runner serves {host}", manifest.api);
         return Err(CatalogError::Contract { path: name, reason });
     }
-    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest), imports: read.imports })
+    // Types that are not valid are refused when the component is compiled: only a plugin that is used need be right.
+    let misfits = misfits(&bytes).unwrap_or_default();
+    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest), imports: read.imports, misfits })
 }
 
 /// Reads a manifest; capabilities that the contract does not have are wrong. `name` is what messages call it.
@@ -409,33 +430,6 @@ fn wasi_versions(imports: &[String]) -> BTreeSet<&str> {
         .filter_map(|name| name.strip_prefix("wasi:")?.split_once('@').map(|(_, version)| version))
         .filter(|version| version.starts_with("0.2."))
         .collect()
-}
-
-/// Functions of the contract that this host does not have would trap when called: refused now, by name.
-fn check_functions(component: &wasmtime::component::Component, engine: &wasmtime::Engine) -> Result<(), String> {
-    use wasmtime::component::types::ComponentItem;
-    let mut missing = Vec::new();
-    for (name, item) in component.component_type().imports(engine) {
-        let Some(interface) = name.strip_prefix("runner:plugin/").and_then(|rest| rest.split('@').next()) else {
-            continue;
-        };
-        if let ComponentItem::ComponentInstance(instance) = item.ty {
-            for (function, export) in instance.exports(engine) {
-                let full = format!("{interface}.{function}");
-                let is_function = matches!(export.ty, ComponentItem::ComponentFunc(_));
-                if is_function && !FUNCTIONS.contains(&full.as_str()) {
-                    missing.push(full);
-                }
-            }
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "it imports {}, which runner:plugin@{API_VERSION} does not have; a newer runner may",
-        missing.join(", ")
-    ))
 }
 
 fn check_exports(exports: &Exports, manifest: &Manifest) -> Result<(), String> {
