@@ -130,6 +130,9 @@ fn unanswered(prompts: &[PossiblePrompt]) -> String {
     for prompt in prompts {
         let way = match &prompt.option {
             Some(option) => format!("{option} answers it in advance"),
+            None if prompt.component.is_some() => {
+                "it can only be answered at a terminal, as `answers` of the workflow names no input for it".to_owned()
+            }
             None => "it can only be answered at a terminal".to_owned(),
         };
         let who = prompt.component.as_ref().map_or_else(String::new, |component| format!("{component}/"));
