@@ -124,8 +124,6 @@ struct Found {
     manifest: Arc<Manifest>,
     /// Names of imported interfaces, with their versions.
     imports: Vec<String>,
-    /// What of the contract it was built against is not this host's.
-    misfits: Misfits,
 }
 
 /// The plugins of some directories. Earlier directories win.
@@ -208,13 +206,10 @@ impl Catalog {
         let found = self.find(name)?;
         let path = found.path.display().to_string();
         check_imports(&found.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
-        if !found.misfits.is_empty() {
-            let plugin = format!("{} {}", found.manifest.name, found.manifest.version);
-            return Err(CatalogError::OtherContract { path, plugin, misfits: found.misfits.clone() });
-        }
         let host = self.host()?;
         let load = |error: wasmtime::Error| CatalogError::Load { path: path.clone(), reason: format!("{error:#}") };
-        // What is cached was compiled from bytes of this digest: the file need not be read again.
+        // What is cached was compiled from bytes of this digest, and compared with this contract before: the file need not
+        // be read again.
         let component = match self.cache.find(&host.engine, &found.digest) {
             Some(component) => component,
             None => {
@@ -222,6 +217,11 @@ impl Catalog {
                 if Digest::from_bytes(&Sha256::digest(&bytes).into()) != found.digest {
                     let reason = "the file changed while it was read; start again".to_owned();
                     return Err(CatalogError::Load { path, reason });
+                }
+                let misfits = misfits(&bytes).map_err(|source| CatalogError::Package { path: path.clone(), source })?;
+                if !misfits.is_empty() {
+                    let plugin = format!("{} {}", found.manifest.name, found.manifest.version);
+                    return Err(CatalogError::OtherContract { path, plugin, misfits });
                 }
                 self.cache.compile(&host.engine, &found.digest, &bytes).map_err(load)?
             }
@@ -369,8 +369,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, CatalogError> {
 fn read(path: &Path) -> Result<Found, CatalogError> {
     let name = path.display().to_string();
     let package = |source| CatalogError::Package { path: name.clone(), source };
-    let bytes = bytes(path)?;
-    let read = Package::read(&bytes).map_err(package)?;
+    let read = Package::read(&bytes(path)?).map_err(package)?;
     let text = read.manifest().map_err(package)?;
     let wrong =
         |diagnostics: Diagnostics| CatalogError::Manifest { path: name.clone(), reason: diagnostics.to_string() };
@@ -387,9 +386,7 @@ fn read(path: &Path) -> Result<Found, CatalogError> {
         let reason = format!("it is made for contract {}, and this runner serves {host}", manifest.api);
         return Err(CatalogError::Contract { path: name, reason });
     }
-    // Types that are not valid are refused when the component is compiled: only a plugin that is used need be right.
-    let misfits = misfits(&bytes).unwrap_or_default();
-    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest), imports: read.imports, misfits })
+    Ok(Found { path: path.to_owned(), digest, manifest: Arc::new(manifest), imports: read.imports })
 }
 
 /// Reads a manifest; capabilities that the contract does not have are wrong. `name` is what messages call it.

@@ -16,10 +16,8 @@ use wasmparser::types::{Types, TypesRef};
 use wasmparser::{Parser, ValidPayload, Validator, WasmFeatures};
 
 use super::package::{Package, PackageError, damaged};
-use crate::contract::API_VERSION;
+use crate::contract::{API_VERSION, TYPES};
 
-/// The contract as a component of types alone, made from `wit/`.
-const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.wasm"));
 /// The world that has everything.
 const WORLD: &str = "plugin-with-all";
 /// The one interface that every plugin exports.
@@ -82,7 +80,7 @@ impl fmt::Display for Misfits {
 pub fn misfits(component: &[u8]) -> Result<Misfits, PackageError> {
     let package = Package::read(component)?;
     let theirs = types(component)?;
-    let ours = types(CONTRACT)?;
+    let ours = types(TYPES)?;
     let world = world(ours.as_ref()).ok_or_else(|| PackageError::Damaged("the contract has no world".to_owned()))?;
     let comparison = Comparison { theirs: theirs.as_ref(), ours: ours.as_ref(), names: names(ours.as_ref(), world) };
     let mut found = Vec::new();
