@@ -1,17 +1,19 @@
 //! Guests that misbehave: each fails its step with a clear reason, or is kept from what it is not given; and the rest of
 //! the workflow goes on.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use runner_tests::{Ended, Invocation, guests};
+use runner_tests::{Ended, Invocation, guests, root};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Exit codes of the binary.
 const SUCCEEDED: i32 = 0;
+const USAGE: i32 = 2;
 const FAILED: i32 = 3;
 const DENIED: i32 = 5;
 
@@ -215,5 +217,65 @@ fn a_sleep_ends_with_its_steps_time() -> Result<()> {
     let begun = Instant::now();
     meets_with("sleeper", json!({"timeout": "2s"}), &[], FAILED, &["sleeper"])?;
     ensure!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    Ok(())
+}
+
+/// A guest whose contract calls one case of `problem` otherwise.
+fn built_against_another_contract(folder: &Path) -> Result<PathBuf> {
+    let (ours, theirs) = (b"declined", b"rejected");
+    let mut bytes = fs::read(guests()?.join("good.wasm"))?;
+    let mut changed = 0;
+    while let Some(at) = bytes.windows(ours.len()).position(|window| window == ours) {
+        bytes[at..at + theirs.len()].copy_from_slice(theirs);
+        changed += 1;
+    }
+    ensure!(changed > 0, "the guest does not name the case");
+    fs::create_dir(folder)?;
+    let path = folder.join("good.wasm");
+    fs::write(&path, bytes)?;
+    Ok(path)
+}
+
+const OTHER_CONTRACT: [&str; 3] = [
+    "was built against another state of the contract runner:plugin@0.1.0:",
+    "export operations.backup, export operations.update, export operations.backout and 1 more: `problem` lacks the case \
+     `declined` and has the case `rejected`",
+    "build it anew against the wit/ of this runner",
+];
+
+#[test]
+fn one_built_against_another_contract_is_refused_before_anything_begins() -> Result<()> {
+    let stage = Stage::new("good", json!({}), &[])?;
+    let workflow = json!({"name": "guests", "steps": [{"name": "good", "component": "good", "operation": "backup"}]});
+    stage.write("workflow.json", &workflow)?;
+    built_against_another_contract(&stage.path("plugins"))?;
+    let arguments = ["run", "workflow.json", "--inventory", "inventory.json", "--policy", "policy.json"];
+    let ended = Invocation::new(arguments)
+        .args(["--plugins", "plugins"])
+        .env("RUNNER_STATE_DIR", stage.path("state"))
+        .directory(stage.folder.path())
+        .run()?;
+    ended.with(USAGE)?.says(&OTHER_CONTRACT)?.says(&[
+        "plugins/good.wasm",
+        "the plugin good 0.1.0",
+        "plugin inspect",
+    ])?;
+    ensure!(!stage.path("state/runs").exists(), "a run was begun");
+    Ok(())
+}
+
+#[test]
+fn one_built_against_another_contract_is_not_packed() -> Result<()> {
+    let folder = TempDir::with_prefix("runner-guest-")?;
+    let component = built_against_another_contract(&folder.path().join("plugins"))?;
+    let manifest = root().join("tests/guests/good/manifest.json");
+    let target = folder.path().join("packed.wasm");
+    Invocation::new(["plugin", "pack"])
+        .args([component.as_os_str(), OsStr::new("--manifest"), manifest.as_os_str()])
+        .args([OsStr::new("--output"), target.as_os_str()])
+        .run()?
+        .with(USAGE)?
+        .says(&OTHER_CONTRACT)?;
+    ensure!(!target.exists(), "it was packed");
     Ok(())
 }

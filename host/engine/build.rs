@@ -1,8 +1,8 @@
 //! Makes the Rust side of the plugin contract from `wit/`.
 //!
-//! Two files come out: `contract.rs` (types, one marker type a function, one backend trait an interface) and
-//! `link.rs` (what puts the functions into a linker). So each function stands in one place, its WIT text, and the
-//! gate needs no wrapper for it.
+//! Three files come out: `contract.rs` (types, one marker type a function, one backend trait an interface), `link.rs`
+//! (what puts the functions into a linker) and `contract.wasm` (the contract as a component of types alone, which plugins
+//! are compared with). So each function stands in one place, its WIT text, and the gate needs no wrapper for it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ fn main() -> Result<()> {
     writeln!(contract, "pub const FUNCTIONS: &[&str] = &{names:?};")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     std::fs::write(out.join("contract.rs"), contract)?;
+    std::fs::write(out.join("contract.wasm"), wit_component::encode(&resolve, package)?)?;
     std::fs::write(
         out.join("link.rs"),
         format!(

@@ -9,7 +9,9 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = "^[0-9a-f]{64}$"))]
-pub struct Digest(String);
+pub struct Digest([u8; DIGITS]);
+
+const DIGITS: usize = 64;
 
 /// Text that is no SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,27 +22,32 @@ impl Digest {
     /// The digest that stands before the first line of a journal.
     #[must_use]
     pub fn zero() -> Self {
-        Self("0".repeat(64))
+        Self([b'0'; DIGITS])
     }
 
     /// From the 32 bytes of a hash.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        // By hand: every line of a journal costs two of these.
-        let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 });
-        Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+        // By hand and without an allocation: every line of a journal has two of these.
+        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+        let mut digits = [b'0'; DIGITS];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        Self(digits)
     }
 
     /// All 64 digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Nothing but ASCII is ever in it.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The first twelve digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.0.get(..12).unwrap_or(&self.0)
+        self.as_str().get(..12).unwrap_or_default()
     }
 }
 
@@ -49,17 +56,15 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(DigestError(text.chars().take(80).collect()))
-        }
+        let digits =
+            text.as_bytes().try_into().ok().filter(|digits: &[u8; DIGITS]| digits.iter().all(|b| is_digit(*b)));
+        digits.map(Self).ok_or_else(|| DigestError(text.chars().take(80).collect()))
     }
 }
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -73,19 +78,19 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.as_str().to_owned()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest({})", self.0)
+        write!(f, "Digest({self})")
     }
 }
 

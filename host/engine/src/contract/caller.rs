@@ -17,14 +17,14 @@ pub trait Listener: Send + Sync {
 #[derive(Clone)]
 pub struct Caller {
     /// Name of the component whose plugin asks.
-    pub component: String,
+    pub component: Arc<str>,
     effect: Option<Effect>,
     listener: Option<Arc<dyn Listener>>,
 }
 
 #[derive(Clone)]
 struct Effect {
-    run: String,
+    run: Arc<str>,
     call: CallId,
     /// Index in the call of each item performed at this place.
     items: Vec<usize>,
@@ -34,14 +34,20 @@ impl Caller {
     /// The runner itself, for what it reads on its own account.
     #[must_use]
     pub fn runner() -> Self {
-        Self { component: "runner".to_owned(), effect: None, listener: None }
+        Self { component: "runner".into(), effect: None, listener: None }
     }
 
     /// A plugin's call. `items` are the indices in the call of what is performed at one place.
     #[must_use]
-    pub fn plugin(component: &str, run: &str, call: CallId, items: Vec<usize>, listener: Arc<dyn Listener>) -> Self {
-        let effect = Effect { run: run.to_owned(), call, items };
-        Self { component: component.to_owned(), effect: Some(effect), listener: Some(listener) }
+    pub fn plugin(
+        component: impl Into<Arc<str>>,
+        run: impl Into<Arc<str>>,
+        call: CallId,
+        items: Vec<usize>,
+        listener: Arc<dyn Listener>,
+    ) -> Self {
+        let effect = Effect { run: run.into(), call, items };
+        Self { component: component.into(), effect: Some(effect), listener: Some(listener) }
     }
 
     /// Name under which the component's fields are managed on a platform: `runner-<component>`.

@@ -122,3 +122,6 @@ pub use crate::capability::Capable;
 pub use crate::gate::Stop;
 
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));
+
+/// The contract as a component of types alone: what plugins are compared with.
+pub(crate) const TYPES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.wasm"));

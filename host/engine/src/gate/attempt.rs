@@ -49,6 +49,9 @@ pub struct AttemptSpec {
 pub struct Attempt {
     pub(super) gate: Arc<Gate>,
     pub(super) spec: AttemptSpec,
+    /// Names of the run and of the plugin, as each call tells them to its backend.
+    run: Arc<str>,
+    plugin: Arc<str>,
     calls: AtomicU32,
     lines: AtomicU32,
     shown: AtomicU32,
@@ -65,9 +68,13 @@ impl Attempt {
     pub fn new(gate: Arc<Gate>, spec: AttemptSpec) -> Arc<Self> {
         let seed =
             Sha256::new().chain_update(gate.seed.to_le_bytes()).chain_update(spec.id.to_string().as_bytes()).finalize();
+        let run = gate.journal.directory().file_name().unwrap_or_default().to_string_lossy().into();
+        let plugin = spec.plugin.as_str().into();
         Arc::new(Self {
             gate,
             spec,
+            run,
+            plugin,
             calls: AtomicU32::new(0),
             lines: AtomicU32::new(0),
             shown: AtomicU32::new(0),
@@ -178,8 +185,8 @@ impl Attempt {
             index,
         };
         let class = items.iter().map(F::class).map(effect_class).max().unwrap_or(runner_types::EffectClass::Read);
-        let verdicts = self.judge_all::<F>(&items, class.is_write()).await;
-        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts };
+        let (verdicts, places) = self.judge_all::<F>(&items, class.is_write()).await;
+        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places };
         if class.is_write() {
             // In a task of its own: when the instance is dropped, the effect still goes to its End.
             let effect = self.gate.effects.spawn(call.make());
@@ -188,19 +195,28 @@ impl Attempt {
                 message: format!("its task broke down: {error}"),
             })?
         } else {
-            // A wait may be long, and nothing is lost with it.
+            // A wait may be long, and nothing is lost with it. Most calls are answered at once: the call is looked at first.
             tokio::select! {
+                biased;
                 answers = call.make() => answers,
                 () = self.gate.cancelled() => Err(Stop::Cancelled),
             }
         }
     }
 
-    /// A verdict for each item; one refused item of a write keeps back all of them.
-    async fn judge_all<F: Function>(&self, items: &[F::Item], write: bool) -> Vec<Result<(), Failure>> {
+    /// A verdict for each item, and the items that may be performed by their place; one refused item of a write keeps back
+    /// all of them.
+    async fn judge_all<F: Function>(
+        &self,
+        items: &[F::Item],
+        write: bool,
+    ) -> (Vec<Result<(), Failure>>, Vec<(Place, Vec<usize>)>) {
         let mut verdicts: Vec<_> = items.iter().map(|item| self.authorise::<F>(item)).collect();
-        for (place, indices) in by_place::<F>(items, &verdicts) {
-            self.judge_links::<F>(items, &place, &indices, &mut verdicts).await;
+        let mut places = by_place::<F>(items, &verdicts);
+        let allowed = |verdicts: &[Result<(), Failure>]| verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+        let before = allowed(&verdicts);
+        for (place, indices) in &places {
+            self.judge_links::<F>(items, place, indices, &mut verdicts).await;
         }
         if write && verdicts.iter().any(Result::is_err) {
             for (verdict, item) in verdicts.iter_mut().zip(items) {
@@ -210,7 +226,10 @@ impl Attempt {
                 }
             }
         }
-        verdicts
+        if allowed(&verdicts) != before {
+            places = by_place::<F>(items, &verdicts);
+        }
+        (verdicts, places)
     }
 
     /// Paths are granted by where they really are: symbolic links are followed first. One that cannot be followed was not
@@ -254,8 +273,8 @@ impl Attempt {
 
     /// This attempt as backends are told who asks. `items` are the indices in the call of those at one place.
     pub(super) fn caller(self: &Arc<Self>, call: CallId, items: Vec<usize>) -> Caller {
-        let run = self.gate.journal.directory().file_name().unwrap_or_default().to_string_lossy();
-        Caller::plugin(&self.spec.plugin, &run, call, items, Arc::clone(self) as Arc<dyn Listener>)
+        let (plugin, run) = (Arc::clone(&self.plugin), Arc::clone(&self.run));
+        Caller::plugin(plugin, run, call, items, Arc::clone(self) as Arc<dyn Listener>)
     }
 
     pub(super) fn note_time(&self) {

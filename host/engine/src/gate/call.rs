@@ -29,12 +29,14 @@ pub(super) struct Call<F: Function> {
     pub(super) class: runner_types::EffectClass,
     pub(super) items: Vec<F::Item>,
     pub(super) verdicts: Vec<Result<(), Failure>>,
+    /// Items that may be performed, by place, in order.
+    pub(super) places: Vec<(Place, Vec<usize>)>,
 }
 
 impl<F: Function> Call<F> {
     pub(super) async fn make(mut self) -> Result<Vec<Result<F::Answer, Failure>>, Stop> {
         let gate = Arc::clone(&self.attempt.gate);
-        let places = by_place::<F>(&self.items, &self.verdicts);
+        let mut places = std::mem::take(&mut self.places);
         let asked = serde_json::to_value(&self.items).map_err(|error| unwritable(&error))?;
         if let Some(refusal) = too_large(&asked) {
             return Ok(self.items.iter().map(|_| Err(refusal.clone())).collect());
@@ -74,6 +76,15 @@ impl<F: Function> Call<F> {
             self.end(&mut answers, refused).await?;
         }
         let mut stop = None;
+        // Nearly always there is one place: that needs no queue.
+        if let [_] = places.as_slice()
+            && let Some((place, indices)) = places.pop()
+        {
+            match self.perform(place, indices).await {
+                (indices, Ok(done)) => self.end(&mut answers, indices.into_iter().zip(done).collect()).await?,
+                (_, Err(reason)) => stop = Some(reason),
+            }
+        }
         let performing = places.into_iter().map(|(place, indices)| self.perform(place, indices));
         // Places do not wait for each other; each has its End when it is done.
         let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
@@ -166,27 +177,28 @@ impl<F: Function> Call<F> {
         let gate = &self.attempt.gate;
         let mut items = Vec::with_capacity(ended.len());
         for (index, answer) in ended {
-            let answer = answer.and_then(|answer| fits::<F>(answer));
             let mut changed = false;
-            let outcome = match &answer {
-                Ok((_, value)) => {
-                    changed = self.class.is_write() && has_changed(value, self.items.get(index).map(F::class));
-                    ItemOutcome::Ok(gate.payload(value.clone()).await?)
+            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer)) {
+                Ok((answer, value)) => {
+                    changed = self.class.is_write() && has_changed(&value, self.items.get(index).map(F::class));
+                    if F::STORES
+                        && let Ok(artifact) = serde_json::from_value(value.clone())
+                    {
+                        self.attempt.stored.lock().unwrap_or_else(PoisonError::into_inner).push(artifact);
+                    }
+                    (Ok(answer), ItemOutcome::Ok(gate.payload(value).await?))
                 }
-                Err(failure) => ItemOutcome::Failed(serde_json::to_value(failure).map_err(|error| unwritable(&error))?),
+                Err(failure) => {
+                    let value = serde_json::to_value(&failure).map_err(|error| unwritable(&error))?;
+                    (Err(failure), ItemOutcome::Failed(value))
+                }
             };
-            if F::STORES
-                && let Ok((_, value)) = &answer
-                && let Ok(artifact) = serde_json::from_value(value.clone())
-            {
-                self.attempt.stored.lock().unwrap_or_else(PoisonError::into_inner).push(artifact);
-            }
             if changed {
                 self.attempt.changed.store(true, Ordering::Relaxed);
             }
             items.push(ItemEnd { item: u32::try_from(index).unwrap_or(u32::MAX), outcome, changed });
             if let Some(slot) = answers.get_mut(index) {
-                *slot = Some(answer.map(|(answer, _)| answer));
+                *slot = Some(answer);
             }
         }
         let end = End { call: self.call.clone(), items };

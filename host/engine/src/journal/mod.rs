@@ -1,7 +1,9 @@
 //! The journal of a run: what recovery reads.
 //!
 //! A run is a directory with `run.json` (the header) and `journal.jsonl`, hash-chained JSON Lines. It appears whole or
-//! not at all, before the first effect, and one process at a time has it.
+//! not at all, before the first effect, and one process at a time has it. Each line ends with the hash of what stands
+//! before that in it, and names the hash of the line before: a changed, removed, swapped or inserted line is found
+//! wherever it stands. Lines removed at the end are not: only what is kept elsewhere could tell.
 
 mod reader;
 #[cfg(test)]
@@ -15,3 +17,7 @@ pub use writer::{Durability, Journal, JournalError};
 pub const HEADER: &str = "run.json";
 /// Name of the journal's file.
 pub const ENTRIES: &str = "journal.jsonl";
+/// What stands between the hashed text of a line and its hash.
+const HASH_FIELD: &str = ",\"hash\":\"";
+/// What follows the hash.
+const LINE_END: &str = "\"}\n";

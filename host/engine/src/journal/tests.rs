@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use runner_types::{Attempt, Entry, LogLevel, LogLine, Target};
+use runner_types::{Attempt, Digest, Entry, FormatVersion, Line, LogLevel, LogLine, Target, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::testing::header;
@@ -69,10 +70,58 @@ fn a_torn_tail_is_set_aside() {
 }
 
 #[test]
+fn another_word_in_the_last_line_is_refused() {
+    let (_home, directory) = written(3);
+    let path = directory.join(ENTRIES);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("line 2", "line 7")).unwrap();
+    let error = read(&directory).unwrap_err().to_string();
+    assert!(
+        error.ends_with("journal.jsonl:3 is damaged: its text does not have the hash that it names: it was changed")
+    );
+}
+
+#[test]
+fn a_line_without_its_hash_is_refused() {
+    let (_home, directory) = written(1);
+    let path = directory.join(ENTRIES);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (hashed, _) = text.split_once(HASH_FIELD).unwrap();
+    std::fs::write(&path, format!("{hashed}}}\n")).unwrap();
+    assert!(read(&directory).unwrap_err().to_string().ends_with("it has no hash"));
+}
+
+/// A journal as it was written before lines had a hash: the chain alone binds them.
+#[test]
+fn the_first_format_is_read() {
+    let (_home, directory) = written(0);
+    let path = directory.join(HEADER);
+    let current = format!("\"format\": {}", FormatVersion::CURRENT);
+    let text = std::fs::read_to_string(&path).unwrap().replacen(&current, "\"format\": 1", 1);
+    std::fs::write(&path, &text).unwrap();
+    let sum = |text: &str| Digest::from_bytes(&Sha256::digest(text).into());
+    let mut prev = sum(&text);
+    let mut journal = String::new();
+    for seq in 0..3 {
+        let (time, entry) = (Timestamp::from_unix_millis(0), entry(seq));
+        let line = Line { seq: seq as u64, time, prev, entry, hash: None };
+        let line = serde_json::to_string(&line).unwrap();
+        prev = sum(&line);
+        journal.push_str(&line);
+        journal.push('\n');
+    }
+    std::fs::write(directory.join(ENTRIES), &journal).unwrap();
+    assert_eq!(read(&directory).unwrap().lines.len(), 3);
+    std::fs::write(directory.join(ENTRIES), journal.replace("line 1", "line 7")).unwrap();
+    assert!(read(&directory).is_err());
+}
+
+#[test]
 fn a_newer_format_says_so() {
     let (_home, directory) = written(1);
     let path = directory.join(HEADER);
-    let text = std::fs::read_to_string(&path).unwrap().replacen("\"format\": 1", "\"format\": 99", 1);
+    let current = format!("\"format\": {}", FormatVersion::CURRENT);
+    let text = std::fs::read_to_string(&path).unwrap().replacen(&current, "\"format\": 99", 1);
     std::fs::write(&path, text).unwrap();
     let error = read(&directory).unwrap_err().to_string();
     assert!(error.contains("newer than this runner"), "{error}");
@@ -92,6 +141,23 @@ proptest! {
         text[at] ^= 1 << bit;
         std::fs::write(&path, &text).unwrap();
         prop_assert!(read(&directory).is_err());
+    }
+
+    /// In the last line it is found, too: what is no line any more may have been torn and is set aside, anything else is
+    /// refused.
+    #[test]
+    fn a_changed_byte_of_the_last_line_is_found(at in 0_usize..10_000, bit in 0_u8..8) {
+        let (_home, directory) = written(3);
+        let path = directory.join(ENTRIES);
+        let mut text = std::fs::read(&path).unwrap();
+        let last = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        let at = last + at % (text.len() - last);
+        text[at] ^= 1 << bit;
+        std::fs::write(&path, &text).unwrap();
+        if let Ok(record) = read(&directory) {
+            prop_assert_eq!(record.lines.len(), 2);
+            prop_assert!(record.torn > 0);
+        }
     }
 
     #[test]

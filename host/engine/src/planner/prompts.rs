@@ -1,11 +1,14 @@
 //! Questions that a plan can lead to, and what answers them without a terminal.
 
-use runner_types::{Operation, Prompt, SkipWhen};
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use runner_types::{Manifest, OnFailure, Operation, Prompt, SkipWhen};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::resolve::{host_value, known_text};
-use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, World, parameters};
+use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters};
 use crate::expression::Scope;
 
 /// A question that a run of the plan may ask.
@@ -29,11 +32,17 @@ pub struct PossiblePrompt {
 }
 
 impl Plan {
-    /// Every question that the workflow and the plugins' manifests can lead to.
+    /// Every question that the workflow and the plugins' manifests can lead to, those of the backouts that follow a
+    /// failure (`on-failure: back-out`) included.
     #[must_use]
     pub fn prompts(&self, world: &World) -> Vec<PossiblePrompt> {
         let mut prompts = Vec::new();
         self.collect(world, &mut prompts);
+        let mut updates = Vec::new();
+        unwound(self, &self.steps, false, &mut updates);
+        for (plan, path, update) in updates {
+            plan.of_backout(world, path, update, &mut prompts);
+        }
         prompts
     }
 
@@ -84,19 +93,63 @@ impl Plan {
         path: &str,
         component: &str,
         operation: Operation,
-        with: &indexmap::IndexMap<String, Value>,
+        with: &IndexMap<String, Value>,
         prompts: &mut Vec<PossiblePrompt>,
     ) {
         let Some((manifest, _)) = world.plugins.get(component) else {
             return;
         };
-        // What is not known yet leaves its prompt possible.
-        let known: Map<String, Value> =
-            with.iter().filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?))).collect();
+        let known = self.known(with);
         let values = parameters(manifest, operation, world.components.get(component), &known).ok();
+        self.asked(manifest, operation, path, with, values.as_ref(), prompts);
+    }
+
+    /// Prompts of the backout of an update. It gets those of the update's parameters that it knows.
+    fn of_backout(&self, world: &World, path: &str, update: &PlannedComponent, prompts: &mut Vec<PossiblePrompt>) {
+        let Some((manifest, _)) = world.plugins.get(&update.component) else {
+            return;
+        };
+        let Some(spec) = manifest.operations.get(&Operation::Backout) else {
+            return;
+        };
+        let properties = spec.parameters.get("properties").and_then(Value::as_object);
+        let is_known = |name: &String| properties.is_some_and(|known| known.contains_key(name));
+        let settings = world.components.get(&update.component);
+        let of_update = parameters(manifest, Operation::Update, settings, &self.known(&update.with)).ok();
+        let values = of_update.and_then(|values| {
+            let Value::Object(values) = values else { return None };
+            let with: Map<String, Value> = values.into_iter().filter(|(name, _)| is_known(name)).collect();
+            parameters(manifest, Operation::Backout, settings, &with).ok()
+        });
+        let with = update.with.iter().filter(|(name, _)| is_known(name));
+        let with = with.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let path = format!("unwinding/{path}/backout");
+        self.asked(manifest, Operation::Backout, &path, &with, values.as_ref(), prompts);
+    }
+
+    /// The parameters of a step whose values are known beforehand.
+    fn known(&self, with: &IndexMap<String, Value>) -> Map<String, Value> {
+        with.iter().filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?))).collect()
+    }
+
+    /// Prompts of an operation with these parameters: as the step writes them, and the values of all, as far as they are
+    /// known. What is not known yet leaves its prompt possible.
+    fn asked(
+        &self,
+        manifest: &Manifest,
+        operation: Operation,
+        path: &str,
+        with: &IndexMap<String, Value>,
+        values: Option<&Value>,
+        prompts: &mut Vec<PossiblePrompt>,
+    ) {
+        let component = manifest.name.as_str();
         for prompt in manifest.prompts.iter().filter(|prompt| prompt.operations.contains(&operation)) {
-            let enabled = match (&prompt.enabled_by, &values) {
-                (Some(condition), Some(values)) => condition.holds(values),
+            let enabled = match (&prompt.enabled_by, values) {
+                (Some(condition), Some(values)) => {
+                    let written = with.get(condition.parameter());
+                    condition.holds(values) || written.is_some_and(|value| self.scope.resolve(value).is_err())
+                }
                 (Some(_), None) | (None, _) => true,
             };
             if !enabled {
@@ -149,6 +202,66 @@ impl Plan {
     }
 }
 
+/// Updates that can have changed something when a step with `on-failure: back-out` fails, each with the plan and the path
+/// that it stands in. `outside`: whether such a step of a list around this one can fail after any of these began.
+fn unwound<'p>(
+    plan: &'p Plan,
+    steps: &'p [PlannedStep],
+    outside: bool,
+    found: &mut Vec<(&'p Plan, &'p str, &'p PlannedComponent)>,
+) {
+    let mut take = |step: &'p PlannedStep| {
+        if let PlannedAction::Component(component) = &step.action
+            && component.operation == Operation::Update
+        {
+            found.push((plan, step.path.as_str(), component));
+        }
+    };
+    let mut inner = Vec::new();
+    for step in steps {
+        // What waits for the success of a step began after it could fail.
+        let can_have_begun = |failed: &PlannedStep| {
+            failed.name != step.name && leads_to_backout(failed) && !waits_for(steps, step, &failed.name)
+        };
+        let is_unwound = outside || step.on_failure == OnFailure::BackOut || steps.iter().any(can_have_begun);
+        match &step.action {
+            PlannedAction::Workflow(plan) => inner.push((&**plan, is_unwound)),
+            PlannedAction::Component(_) if is_unwound => take(step),
+            // Within the block a failure is the block's, whatever its steps say.
+            PlannedAction::Rolling(rolling) if is_unwound => rolling.steps.iter().for_each(&mut take),
+            PlannedAction::Component(_) | PlannedAction::Rolling(_) => {}
+        }
+    }
+    for (plan, outside) in inner {
+        unwound(plan, &plan.steps, outside, found);
+    }
+}
+
+fn leads_to_backout(step: &PlannedStep) -> bool {
+    let within = match &step.action {
+        PlannedAction::Workflow(plan) => plan.steps.iter().any(leads_to_backout),
+        PlannedAction::Component(_) | PlannedAction::Rolling(_) => false,
+    };
+    within || step.on_failure == OnFailure::BackOut
+}
+
+/// Whether a step of a list begins only after another has succeeded.
+fn waits_for(steps: &[PlannedStep], step: &PlannedStep, other: &str) -> bool {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut waiting = vec![step];
+    while let Some(step) = waiting.pop() {
+        for need in &step.needs {
+            if need == other {
+                return true;
+            }
+            if seen.insert(need) {
+                waiting.extend(steps.iter().find(|step| step.name == *need));
+            }
+        }
+    }
+    false
+}
+
 /// The option that makes a question unnecessary, as operators write it.
 fn option(skip: &SkipWhen) -> String {
     let value = match &skip.equals {
@@ -158,4 +271,106 @@ fn option(skip: &SkipWhen) -> String {
         other => other.to_string(),
     };
     format!("-e {}={value}", skip.input)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runner_types::Digest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::inventory;
+
+    /// Prompts of a workflow over the components `p` and `q`, as `step component/key option answered`.
+    fn prompts(workflow: &Value) -> Vec<String> {
+        let free = json!({"type": "object", "properties": {
+            "wipe": {"type": "boolean", "default": false}, "ask": {"type": "boolean", "default": true},
+        }});
+        let plugin = |name: &str| {
+            let prompt = |key: &str, condition: Value| json!({"key": key, "operations": ["backout"], "enabled-by": condition, "message": "m"});
+            let manifest: Manifest = serde_json::from_value(json!({
+                "name": name, "version": "1.0.0", "api": "0.1.0", "description": "d",
+                "operations": {
+                    "update": {"scope": "host", "parameters": free}, "backout": {"scope": "host", "parameters": free},
+                    "verify": {"scope": "cluster", "parameters": free},
+                },
+                "prompts": [prompt("wiping", json!("wipe")), prompt("asking", json!("ask"))],
+            }))
+            .unwrap();
+            (name.to_owned(), (Arc::new(manifest), Digest::zero()))
+        };
+        let loaded = runner_types::load(&workflow.to_string(), "w.json").unwrap_or_else(|error| panic!("{error}"));
+        let world = World {
+            inventory: inventory().resolve(),
+            clusters: Vec::new(),
+            components: IndexMap::new(),
+            plugins: ["p", "q"].map(plugin).into(),
+            workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
+            scope: Scope::default(),
+        };
+        let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
+        let plan = super::super::plan(&world, "w.json", &inputs).unwrap_or_else(|error| panic!("{error}"));
+        let text = |prompt: PossiblePrompt| {
+            let (step, component) = (prompt.step.unwrap_or_default(), prompt.component.unwrap_or_default());
+            format!("{step} {component}/{} {} {}", prompt.key, prompt.option.unwrap_or_default(), prompt.answered)
+        };
+        plan.prompts(&world).into_iter().map(text).collect()
+    }
+
+    fn update(name: &str, component: &str, extra: Value) -> Value {
+        let mut step = json!({"name": name, "component": component, "operation": "update"});
+        step.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+        step
+    }
+
+    fn look(on_failure: &str) -> Value {
+        json!({"name": "look", "component": "q", "operation": "verify", "on-failure": on_failure})
+    }
+
+    #[test]
+    fn a_failure_that_is_backed_out_asks_what_the_backout_asks() {
+        let workflow =
+            |on_failure: &str| json!({"name": "w", "steps": [update("one", "p", json!({})), look(on_failure)]});
+        assert_eq!(prompts(&workflow("back-out")), ["unwinding/one/backout p/asking  false"]);
+        assert_eq!(prompts(&workflow("stop")), [""; 0]);
+        assert_eq!(prompts(&workflow("continue")), [""; 0]);
+        let itself = json!({"name": "w", "steps": [update("one", "p", json!({"on-failure": "back-out"}))]});
+        assert_eq!(prompts(&itself), ["unwinding/one/backout p/asking  false"]);
+    }
+
+    #[test]
+    fn the_updates_parameters_and_the_workflows_answers_decide_about_them() {
+        let workflow = json!({
+            "name": "w",
+            "inputs": {"yes": {"type": "boolean", "default": true}},
+            "answers": {"p/wiping": {"input": "yes"}},
+            "steps": [
+                update("one", "p", json!({"with": {"wipe": true, "ask": false}})),
+                update("two", "q", json!({"with": {"wipe": "${steps.one.changed}", "ask": false}})),
+                look("back-out"),
+            ],
+        });
+        let wiping = ["unwinding/one/backout p/wiping -e yes=yes true", "unwinding/two/backout q/wiping  false"];
+        assert_eq!(prompts(&workflow), wiping, "what is not known yet may be asked");
+    }
+
+    #[test]
+    fn only_what_can_have_begun_is_backed_out() {
+        let later = |needs: Value| {
+            json!({"name": "w", "steps": [
+                look("back-out"), update("between", "q", json!({"with": {"ask": false}})), update("last", "p", needs),
+            ]})
+        };
+        assert_eq!(prompts(&later(json!({}))), [""; 0], "it begins after the look has succeeded");
+        assert_eq!(prompts(&later(json!({"needs": []}))), ["unwinding/last/backout p/asking  false"]);
+    }
+
+    #[test]
+    fn updates_of_a_rolling_block_are_backed_out_too() {
+        let block = json!({"name": "nodes", "rolling": {"over": "ab", "steps": [update("one", "p", json!({}))]}});
+        let workflow = json!({"name": "w", "steps": [block, look("back-out")]});
+        assert_eq!(prompts(&workflow), ["unwinding/nodes/one/backout p/asking  false"]);
+    }
 }

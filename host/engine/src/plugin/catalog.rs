@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::{EngineError, MAX_INSTANCES, engine};
+use super::fit::{Misfits, misfits};
 use super::instance::{Exports, Guest, GuestError, PluginInstance, linker};
 use super::package::{MAX_PLUGIN, Package, PackageError};
 use super::precompiled::Cache;
@@ -80,6 +81,19 @@ pub enum CatalogError {
         path: String,
         /// What does not fit, and what to do.
         reason: String,
+    },
+    /// Built against a contract of the same version, and of other types or functions.
+    #[error(
+        "{path} does not fit this runner: the plugin {plugin} was built against another state of the contract \
+         runner:plugin@{API_VERSION}:\n{misfits}"
+    )]
+    OtherContract {
+        /// The file.
+        path: String,
+        /// Name and version of the plugin.
+        plugin: String,
+        /// Which of its functions do not fit, and why.
+        misfits: Misfits,
     },
     /// The component does not compile or link.
     #[error("{path} cannot be loaded: {reason}")]
@@ -194,7 +208,8 @@ impl Catalog {
         check_imports(&found.imports).map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let host = self.host()?;
         let load = |error: wasmtime::Error| CatalogError::Load { path: path.clone(), reason: format!("{error:#}") };
-        // What is cached was compiled from bytes of this digest: the file need not be read again.
+        // What is cached was compiled from bytes of this digest, and compared with this contract before: the file need not
+        // be read again.
         let component = match self.cache.find(&host.engine, &found.digest) {
             Some(component) => component,
             None => {
@@ -203,11 +218,14 @@ impl Catalog {
                     let reason = "the file changed while it was read; start again".to_owned();
                     return Err(CatalogError::Load { path, reason });
                 }
+                let misfits = misfits(&bytes).map_err(|source| CatalogError::Package { path: path.clone(), source })?;
+                if !misfits.is_empty() {
+                    let plugin = format!("{} {}", found.manifest.name, found.manifest.version);
+                    return Err(CatalogError::OtherContract { path, plugin, misfits });
+                }
                 self.cache.compile(&host.engine, &found.digest, &bytes).map_err(load)?
             }
         };
-        check_functions(&component, &host.engine)
-            .map_err(|reason| CatalogError::Contract { path: path.clone(), reason })?;
         let exports = Exports::find(&component).map_err(|missing| CatalogError::Contract {
             path: path.clone(),
             reason: format!("it does not export {missing} of runner:plugin@{API_VERSION}"),
@@ -409,33 +427,6 @@ fn wasi_versions(imports: &[String]) -> BTreeSet<&str> {
         .filter_map(|name| name.strip_prefix("wasi:")?.split_once('@').map(|(_, version)| version))
         .filter(|version| version.starts_with("0.2."))
         .collect()
-}
-
-/// Functions of the contract that this host does not have would trap when called: refused now, by name.
-fn check_functions(component: &wasmtime::component::Component, engine: &wasmtime::Engine) -> Result<(), String> {
-    use wasmtime::component::types::ComponentItem;
-    let mut missing = Vec::new();
-    for (name, item) in component.component_type().imports(engine) {
-        let Some(interface) = name.strip_prefix("runner:plugin/").and_then(|rest| rest.split('@').next()) else {
-            continue;
-        };
-        if let ComponentItem::ComponentInstance(instance) = item.ty {
-            for (function, export) in instance.exports(engine) {
-                let full = format!("{interface}.{function}");
-                let is_function = matches!(export.ty, ComponentItem::ComponentFunc(_));
-                if is_function && !FUNCTIONS.contains(&full.as_str()) {
-                    missing.push(full);
-                }
-            }
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "it imports {}, which runner:plugin@{API_VERSION} does not have; a newer runner may",
-        missing.join(", ")
-    ))
 }
 
 fn check_exports(exports: &Exports, manifest: &Manifest) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod engine;
+mod fit;
 mod instance;
 mod package;
 mod precompiled;
@@ -9,5 +10,6 @@ mod wasi;
 
 pub use catalog::{Catalog, CatalogError, Plugin, parse_manifest};
 pub use engine::EngineError;
+pub use fit::{Misfit, Misfits, imported_functions, misfits};
 pub use instance::{GuestError, PluginInstance};
-pub use package::{MANIFEST_SECTION, Package, PackageError, imported_functions, pack};
+pub use package::{MANIFEST_SECTION, Package, PackageError, pack};

@@ -1,10 +1,7 @@
 //! The file of a plugin: a component with its manifest in one custom section.
 
 use sha2::{Digest as _, Sha256};
-use wasmparser::component_types::ComponentEntityType;
-use wasmparser::{
-    BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator, WasmFeatures,
-};
+use wasmparser::{BinaryReader, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload};
 
 /// Name of the custom section that holds the manifest.
 pub const MANIFEST_SECTION: &str = "runner:manifest";
@@ -118,35 +115,8 @@ impl Package {
     }
 }
 
-/// Functions of the contract that a component imports, as `interface.function`, in the order of its imports.
-///
-/// # Errors
-/// When the bytes are not a valid component.
-pub fn imported_functions(component: &[u8]) -> Result<Vec<String>, PackageError> {
-    let package = Package::read(component)?;
-    let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component).map_err(damaged)?;
-    let types = types.as_ref();
-    let mut functions = Vec::new();
-    for import in &package.imports {
-        let Some(interface) = import.strip_prefix("runner:plugin/").and_then(|rest| rest.split('@').next()) else {
-            continue;
-        };
-        let item = types.component_item_for_import(import).map(|item| item.ty);
-        if let Some(ComponentEntityType::Instance(instance)) = item {
-            functions.extend(
-                types[instance]
-                    .exports
-                    .iter()
-                    .filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)))
-                    .map(|(name, _)| format!("{interface}.{name}")),
-            );
-        }
-    }
-    Ok(functions)
-}
-
 /// The reader prints bytes, one a line, where a magic number is wrong: the first words say enough.
-fn damaged(error: wasmparser::BinaryReaderError) -> PackageError {
+pub(super) fn damaged(error: wasmparser::BinaryReaderError) -> PackageError {
     let message = error.message();
     let short = message.split(": bad magic").next().unwrap_or(message);
     PackageError::Damaged(format!("{short} (at byte {})", error.offset()))

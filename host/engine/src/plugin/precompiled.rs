@@ -2,8 +2,8 @@
 //!
 //! This is the one place with unsafe code: wasmtime maps a compiled component into memory and trusts it, so a forged
 //! file would be native code of the forger's choice. Hence the directory is ours (owner, mode 0700, no symbolic link),
-//! files are written once under a name that holds the plugin's digest and the engine's compatibility hash, synced before
-//! they get that name, and never rewritten. What does not fit those rules is compiled anew.
+//! files are written once under a name that holds the plugin's digest and a hash of the engine's compatibility and of the
+//! contract, synced before they get that name, and never rewritten. What does not fit those rules is compiled anew.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use runner_types::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::contract::TYPES;
 
 /// Where compiled plugins are kept; without a directory each process compiles for itself.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ impl Cache {
     fn path(&self, engine: &Engine, digest: &Digest) -> Option<PathBuf> {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        // Only what fits the contract is compiled: under another one it must be compared again.
+        TYPES.hash(&mut hasher);
         Some(self.directory.as_ref()?.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
     }
 }
@@ -89,7 +93,8 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
         return None;
     }
     // SAFETY: the file is a regular one of our own user in a directory that only our user can enter, was written by
-    // `store` from this engine's own output under a name of (digest, compatibility hash), and is never written again.
+    // `store` from this engine's own output under a name of (digest, hash of compatibility and contract), and is never
+    // written again.
     match unsafe { Component::deserialize_file(engine, path) } {
         Ok(component) => Some(component),
         Err(error) => {

@@ -130,6 +130,9 @@ fn unanswered(prompts: &[PossiblePrompt]) -> String {
     for prompt in prompts {
         let way = match &prompt.option {
             Some(option) => format!("{option} answers it in advance"),
+            None if prompt.component.is_some() => {
+                "it can only be answered at a terminal, as `answers` of the workflow names no input for it".to_owned()
+            }
             None => "it can only be answered at a terminal".to_owned(),
         };
         let who = prompt.component.as_ref().map_or_else(String::new, |component| format!("{component}/"));
@@ -367,14 +370,15 @@ impl Project {
                 return Err(ProjectError::Unanswerable(open));
             }
         }
-        let now = Timestamp::from(SystemTime::now());
-        let run = run_name(&plan.workflow, now);
-        let _lock = self.take(plan, &run, &options.who, now)?;
+        // A plugin that cannot be used is found before anything is taken or made.
         let mut components: BTreeMap<String, Arc<dyn Component>> = BTreeMap::new();
         let names = plan.components();
         for (name, plugin) in names.iter().zip(self.catalog.load_all(&names)?) {
             components.insert(name.clone(), Arc::new(plugin));
         }
+        let now = Timestamp::from(SystemTime::now());
+        let run = run_name(&plan.workflow, now);
+        let _lock = self.take(plan, &run, &options.who, now)?;
         let store = self.store()?;
         let platform = Arc::new(self.reach(Arc::clone(&store))?);
         let seed = rand::rng().random();

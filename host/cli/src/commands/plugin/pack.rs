@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use runner_engine::contract::FUNCTIONS;
-use runner_engine::plugin::{Package, imported_functions, pack};
+use runner_engine::contract::{API_VERSION, FUNCTIONS};
+use runner_engine::plugin::{Package, imported_functions, misfits, pack};
 use runner_engine::project::read as read_file;
 use runner_types::{Field, Manifest};
 
 use super::read;
+use crate::error::Problem;
 use crate::exit::Exit;
 use crate::out;
 
 /// Put a manifest into a component, which makes it a plugin
 ///
-/// The component may be made in any language. What it imports without requesting it would be denied at run time, and
-/// what it requests without importing it would be granted for nothing: both are warned of.
+/// The component may be made in any language. One that was built against another state of the contract than this
+/// runner's is refused. What it imports without requesting it would be denied at run time, and what it requests without
+/// importing it would be granted for nothing: both are warned of.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +44,14 @@ impl Pack {
         let manifest = read_file::<Manifest>(&self.manifest)?;
         let packed = pack(&component, manifest.source().text())
             .with_context(|| format!("cannot pack {}", self.component.display()))?;
+        let misfits = misfits(&packed)?;
+        if !misfits.is_empty() {
+            let message = format!(
+                "cannot pack {}: it was built against another state of the contract runner:plugin@{API_VERSION}:\n{misfits}",
+                self.component.display()
+            );
+            return Err(Problem::usage(message).hint("build it anew against the wit/ of this runner").into());
+        }
         for warning in warnings(&manifest, &imported_functions(&packed)?) {
             out::stderr(&format!("warning: {warning}\n"));
         }

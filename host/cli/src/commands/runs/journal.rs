@@ -247,8 +247,10 @@ pub(super) mod tests {
                 }],
             }),
         ];
-        let lines =
-            (0..).zip(entries).map(|(seq, entry)| Line { seq, time: start, prev: Digest::zero(), entry }).collect();
+        let lines = (0..)
+            .zip(entries)
+            .map(|(seq, entry)| Line { seq, time: start, prev: Digest::zero(), entry, hash: None })
+            .collect();
         Record { header, lines, torn: 0 }
     }
 
