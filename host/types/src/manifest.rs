@@ -46,6 +46,10 @@ pub struct Manifest {
 pub struct OperationSpec {
     /// On what one invocation works.
     pub scope: Scope,
+    /// Verify only: it judges any part of its component's hosts, and what belongs to no host by what the cluster says of
+    /// itself. Health gates between the batches of a rolling block then ask about the hosts of the batch only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_hosts: bool,
     /// JSON Schema of its parameters.
     #[serde(default = "no_parameters")]
     pub parameters: Value,

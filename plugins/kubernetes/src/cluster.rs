@@ -15,7 +15,7 @@ use crate::workloads::{self, Workload};
 /// Everything that decides how a drain would go.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// The Pods are those of one node only.
+    /// The Pods are those of some nodes only.
     pub(crate) partial: bool,
     pub(crate) nodes: Vec<Node>,
     pub(crate) pods: Vec<Pod>,
@@ -50,6 +50,36 @@ impl View {
             budgets: budgets.iter().map(Budget::of).collect(),
             workloads,
             volumes: Volumes::of_objects(&claims, &volumes),
+        })
+    }
+
+    /// Reads whether things work: Nodes, workloads, and which Pods run where. Where the hosts are the smaller part of the
+    /// cluster's Nodes, the Pods are those of their Nodes: a gate between batches is asked as often as there are batches.
+    pub(crate) fn of_health(cluster: Cluster<'_>, hosts: &[HostInfo]) -> Result<Self, Failure> {
+        let mut selections = vec![cluster.select("v1", "Node", None, "")];
+        selections.extend(workloads::KINDS.map(|kind| cluster.select("apps/v1", kind, None, "")));
+        let keep = [&nodes::HEALTH_FIELDS[..], &workloads::HEALTH_FIELDS].concat();
+        let mut lists = cluster.lists(selections, &keep)?.into_iter();
+        let mut next = || lists.next().unwrap_or_default();
+        let nodes: Vec<Node> = next().iter().map(Node::of).collect();
+        let workloads = workloads::KINDS
+            .into_iter()
+            .flat_map(|kind| next().iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
+            .collect();
+        let is_asked = |node: &&Node| hosts.iter().any(|host| node_name(host) == node.name);
+        let few = hosts.len() * 2 < nodes.len();
+        let selections = if few {
+            nodes.iter().filter(is_asked).map(|node| pods_on(cluster, &node.name)).collect()
+        } else {
+            vec![cluster.select("v1", "Pod", None, "")]
+        };
+        let pods = cluster.lists(selections, &pods::PLACEMENT_FIELDS)?;
+        Ok(Self {
+            partial: few,
+            pods: pods.iter().flatten().map(Pod::of).collect(),
+            nodes,
+            workloads,
+            ..Self::default()
         })
     }
 

@@ -1,6 +1,6 @@
 //! Whether everything works.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sdk::api::log::{self, Level};
 use sdk::kubernetes::Cluster;
@@ -9,6 +9,7 @@ use sdk::{Checks, Inputs, Invocation, Place, Problem, Verification, units};
 use crate::change::is_silence;
 use crate::cluster::{self, View};
 use crate::hosts::{self, Host, Software};
+use crate::nodes::Node;
 use crate::parameters::Verify;
 use crate::parts::{RUNNING, unit};
 use crate::record::Record;
@@ -47,13 +48,13 @@ pub(crate) fn health(invocation: &Invocation, parameters: &Verify) -> Result<Ver
     };
     let state = if server.ready { "ready" } else { "not ready" };
     checks.check("api-server-ready", place(), "ready", state, server.ready);
-    let view = View::read(cluster)?;
+    let view = View::of_health(cluster, &invocation.target.hosts)?;
     if parameters.leave_out_unfinished {
         unfinished.read_marks(&all, &view);
     }
     half_installed(&all, &unfinished, &mut checks);
     running(&all, &unfinished, &mut checks);
-    api_version(&all, &unfinished, &server.version, place(), &mut checks);
+    api_version(&all, &unfinished, &view, &server.version, place(), &mut checks);
     nodes(&all, &unfinished, &view, &place(), &mut checks);
     workloads(&view, &unfinished, &parameters.ignore_workloads, &place(), &mut checks);
     if let Some(found) = cluster::coredns(cluster)? {
@@ -158,10 +159,12 @@ fn running(hosts: &[Host<'_, Software>], unfinished: &Unfinished, checks: &mut C
     }
 }
 
-/// The API server runs what is installed, and nothing is newer than it.
+/// The API server runs what is installed, and nothing is newer than it. Of hosts that are not asked, or do not answer,
+/// the kubelets are known from their Nodes.
 fn api_version(
     hosts: &[Host<'_, Software>],
     unfinished: &Unfinished,
+    view: &View,
     answered: &str,
     place: Place,
     checks: &mut Checks,
@@ -193,7 +196,7 @@ fn api_version(
         ("kubelet", Role::Node),
         ("kube-proxy", Role::Node),
     ];
-    let parts: Vec<Found> = roles
+    let mut parts: Vec<Found> = roles
         .into_iter()
         .flat_map(|(name, role)| {
             has(name).into_iter().map(move |(host, version)| Found {
@@ -203,20 +206,33 @@ fn api_version(
             })
         })
         .collect();
+    let asked: BTreeSet<&str> = unfinished.left(hosts).map(|(host, _)| cluster::node_name(host.info)).collect();
+    let is_known = |node: &Node| asked.contains(node.name.as_str()) || unfinished.nodes.contains(&node.name);
+    for node in view.nodes.iter().filter(|node| !is_known(node)) {
+        if let Some(version) = Version::parse(&node.kubelet) {
+            parts.push(Found { part: format!("kubelet of node {}", node.name), version, role: Role::Node });
+        }
+    }
     let skew = version::skew(oldest, &parts);
     let observed = if skew.is_empty() { "so it is".to_owned() } else { skew.join("; ") };
     let expected = format!("nothing newer than kube-apiserver {oldest}, and nothing too old for it");
     checks.check("version-skew", place, expected, observed, skew.is_empty());
 }
 
-/// Every node is ready, and the nodes of the hosts run the kubelet that is installed there.
+/// Every node is ready, and the nodes of the hosts run the kubelet that is installed there. Ready nodes of no host that
+/// is asked are one check.
 fn nodes(hosts: &[Host<'_, Software>], unfinished: &Unfinished, view: &View, place: &Place, checks: &mut Checks) {
+    let by_name: BTreeMap<&str, &Host<'_, Software>> =
+        hosts.iter().map(|host| (cluster::node_name(host.info), host)).collect();
+    let mut others = 0_usize;
     for node in view.nodes.iter().filter(|node| !unfinished.nodes.contains(&node.name)) {
         let observed = if node.ready { "ready" } else { "not ready" };
-        let at = hosts
-            .iter()
-            .find(|host| cluster::node_name(host.info) == node.name)
-            .map_or_else(|| place.clone(), |host| on(host.info));
+        let host = by_name.get(node.name.as_str());
+        if host.is_none() && node.ready && !node.marked {
+            others += 1;
+            continue;
+        }
+        let at = host.map_or_else(|| place.clone(), |host| on(host.info));
         checks.check(
             "node-ready",
             at.clone(),
@@ -228,6 +244,10 @@ fn nodes(hosts: &[Host<'_, Software>], unfinished: &Unfinished, view: &View, pla
             let observed = "taken out by a run of runner that did not bring it back";
             checks.check("node-in-service", at, format!("node {} in service", node.name), observed, false);
         }
+    }
+    if others > 0 {
+        let all = format!("{others} other nodes ready");
+        checks.check("node-ready", place.clone(), all.as_str(), all.as_str(), true);
     }
     for (host, software) in unfinished.left(hosts) {
         let name = cluster::node_name(host.info);
@@ -327,12 +347,40 @@ mod tests {
             Host { info: &master, found: Ok(software_of(&["kube-apiserver=1.33.13-1", "kube-scheduler=1.33.13-1"])) },
             Host { info: &one, found: Ok(software_of(&["kubelet=1.34.4-1"])) },
         ];
-        let judged = |hosts: &[Host<'_, Software>], answered: &str| {
+        let mut view = View::default();
+        let judged = |hosts: &[Host<'_, Software>], view: &View, answered: &str| {
             let mut checks = Checks::new();
-            api_version(hosts, &none(), answered, main(), &mut checks);
+            api_version(hosts, &none(), view, answered, main(), &mut checks);
             open(checks).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
-        assert_eq!(judged(&hosts, "v1.34.4"), ["api-server-version", "version-skew"]);
-        assert!(judged(&hosts[..1], "v1.33.13").is_empty());
+        assert_eq!(judged(&hosts, &view, "v1.34.4"), ["api-server-version", "version-skew"]);
+        assert!(judged(&hosts[..1], &view, "v1.33.13").is_empty());
+        // A host that is not asked is known by its Node.
+        view.nodes = vec![node("n1", "1"), node("n2", "1")];
+        assert!(judged(&hosts[..1], &view, "v1.33.13").is_empty());
+        view.nodes[1].kubelet = "v1.34.4".into();
+        assert_eq!(judged(&hosts[..1], &view, "v1.33.13"), ["version-skew"]);
+        assert!(judged(&hosts[1..], &view, "v1.34.4").is_empty(), "no API server among the hosts");
+        assert_eq!(judged(&[], &view, "v1.33.13"), ["version-skew"]);
+    }
+
+    #[test]
+    fn a_node_that_breaks_elsewhere_is_seen_without_its_host() {
+        let one = info("n1");
+        let hosts = [Host { info: &one, found: Ok(software_of(&["kubelet=1.33.13-1"])) }];
+        let mut view = View { nodes: ["n1", "n2", "n3"].map(|name| node(name, "1")).to_vec(), ..View::default() };
+        assert!(of_nodes(&hosts, &none(), &view).is_empty());
+        let mut checks = Checks::new();
+        nodes(&hosts, &none(), &view, &main(), &mut checks);
+        let said: Vec<String> = checks.finish().checks.into_iter().map(|check| check.observed).collect();
+        assert_eq!(said, ["node n1 ready", "2 other nodes ready", "v1.33.13"]);
+        view.nodes[2].ready = false;
+        assert_eq!(of_nodes(&hosts, &none(), &view), [("node-ready".to_owned(), Verdict::Fail)]);
+        // One that runner took out of service is left out, asked or not.
+        view.nodes[2].marked = true;
+        let mut unfinished = none();
+        unfinished.read_marks(&hosts, &view);
+        assert!(of_nodes(&hosts, &unfinished, &view).is_empty());
+        assert_eq!(unfinished.left(&hosts).count(), 1);
     }
 }

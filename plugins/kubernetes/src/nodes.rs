@@ -23,6 +23,9 @@ pub(crate) const FIELDS: [&str; 8] = [
     "/status/nodeInfo/kubeletVersion",
 ];
 
+/// Those of them by which it is seen whether a Node works.
+pub(crate) const HEALTH_FIELDS: [&str; 3] = [cordon::MARKED, "/status/conditions", "/status/nodeInfo/kubeletVersion"];
+
 /// What is known of a Node.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -39,7 +42,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Reads a Node of which at least [`FIELDS`] are known.
+    /// Reads a Node of which at least [`FIELDS`] or [`HEALTH_FIELDS`] are known.
     pub(crate) fn of(object: &Object) -> Self {
         let body = &object.body;
         Self {

@@ -27,6 +27,15 @@ pub(crate) const FIELDS: [&str; 13] = [
     "/status/phase",
 ];
 
+/// Those of them by which it is seen whose Pod runs where.
+pub(crate) const PLACEMENT_FIELDS: [&str; 5] = [
+    "/metadata/labels/pod-template-hash",
+    "/metadata/annotations/kubernetes.io~1config.mirror",
+    "/metadata/ownerReferences",
+    "/spec/nodeName",
+    "/status/phase",
+];
+
 /// What a drain does with a Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -66,7 +75,7 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// Reads a Pod of which at least [`FIELDS`] are known.
+    /// Reads a Pod of which at least [`FIELDS`] or [`PLACEMENT_FIELDS`] are known.
     pub(crate) fn of(object: &Object) -> Self {
         let body = &object.body;
         let volumes = body.items("/spec/volumes");

@@ -23,6 +23,10 @@ pub(crate) const FIELDS: [&str; 6] = [
     "/status/desiredNumberScheduled",
 ];
 
+/// Those of them by which it is seen whether a workload works.
+pub(crate) const HEALTH_FIELDS: [&str; 4] =
+    ["/spec/replicas", "/status/readyReplicas", "/status/numberReady", "/status/desiredNumberScheduled"];
+
 /// What is known of a workload.
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
@@ -35,7 +39,7 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Reads a workload of which at least [`FIELDS`] are known.
+    /// Reads a workload of which at least [`FIELDS`] or [`HEALTH_FIELDS`] are known.
     pub(crate) fn of(kind: &'static str, object: &Object) -> Self {
         let body = &object.body;
         let (wanted, ready) = match kind {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use runner_types::{ComponentUse, Connection, Decision, EventKind, HealthGate, Operation, Prompt, StepOutcome, Target};
+use runner_types::{
+    ComponentUse, Connection, Decision, EventKind, HealthGate, Operation, Prompt, Scope as TargetScope, StepOutcome,
+    Target,
+};
 use serde_json::{Map, Value, json};
 
 use super::ended::Ended;
@@ -35,14 +38,17 @@ impl Executor {
             let hosts: Vec<String> = windows.into_keys().collect();
             return self.skip(path, &hosts, "nothing is to be done on any host".to_owned()).await;
         }
-        if let Some(end) = self.gates(path, rolling, scope, 0).await {
+        if let Some(end) = self.gates(path, rolling, scope, 0, None).await {
             return end;
         }
+        let has_work = |hosts: &Vec<String>| -> Vec<&Arc<Window>> {
+            hosts.iter().filter_map(|host| windows.get(host)).filter(|window| !window.steps.is_empty()).collect()
+        };
+        let last = rolling.batches.iter().rposition(|hosts| !has_work(hosts).is_empty());
         let mut end = StepEnd::of(StepOutcome::Skipped);
         let mut failures = 0;
         for (number, hosts) in rolling.batches.iter().enumerate() {
-            let batch: Vec<&Arc<Window>> =
-                hosts.iter().filter_map(|host| windows.get(host)).filter(|window| !window.steps.is_empty()).collect();
+            let batch = has_work(hosts);
             if batch.is_empty() {
                 continue;
             }
@@ -73,7 +79,8 @@ impl Executor {
                 end.stop = Some(stop);
                 return end;
             }
-            if let Some(gate) = self.gates(path, rolling, scope, number + 1).await {
+            let part = (Some(number) != last).then_some(batch.as_slice());
+            if let Some(gate) = self.gates(path, rolling, scope, number + 1, part).await {
                 end.outcome = worse(end.outcome, gate.outcome);
                 end.stop = gate.stop;
                 return end;
@@ -385,13 +392,16 @@ impl Executor {
         }
     }
 
-    /// The health gates of a block after so many batches; `Some` when one does not pass.
+    /// The health gates of a block after so many batches; `Some` when one does not pass. `part` is the batch that was
+    /// done, where more are to come: what each gate says of all hosts then costs more the more hosts there are, as often
+    /// as there are batches.
     async fn gates(
         self: &Arc<Self>,
         path: &str,
         rolling: &PlannedRolling,
         scope: &Scope,
         batches: usize,
+        part: Option<&[&Arc<Window>]>,
     ) -> Option<StepEnd> {
         for gate in &rolling.health {
             match scope.holds(gate.when.as_ref()) {
@@ -402,7 +412,10 @@ impl Executor {
             match self.gate_unit(&format!("{path}/gate-{batches}"), rolling, gate, scope) {
                 Err(end) => return Some(end),
                 Ok(unit) => {
-                    let ended: Ended = self.unit(&unit).await;
+                    let ended: Ended = match part.and_then(|batch| self.part_of(&unit, batch)) {
+                        Some(part) => self.unit_by_part(&unit, part).await,
+                        None => self.unit(&unit).await,
+                    };
                     if !ended.outcome.is_success() || ended.stop.is_some() {
                         return Some(StepEnd::of_unit(ended));
                     }
@@ -410,6 +423,18 @@ impl Executor {
             }
         }
         None
+    }
+
+    /// The hosts of a gate that are in a batch; none where the component cannot judge these alone, or has none of them.
+    fn part_of(&self, gate: &Unit, batch: &[&Arc<Window>]) -> Option<Vec<String>> {
+        let manifest = self.components.get(&gate.component)?.manifest();
+        let verify = manifest.operation(Operation::Verify)?;
+        if !verify.any_hosts && verify.scope != TargetScope::Host {
+            return None;
+        }
+        let is_done = |host: &&String| batch.iter().any(|window| window.host == **host);
+        let part: Vec<String> = gate.hosts.iter().filter(is_done).cloned().collect();
+        (!part.is_empty()).then_some(part)
     }
 
     fn gate_unit(

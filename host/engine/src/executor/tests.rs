@@ -1,5 +1,7 @@
 //! The executor with scripted components, without wasm.
 
+mod rolling;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +37,8 @@ enum Act {
     Trap,
     Hang,
     Unhealthy,
+    /// From the second attempt on.
+    UnhealthyAgain,
 }
 
 type Calls = Arc<Mutex<Vec<String>>>;
@@ -77,6 +81,7 @@ impl Component for Scripted {
         };
         let verdict = match act {
             Act::Unhealthy => Verdict::Fail,
+            Act::UnhealthyAgain if invocation.attempt > 1 => Verdict::Fail,
             Act::Fail | Act::FailOnce if invocation.attempt == 1 || act == Act::Fail => {
                 return failed(FailureKind::NotFound, "thing");
             }
@@ -94,7 +99,7 @@ impl Component for Scripted {
                 return Ok(Done::Report(Err(Problem::Refused(vec![finding]))));
             }
             Act::Decline => return Ok(Done::Report(Err(Problem::Declined("stopping x was declined".to_owned())))),
-            Act::Change | Act::Nothing | Act::Fail | Act::FailOnce => Verdict::Pass,
+            Act::Change | Act::Nothing | Act::Fail | Act::FailOnce | Act::UnhealthyAgain => Verdict::Pass,
         };
         if let Job::Verify(_) = job {
             let check = Check {
@@ -120,12 +125,14 @@ impl Component for Scripted {
 fn manifest(name: &str) -> Arc<Manifest> {
     let free = json!({"type": "object"});
     let operation = |scope: &str| json!({"scope": scope, "parameters": free});
+    let mut verify = operation(if name == "h" { "host" } else { "cluster" });
+    verify["any-hosts"] = json!(name == "p");
     Arc::new(
         serde_json::from_value(json!({
             "name": name, "version": "1.0.0", "api": "0.1.0", "description": "d",
             "operations": {
                 "backup": operation("cluster"), "update": operation("host"), "backout": operation("host"),
-                "verify": operation(if name == "h" { "host" } else { "cluster" }), "maintenance": operation("host")
+                "verify": verify, "maintenance": operation("host")
             }
         }))
         .unwrap(),
@@ -152,8 +159,8 @@ async fn run(workflow: Value, acts: &[(&str, Act)]) -> Outcome {
     run_with(workflow, acts, Console { present: true, yes: true }, false).await
 }
 
-/// Runs a workflow over the hosts a, b and c with the scripted components `p`, `q` and `h`, whose verify
-/// works host by host.
+/// Runs a workflow over the hosts a, b and c with the scripted components `p`, whose verify judges any hosts, `q`, whose
+/// verify needs all of them, and `h`, whose verify works host by host.
 async fn run_with(workflow: Value, acts: &[(&str, Act)], console: Console, cancel: bool) -> Outcome {
     run_over(inventory().resolve(), workflow, acts, console, cancel).await
 }
@@ -302,126 +309,6 @@ fn rolling(extra: Value) -> Value {
     });
     block.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
     workflow(json!([{"name": "nodes", "rolling": block}]))
-}
-
-#[tokio::test]
-async fn a_window_is_maintenance_steps_and_back_in_reverse() {
-    let done = run(rolling(json!({"maintenance": ["p", "q"], "over": "a"})), &[]).await;
-    let expected = [
-        "p maintenance-enter a",
-        "q maintenance-enter a",
-        "h verify-health a",
-        "q maintenance-leave a",
-        "p maintenance-leave a",
-    ];
-    assert_eq!(done.summary.outcome, RunOutcome::Succeeded, "{:?}", done.summary);
-    assert_eq!(done.calls, expected);
-    assert!(!done.summary.hosts["a"].out_of_service);
-}
-
-#[tokio::test]
-async fn a_host_that_was_refused_was_not_taken_out_of_service() {
-    // Where another part of the maintenance had taken it out before, it stays out.
-    for (act, out) in [("p maintenance-enter a", false), ("q maintenance-enter a", true)] {
-        let maintenance = json!({"maintenance": ["p", "q"], "over": "a"});
-        let done = run(rolling(maintenance), &[(act, Act::Refuse)]).await;
-        assert_eq!(done.summary.outcome, RunOutcome::Refused);
-        assert_eq!(done.summary.hosts["a"].out_of_service, out, "{act}");
-    }
-}
-
-#[tokio::test]
-async fn a_host_that_failed_stays_out_of_service_and_stops_the_block() {
-    let block = json!({"maintenance": ["p"], "over": "all", "health": [{"component": "p"}]});
-    let done = run(rolling(block), &[("h verify-health a", Act::Fail)]).await;
-    assert_eq!(done.summary.outcome, RunOutcome::Failed);
-    assert_eq!(done.calls, ["p verify-health a,b,c", "p maintenance-enter a", "h verify-health a"]);
-    assert!(done.summary.hosts["a"].out_of_service);
-    assert!(!done.summary.hosts["b"].out_of_service);
-    assert!(done.decisions().contains(&Decision::Threshold { failures: 1, limit: 0 }));
-}
-
-#[tokio::test]
-async fn tolerated_failures_do_not_stop_the_block_but_canaries_do() {
-    let acts = [("h verify-health a", Act::Fail)];
-    let done = run(rolling(json!({"max-failures": 1})), &acts).await;
-    assert_eq!(done.summary.outcome, RunOutcome::Succeeded);
-    assert_eq!(done.calls.len(), 3);
-    let done = run(rolling(json!({"max-failures": 1, "canaries": 1, "batch": 2})), &acts).await;
-    assert_eq!(done.summary.outcome, RunOutcome::Failed);
-    assert_eq!(done.calls.len(), 1, "{:?}", done.calls);
-}
-
-#[tokio::test]
-async fn an_unhealthy_gate_lets_no_host_begin() {
-    let block = json!({"health": [{"component": "p"}]});
-    let done = run(rolling(block), &[("p verify-health a,b,c", Act::Unhealthy)]).await;
-    assert_eq!(done.summary.outcome, RunOutcome::Failed);
-    assert_eq!(done.calls, ["p verify-health a,b,c"]);
-}
-
-#[tokio::test]
-async fn what_was_changed_on_a_real_host_soaks() {
-    let steps = json!([{"name": "check", "component": "p", "operation": "update"}]);
-    let mut block = rolling(json!({"soak": "20ms", "steps": steps}));
-    let backup = json!({"name": "backup", "component": "p", "operation": "backup"});
-    block["steps"].as_array_mut().unwrap().insert(0, backup);
-    let acts = [("p update c", Act::Nothing)];
-    let mut inventory = inventory().resolve();
-    for (name, host) in &mut inventory.hosts {
-        host.connection = if name == "a" { Connection::Simulated } else { Connection::Ssh };
-    }
-    let begun = std::time::Instant::now();
-    let done = run_over(inventory, block, &acts, Console { present: true, yes: true }, false).await;
-    let soaks = done
-        .bench
-        .events
-        .0
-        .lock()
-        .unwrap()
-        .iter()
-        .filter_map(|event| match event {
-            EventKind::Soaking { step, hosts, .. } => Some(format!("{step} {}", hosts.join(","))),
-            _ => None,
-        })
-        .collect::<Vec<_>>();
-    assert_eq!(done.calls[1..], ["p update a", "p update b", "p update c"], "{:?}", done.summary);
-    assert_eq!(soaks, ["nodes b"], "a is simulated, c was as it should be");
-    assert!(begun.elapsed() >= Duration::from_millis(20));
-}
-
-#[tokio::test]
-async fn batches_are_kept_in_inventory_order() {
-    let done = run(rolling(json!({"batch": [1, 2]})), &[]).await;
-    let batches: Vec<Vec<String>> = done
-        .decisions()
-        .into_iter()
-        .filter_map(|what| match what {
-            Decision::Batch { hosts, .. } => Some(hosts),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(batches, [vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]]);
-}
-
-#[tokio::test]
-async fn a_host_for_which_nothing_is_to_be_done_is_left_alone() {
-    let block = json!({
-        "maintenance": ["p"],
-        "pause": {"before": {"message": "stop ${host.name}"}},
-        "steps": [{"name": "check", "component": "h", "operation": "verify", "when": "host.name == 'b'"}]
-    });
-    let done = run(rolling(block), &[]).await;
-    assert_eq!(done.calls, ["p maintenance-enter b", "h verify-health b", "p maintenance-leave b"]);
-    let asked: Vec<String> = done
-        .decisions()
-        .into_iter()
-        .filter_map(|what| match what {
-            Decision::Answered { message, .. } => Some(message),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(asked, ["stop b"]);
 }
 
 fn confirmed() -> Value {

@@ -36,10 +36,31 @@ pub(super) struct Unit {
 impl Executor {
     /// Does a unit of work: attempts until one ends well or no further one can help. Counts it in the recap.
     pub(super) async fn unit(self: &Arc<Self>, unit: &Unit) -> Ended {
-        let mut number = 1;
+        self.unit_after(unit, 0).await
+    }
+
+    /// The same for a unit of which part was looked at first: if that passes, it is all there is to it; if not, the whole
+    /// decides, with all its attempts.
+    pub(super) async fn unit_by_part(self: &Arc<Self>, unit: &Unit, part: Vec<String>) -> Ended {
+        let part = Unit { hosts: part, ..unit.clone() };
+        let ended = self.attempt(&part, 1).await;
+        if ended.stop.is_some() || ended.outcome.is_success() {
+            self.note(&part, &ended);
+            return ended;
+        }
+        let what = Decision::Retry { attempt: 2, delay: TimeSpan::from_millis(0) };
+        if let Err(stop) = self.decide(Some(&unit.step), Some(&unit.target), what).await {
+            return Ended { stop: Some(stop), ..ended };
+        }
+        self.unit_after(unit, 1).await
+    }
+
+    /// The attempts of a unit, counted on from those before.
+    async fn unit_after(self: &Arc<Self>, unit: &Unit, before: u32) -> Ended {
+        let mut number = before + 1;
         let ended = loop {
             let ended = self.attempt(unit, number).await;
-            let delay = unit.retry.as_ref().and_then(|retry| retry.delay_after(number));
+            let delay = unit.retry.as_ref().and_then(|retry| retry.delay_after(number - before));
             let Some(delay) = delay.filter(|_| ended.stop.is_none() && ended.outcome.retries_by_itself()) else {
                 break ended;
             };

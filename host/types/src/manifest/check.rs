@@ -29,7 +29,15 @@ impl Document for Manifest {
             mistakes.add(&root.key("operations"), "the plugin offers no operation");
         }
         for (operation, spec) in &self.operations {
-            check_parameters(&root.key("operations").key(operation.as_str()).key("parameters"), spec, mistakes);
+            let at = root.key("operations").key(operation.as_str());
+            check_parameters(&at.key("parameters"), spec, mistakes);
+            if spec.any_hosts && *operation != Operation::Verify {
+                mistakes.add_with_help(
+                    &at.key("any-hosts"),
+                    format!("only verify can be given part of its hosts, {operation} works on all it is given"),
+                    "remove it",
+                );
+            }
         }
         let mut keys = HashSet::new();
         for (index, prompt) in self.prompts.iter().enumerate() {
@@ -174,7 +182,7 @@ mod tests {
   "operations": {
     "update": {"scope": "cluster", "parameters": {"type": "object", "additionalProperties": false,
       "properties": {"config": {"type": "string", "default": "/etc/etcd.yml"}, "force": {"type": "boolean"}}}},
-    "verify": {"scope": "cluster"}
+    "verify": {"scope": "cluster", "any-hosts": true}
   },
   "prompts": [{"key": "lose", "operations": ["update"], "enabled-by": "!force", "destructive": true,
     "message": "lose data?"}],
@@ -217,8 +225,8 @@ mod tests {
             ),
             ("\"additionalProperties\": false,", "", "$.operations.update.parameters: parameters that nobody knows"),
             (
-                "\"scope\": \"cluster\"}",
-                "\"scope\": \"host\", \"parameters\": {}}",
+                "\"any-hosts\": true}",
+                "\"any-hosts\": true, \"parameters\": {}}",
                 "$.operations.verify.parameters: parameters are an object",
             ),
             (
@@ -227,6 +235,11 @@ mod tests {
                 "$.prompts[0].enabled-by: update has no parameter \"forse\"; did you mean \"force\"?",
             ),
             ("\"!force\"", "\"config\"", "$.prompts[0].enabled-by: parameter \"config\" of update is not boolean"),
+            (
+                "\"update\": {",
+                "\"update\": {\"any-hosts\": true, ",
+                "$.operations.update.any-hosts: only verify can be given part of its hosts",
+            ),
             ("[\"update\"]", "[\"backout\"]", "$.prompts[0].operations[0]: the plugin does not offer backout"),
             (
                 "${parameters.config}",

@@ -82,7 +82,9 @@ pub struct Rolling {
     /// Waits for the operator around each host.
     #[serde(default)]
     pub pause: Pauses,
-    /// Gate before the first batch and after each.
+    /// Gates before the first batch and after each. Before the first batch and after the last one they ask about all
+    /// hosts of their component, between about the hosts of the batch that was done, where the component's plugin can
+    /// judge these alone (`any-hosts` of its verify); where those do not pass, all hosts are asked about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthGate>,
     /// Values computed anew for each host; strings may hold `${CEL}` and see `host`.
@@ -118,7 +120,7 @@ pub struct ComponentUse {
     pub with: IndexMap<String, Value>,
 }
 
-/// A health check between batches.
+/// A health check before, between and after batches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HealthGate {

@@ -148,6 +148,25 @@ impl Model<'_> {
         self.tx.set(key, &daemons)
     }
 
+    /// Whether a Node as it is now takes a DaemonSet's Pod and did not before, or the other way round. Other changes of a
+    /// Node leave the DaemonSet as it is, and looking at all of its nodes for each would cost the more the more there are.
+    pub(crate) fn is_wanted_otherwise(
+        &self,
+        key: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+    ) -> Result<bool, Failure> {
+        let Some(daemons) = self.object_at(key)? else {
+            return Ok(false);
+        };
+        let template = daemons.pointer("/spec/template").cloned().unwrap_or_default();
+        let takes = |node: &Value| {
+            let probe = daemon_pod(&daemons, &template, "", name_of(node));
+            selects(&probe, node) && !untolerated(&probe, node, true)
+        };
+        Ok(before.is_some_and(takes) != after.is_some_and(takes))
+    }
+
     /// Puts one node's Pod of a DaemonSet back.
     pub(crate) fn replace_daemon(&mut self, cluster: &str, key: &str, node: &str) -> Result<(), Failure> {
         let Some(daemons) = self.object_at(key)? else {

@@ -147,7 +147,9 @@ impl Model<'_> {
         if before.map(placement) != after.map(placement) {
             let prefix = format!("{}DaemonSet.apps/", keys::objects(cluster));
             for (key, _) in self.tx.below(&prefix) {
-                self.work.insert(Work::Owner { cluster: cluster.to_owned(), key });
+                if self.is_wanted_otherwise(&key, before, after)? {
+                    self.work.insert(Work::Owner { cluster: cluster.to_owned(), key });
+                }
             }
             self.work.insert(Work::Pending { cluster: cluster.to_owned() });
         }

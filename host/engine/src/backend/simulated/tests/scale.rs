@@ -171,3 +171,27 @@ async fn a_question_about_one_node_reads_no_other() {
     }
     assert_eq!(counts[0], counts[1]);
 }
+
+/// A node that is marked and cordoned makes its DaemonSets look at no other node.
+#[tokio::test]
+async fn a_change_of_one_node_reads_no_other() {
+    let mut counts = Vec::new();
+    for nodes in [4, 40] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let platform = generated(directory.path(), nodes);
+        let facts = Counting::of(&platform);
+        let now = runner_types::Timestamp::from_unix_millis(0);
+        let mut model = Model::new(&facts, &platform.shared.rules, &platform.shared.blobs, now);
+        let order = PatchOrder {
+            object: reference("Node", "", "node-2"),
+            patch: PatchKind::Merge,
+            body: json!({"metadata": {"labels": {"mark": "x"}}, "spec": {"unschedulable": true}}).to_string(),
+            subresource: None,
+            precondition: None,
+        };
+        let patched = model.patch(&order, "test").and_then(|change| model.settle().map(|()| change.changed));
+        assert_eq!(patched.map_err(|failure| failure.message), Ok(true));
+        counts.push(facts.read.load(Ordering::Relaxed));
+    }
+    assert_eq!(counts[0], counts[1]);
+}
