@@ -2,10 +2,12 @@
 
 mod peers;
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
-use crate::workspace::{cargo, run};
+use crate::workspace::{root, run};
 use crate::{build, lab};
 
 /// Options of `bench`.
@@ -28,8 +30,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     let lab = arguments.lab.as_ref().map(|part| lab::standing().map(|directory| (directory, part))).transpose()?;
     let runner = build::everything(true)?;
     let guests = build::guests(&runner)?;
-    let mut command = cargo(["run", "--quiet", "--release", "--package", "runner-bench", "--"]);
-    command.arg("--runner").arg(&runner).arg("--guests").arg(guests);
+    let mut command = Command::new(build::program("runner-bench", true)?);
+    command.current_dir(root()).arg("--runner").arg(&runner).arg("--guests").arg(guests);
     match lab {
         None => {
             let hosts: Vec<String> = arguments.hosts.iter().map(u32::to_string).collect();

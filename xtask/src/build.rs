@@ -44,9 +44,15 @@ pub(crate) fn everything(release: bool) -> Result<PathBuf> {
 
 /// Builds the binary.
 pub(crate) fn binary(release: bool) -> Result<PathBuf> {
+    program("runner", release)
+}
+
+/// Builds a program of the workspace. The features of its dependencies are those that the whole workspace asks for, so
+/// that they are compiled once for all programs and tests.
+pub(crate) fn program(name: &str, release: bool) -> Result<PathBuf> {
     let profile: &[&str] = if release { &["--release"] } else { &[] };
-    run(cargo(["build", "--package", "runner"]).args(profile))?;
-    let path = target().join(if release { "release" } else { "debug" }).join("runner");
+    run(cargo(["build", "--workspace", "--bin", name]).args(profile))?;
+    let path = target().join(if release { "release" } else { "debug" }).join(name);
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)
 }
