@@ -9,9 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = "^[0-9a-f]{64}$"))]
-pub struct Digest([u8; DIGITS]);
-
-const DIGITS: usize = 64;
+pub struct Digest([u8; Self::DIGITS]);
 
 /// Text that is no SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,10 +17,13 @@ const DIGITS: usize = 64;
 pub struct DigestError(String);
 
 impl Digest {
+    /// Digits in its text.
+    pub const DIGITS: usize = 64;
+
     /// The digest that stands before the first line of a journal.
     #[must_use]
     pub fn zero() -> Self {
-        Self([b'0'; DIGITS])
+        Self([b'0'; Self::DIGITS])
     }
 
     /// From the 32 bytes of a hash.
@@ -30,7 +31,7 @@ impl Digest {
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         // By hand and without an allocation: every line of a journal has two of these.
         let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
-        let mut digits = [b'0'; DIGITS];
+        let mut digits = [b'0'; Self::DIGITS];
         for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
             *pair = [digit(byte >> 4), digit(byte & 15)];
         }
@@ -57,7 +58,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let digits =
-            text.as_bytes().try_into().ok().filter(|digits: &[u8; DIGITS]| digits.iter().all(|b| is_digit(*b)));
+            text.as_bytes().try_into().ok().filter(|digits: &[u8; Self::DIGITS]| digits.iter().all(|b| is_digit(*b)));
         digits.map(Self).ok_or_else(|| DigestError(text.chars().take(80).collect()))
     }
 }

@@ -21,14 +21,12 @@ pub struct Line {
     pub seq: u64,
     /// When it was written.
     pub time: Timestamp,
-    /// The `hash` of the line before; SHA-256 of `run.json` for the first. In format 1, where lines have no `hash`: SHA-256
-    /// of the line before, without its line break.
+    /// The `hash` of the line before; SHA-256 of `run.json` for the first.
     pub prev: Digest,
     /// What happened.
     pub entry: Entry,
     /// SHA-256 of this line's text before the comma of this field, so that a change of the last line is found, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hash: Option<Digest>,
+    pub hash: Digest,
 }
 
 /// What happened.

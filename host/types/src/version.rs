@@ -32,8 +32,8 @@ pub enum FormatVersionError {
 }
 
 impl FormatVersion {
-    /// What this runner writes, and the newest it reads. Since 2 each line of a journal has a hash of its own.
-    pub const CURRENT: Self = Self(2);
+    /// What this runner writes, and the newest it reads.
+    pub const CURRENT: Self = Self(1);
     /// The oldest it reads.
     pub const OLDEST: Self = Self(1);
 

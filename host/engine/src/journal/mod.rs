@@ -10,6 +10,8 @@ mod reader;
 mod tests;
 mod writer;
 
+use runner_types::Digest;
+
 pub use reader::{Damage, Journal as Record, header, read};
 pub use writer::{Durability, Journal, JournalError};
 
@@ -20,4 +22,6 @@ pub const ENTRIES: &str = "journal.jsonl";
 /// What stands between the hashed text of a line and its hash.
 const HASH_FIELD: &str = ",\"hash\":\"";
 /// What follows the hash.
-const LINE_END: &str = "\"}\n";
+const LINE_END: &str = "\"}";
+/// Bytes of a line, without its line break, that are not hashed.
+const NOT_HASHED: usize = HASH_FIELD.len() + Digest::DIGITS + LINE_END.len();

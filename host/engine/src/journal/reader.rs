@@ -4,13 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use runner_types::{Digest, FormatVersion, Line, RunHeader};
+use runner_types::{Digest, Line, RunHeader};
 use sha2::{Digest as _, Sha256};
 
-use super::{ENTRIES, HASH_FIELD, HEADER, LINE_END};
+use super::{ENTRIES, HEADER, NOT_HASHED};
 
-/// The first format in which lines have a hash of their own.
-const OWN_HASH: FormatVersion = FormatVersion::new(2);
 /// Longest line; larger answers are in the store.
 const MAX_LINE: u64 = 64 << 20;
 /// Largest header.
@@ -101,9 +99,9 @@ pub fn read(directory: &Path) -> Result<Journal, Damage> {
             break;
         }
         number += 1;
-        match parse(&bytes, lines.len() as u64, &prev, header.format) {
-            Ok((line, hash)) if suspect.is_none() => {
-                prev = hash;
+        match parse(&bytes, lines.len() as u64, &prev) {
+            Ok(line) if suspect.is_none() => {
+                prev = line.hash.clone();
                 lines.push(line);
             }
             Ok(_) => {}
@@ -123,8 +121,7 @@ pub fn read(directory: &Path) -> Result<Journal, Damage> {
     Ok(Journal { header, lines, torn })
 }
 
-/// A line and its hash, which the next one names.
-fn parse(bytes: &[u8], seq: u64, prev: &Digest, format: FormatVersion) -> Result<(Line, Digest), String> {
+fn parse(bytes: &[u8], seq: u64, prev: &Digest) -> Result<Line, String> {
     let text = bytes.strip_suffix(b"\n").ok_or("the line has no end")?;
     let line: Line = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if line.seq != seq {
@@ -133,13 +130,9 @@ fn parse(bytes: &[u8], seq: u64, prev: &Digest, format: FormatVersion) -> Result
     if line.prev != *prev {
         return Err("it does not follow the line before it: one of the two was changed".to_owned());
     }
-    let sum = |text: &[u8]| Digest::from_bytes(&Sha256::digest(text).into());
-    let Some(own) = line.hash.clone() else {
-        return if format < OWN_HASH { Ok((line, sum(text))) } else { Err("it has no hash".to_owned()) };
-    };
-    let hashed = bytes.len().checked_sub(HASH_FIELD.len() + own.as_str().len() + LINE_END.len());
-    if hashed.and_then(|length| bytes.get(..length)).is_none_or(|hashed| sum(hashed) != own) {
+    let hashed = text.len().checked_sub(NOT_HASHED).and_then(|length| text.get(..length));
+    if hashed.is_none_or(|hashed| Digest::from_bytes(&Sha256::digest(hashed).into()) != line.hash) {
         return Err("its text does not have the hash that it names: it was changed".to_owned());
     }
-    Ok((line, own))
+    Ok(line)
 }

@@ -11,7 +11,7 @@ use runner_types::{Digest, Entry, Line, RunHeader, Timestamp};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::{ENTRIES, HASH_FIELD, HEADER, LINE_END};
+use super::{ENTRIES, HASH_FIELD, HEADER, LINE_END, NOT_HASHED};
 use crate::state;
 
 /// Entries that nobody waits for reach the file within this time.
@@ -192,19 +192,21 @@ impl Journal {
         }
         let mut state = self.shared.lock();
         let time = Timestamp::from(SystemTime::now());
-        let line = Line { seq: state.seq, time, prev: state.prev.clone(), entry, hash: None };
+        let line = Line { seq: state.seq, time, prev: state.prev.clone(), entry, hash: Digest::zero() };
         let start = state.pending.len();
         if let Err(error) = serde_json::to_writer(&mut state.pending, &line) {
             // Half a line would make all that follow it unreadable.
             state.pending.truncate(start);
             return Err(self.broken(&error.to_string()));
         }
-        // The hash is put before the brace that ends the line.
-        state.pending.pop();
-        let hash = Digest::from_bytes(&Sha256::digest(state.pending.get(start..).unwrap_or_default()).into());
+        // The hash takes the place of the zeroes.
+        let hashed = state.pending.len() - NOT_HASHED;
+        let hash = Digest::from_bytes(&Sha256::digest(state.pending.get(start..hashed).unwrap_or_default()).into());
+        state.pending.truncate(hashed);
         for part in [HASH_FIELD, hash.as_str(), LINE_END] {
             state.pending.extend_from_slice(part.as_bytes());
         }
+        state.pending.push(b'\n');
         state.prev = hash;
         state.seq += 1;
         if durability == Durability::Flushed {

@@ -249,7 +249,7 @@ pub(super) mod tests {
         ];
         let lines = (0..)
             .zip(entries)
-            .map(|(seq, entry)| Line { seq, time: start, prev: Digest::zero(), entry, hash: None })
+            .map(|(seq, entry)| Line { seq, time: start, prev: Digest::zero(), entry, hash: Digest::zero() })
             .collect();
         Record { header, lines, torn: 0 }
     }
