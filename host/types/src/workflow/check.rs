@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-use super::{InputSpec, Prompt, Retry, Rolling, Step, StepAction, Workflow, WorkflowText};
+use super::{InputSpec, OnFailure, Prompt, Retry, Rolling, Step, StepAction, Workflow, WorkflowText};
 use crate::{Document, JsonPath, Mistakes, Segment, TimeSpan, did_you_mean, segments};
 
 impl Document for Workflow {
@@ -156,6 +156,13 @@ impl Checker<'_> {
         for (index, step) in steps.iter().enumerate() {
             let at = at.index(index);
             self.unique(&at.key("name"), &step.name, index, &mut seen, "step");
+            if rolling && step.on_failure != OnFailure::Stop {
+                self.mistakes.add_with_help(
+                    &at.key("on-failure"),
+                    "what follows a failure is said of the rolling block, not of a step in it",
+                    "remove it; `max-failures` and `on-failure` of the block hold for all its hosts",
+                );
+            }
             match &step.action {
                 StepAction::Component(of) => {
                     self.component(&at.key("component"), &of.component);

@@ -18,7 +18,7 @@ pub struct Step {
     pub needs: Option<Vec<String>>,
     /// Skipped unless this is true.
     pub when: Option<Expr>,
-    /// What follows when it fails.
+    /// What follows when it fails. Not for a step within a rolling block: the block's own holds.
     pub on_failure: OnFailure,
     /// What it does.
     pub action: StepAction,

@@ -178,6 +178,11 @@ fn mistakes_are_named_with_place_and_next_step() {
         ),
         (
             r#""component": "docker", "operation": "backout"}"#,
+            r#""component": "docker", "operation": "backout", "on-failure": "back-out"}"#,
+            "w.json:30:97: $.steps[2].rolling.steps[0].on-failure: what follows a failure is said of the rolling block",
+        ),
+        (
+            r#""component": "docker", "operation": "backout"}"#,
             r#""component": "docker"}"#,
             "w.json:30:17: $.steps[2].rolling.steps[0]: step \"docker\" has `component` and needs `operation`",
         ),

@@ -65,7 +65,7 @@ pub(super) struct StepFile {
     /// Skipped unless this is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     when: Option<Expr>,
-    /// What follows when it fails.
+    /// What follows when it fails. Not for a step within a rolling block: the block's own holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_failure: Option<OnFailure>,
 }
