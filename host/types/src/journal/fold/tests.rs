@@ -119,7 +119,7 @@ fn an_effect_may_end_after_its_attempt() {
 #[test]
 fn lines_are_written_as_they_are_read() {
     let text = json!({"seq": 3, "time": "2026-11-21T07:51:46.123Z", "prev": "0".repeat(64),
-        "entry": start(1, 0, "write-once")})
+        "entry": start(1, 0, "write-once"), "hash": "1".repeat(64)})
     .to_string();
     let line: crate::Line = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&line).unwrap(), text);
