@@ -93,7 +93,13 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
             CatalogError::Missing { .. } => {
                 (Exit::Usage, Some("name the directory of the plugins with --plugins".to_owned()))
             }
-            CatalogError::OtherContract { path, .. } => (Exit::Usage, Some(rebuild(path))),
+            CatalogError::OtherContract { path, .. } => {
+                let help = format!(
+                    "build it anew against the wit/ of this runner, and pack it; `runner plugin inspect {path}` shows what \
+                     it says of itself"
+                );
+                (Exit::Usage, Some(help))
+            }
             CatalogError::Unreadable { .. }
             | CatalogError::Huge { .. }
             | CatalogError::Package { .. }
@@ -111,14 +117,6 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
         return Some((Exit::Internal, Some(hint.to_owned())));
     }
     None
-}
-
-/// What to do about a plugin that was built against another state of the contract.
-pub(crate) fn rebuild(path: impl fmt::Display) -> String {
-    format!(
-        "build it anew against the wit/ of this runner, and pack it; `runner plugin inspect {path}` shows what it says of \
-         itself"
-    )
 }
 
 /// The error as text and its exit code.

@@ -36,7 +36,7 @@ pub(super) struct Call<F: Function> {
 impl<F: Function> Call<F> {
     pub(super) async fn make(mut self) -> Result<Vec<Result<F::Answer, Failure>>, Stop> {
         let gate = Arc::clone(&self.attempt.gate);
-        let mut places = std::mem::take(&mut self.places);
+        let places = std::mem::take(&mut self.places);
         let asked = serde_json::to_value(&self.items).map_err(|error| unwritable(&error))?;
         if let Some(refusal) = too_large(&asked) {
             return Ok(self.items.iter().map(|_| Err(refusal.clone())).collect());
@@ -76,15 +76,6 @@ impl<F: Function> Call<F> {
             self.end(&mut answers, refused).await?;
         }
         let mut stop = None;
-        // Nearly always there is one place: that needs no queue.
-        if let [_] = places.as_slice()
-            && let Some((place, indices)) = places.pop()
-        {
-            match self.perform(place, indices).await {
-                (indices, Ok(done)) => self.end(&mut answers, indices.into_iter().zip(done).collect()).await?,
-                (_, Err(reason)) => stop = Some(reason),
-            }
-        }
         let performing = places.into_iter().map(|(place, indices)| self.perform(place, indices));
         // Places do not wait for each other; each has its End when it is done.
         let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
