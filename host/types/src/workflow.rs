@@ -42,19 +42,19 @@ pub struct Workflow {
     /// Values computed once at the start; strings may hold `${CEL}`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub vars: IndexMap<String, Value>,
-    /// Whether no other operation may run on the platform at the same time.
+    /// Whether no other operation may run on the platform at the same time; also where a sub-workflow says so.
     #[serde(default = "yes")]
     pub lock: bool,
-    /// Question before anything is changed; only `y` continues.
+    /// Question before anything is changed; only `y` continues. A sub-workflow's is asked if its step says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Prompt>,
     /// Answers in advance to the plugins' prompts, by `component/key`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub answers: IndexMap<String, AnswerSource>,
-    /// What must hold before anything is changed.
+    /// What must hold before anything is changed. A sub-workflow's are looked at when its step begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preconditions: Vec<Precondition>,
-    /// What update steps rest on.
+    /// What update steps rest on: the strictest of the whole and its sub-workflows holds for all.
     #[serde(default, skip_serializing_if = "Requirements::is_default")]
     pub requires: Requirements,
     /// What is done, in this order unless `needs` says otherwise.

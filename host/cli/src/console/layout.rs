@@ -98,6 +98,7 @@ mod tests {
 
     fn asked(heading: Option<&str>, message: &str, wanted: Wanted) -> Asked {
         Asked {
+            step: String::new(),
             component: None,
             key: "k".to_owned(),
             heading: heading.map(str::to_owned),

@@ -102,6 +102,7 @@ mod tests {
 
     fn asked(key: &str, wanted: Wanted) -> Asked {
         Asked {
+            step: "docker/node1".to_owned(),
             component: Some("docker".to_owned()),
             key: key.to_owned(),
             heading: None,

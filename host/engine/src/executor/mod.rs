@@ -24,7 +24,7 @@ use runner_types::{
     BackupSet, Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome, Timestamp,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use component::{Component, Done, Job};
 pub use record::{HostState, Reported, StepFailure};
@@ -100,8 +100,8 @@ pub(crate) struct Executor {
     record: Mutex<record::Record>,
     sets: tokio::sync::Mutex<BTreeMap<String, Arc<BackupSet>>>,
     terminal: tokio::sync::Mutex<()>,
-    /// `components`, as the preconditions found them.
-    found: Mutex<Scope>,
+    /// What sub-workflows are told beside their own inputs and vars.
+    found: Mutex<Found>,
 }
 
 /// Carries out a plan to its end, whatever that is.
@@ -150,7 +150,8 @@ impl Executor {
                 return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
             }
         };
-        if let Some(end) = self.preconditions(plan, &mut scope).await {
+        let mut components = Map::new();
+        if let Some(end) = self.preconditions(plan, "", &mut scope, &mut components).await {
             return Ending::Step(end);
         }
         if let Some(end) = self.choose_sets(plan).await.into_iter().next() {
@@ -163,31 +164,53 @@ impl Executor {
                 return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
             }
         }
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = scope.clone();
-        if let Some(confirm) = &plan.confirm {
-            let wanted = Wanted::Confirm { destroys: String::new() };
-            let question = Question { key: "confirm", prompt: confirm, wanted, why: "" };
-            match self.asked(plan, "", &scope, question).await {
-                Ok(None | Some(Reply::Yes)) => {}
-                Ok(Some(Reply::No | Reply::Entered | Reply::Chosen(_))) => return Ending::Declined,
-                Err(end) => return Ending::Step(end),
-            }
+        *self.found() = Found { scope: scope.clone(), components };
+        match self.confirmed(plan, "", &scope).await {
+            Ok(true) => Ending::Step(self.list(plan, &plan.steps, &scope).await),
+            Ok(false) => Ending::Declined,
+            Err(end) => Ending::Step(end),
         }
-        Ending::Step(self.list(plan, &plan.steps, &scope).await)
+    }
+
+    /// Preconditions, the question and the steps of a sub-workflow. Its backup sets are chosen with the whole's.
+    async fn part(self: &Arc<Self>, plan: &Plan, path: &str) -> StepEnd {
+        let (mut scope, mut components) = {
+            let found = self.found();
+            (plan.scope.over(&found.scope), found.components.clone())
+        };
+        if let Some(end) = self.preconditions(plan, path, &mut scope, &mut components).await {
+            return end;
+        }
+        match self.confirmed(plan, path, &scope).await {
+            Ok(true) => self.list(plan, &plan.steps, &scope).await,
+            Ok(false) => {
+                let message = format!("the operator answered no; nothing of {} was done", plan.workflow);
+                self.fail(path, StepOutcome::Declined, "declined", message)
+            }
+            Err(end) => end,
+        }
+    }
+
+    /// Asks whether to begin, where the plan wants that.
+    async fn confirmed(&self, plan: &Plan, path: &str, scope: &Scope) -> Result<bool, StepEnd> {
+        let Some(confirm) = &plan.confirm else {
+            return Ok(true);
+        };
+        let wanted = Wanted::Confirm { destroys: String::new() };
+        let question = Question { key: "confirm", prompt: confirm, wanted, why: "" };
+        Ok(matches!(self.asked(plan, path, scope, question).await?, None | Some(Reply::Yes)))
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scope(&self, plan: &Plan) -> Result<Scope, BackupError> {
         let mut scope = plan.scope.clone();
         scope.set("backups", &self.backups_value()?);
-        scope.set("components", &Value::Object(serde_json::Map::new()));
-        scope.set("steps", &Value::Object(serde_json::Map::new()));
+        scope.set("components", &Value::Object(Map::new()));
+        scope.set("steps", &Value::Object(Map::new()));
         Ok(scope)
-    }
-
-    /// The scope of a sub-workflow: its own inputs and vars, and what the run has found.
-    fn scope_of(&self, plan: &Plan) -> Scope {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        plan.scope.over(&found)
     }
 
     fn only_cluster(&self) -> Option<String> {
@@ -249,6 +272,14 @@ impl Executor {
             reports,
         })
     }
+}
+
+/// What the outermost workflow began with.
+#[derive(Default)]
+struct Found {
+    scope: Scope,
+    /// `components`, as its preconditions found them.
+    components: Map<String, Value>,
 }
 
 /// How the whole came to its end.

@@ -11,16 +11,21 @@ use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use super::{Executor, Job};
 use crate::expression::Scope;
-use crate::planner::Plan;
+use crate::planner::{Plan, precondition_path};
 
 impl Executor {
-    /// Looks at every precondition. `scope` learns the versions found, as `components`.
-    pub(super) async fn preconditions(self: &Arc<Self>, plan: &Plan, scope: &mut Scope) -> Option<StepEnd> {
+    /// Looks at every precondition of a workflow, at its path. `scope` learns the versions found, as `components`.
+    pub(super) async fn preconditions(
+        self: &Arc<Self>,
+        plan: &Plan,
+        path: &str,
+        scope: &mut Scope,
+        components: &mut Map<String, Value>,
+    ) -> Option<StepEnd> {
         let mut bad: Option<StepEnd> = None;
-        let mut components = Map::new();
         for condition in &plan.preconditions {
-            let path = format!("preconditions/{}", condition.name);
-            match self.precondition(plan, condition, &path, scope, &mut components).await {
+            let path = precondition_path(path, condition);
+            match self.precondition(plan, condition, &path, scope, components).await {
                 Ok(()) => {}
                 Err(end) => {
                     let stop = end.stop.is_some();
@@ -34,7 +39,7 @@ impl Executor {
                 }
             }
         }
-        scope.set("components", &Value::Object(components));
+        scope.set("components", &Value::Object(components.clone()));
         bad
     }
 
@@ -52,11 +57,7 @@ impl Executor {
             return Ok(());
         }
         let names = match condition.component.as_deref() {
-            Some("*") => {
-                let mut names = Vec::new();
-                components_in_order(plan, &mut names);
-                names
-            }
+            Some("*") => plan.components_in_order(),
             Some(name) => vec![name.to_owned()],
             None => Vec::new(),
         };
@@ -140,17 +141,6 @@ impl Executor {
             timeout: None,
             informs: condition.check.is_some(),
         })
-    }
-}
-
-/// Components that the plan's steps work on, in order of their first step.
-fn components_in_order(plan: &Plan, names: &mut Vec<String>) {
-    for step in plan.outline() {
-        if let Some(component) = step.component
-            && !names.contains(&component)
-        {
-            names.push(component);
-        }
     }
 }
 

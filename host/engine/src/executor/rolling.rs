@@ -369,7 +369,8 @@ impl Executor {
             return Ok(None);
         }
         let heading = prompt.heading.as_ref().map(|heading| scope.render(heading)).transpose().map_err(wrong)?;
-        let asked = Asked { component: None, key: key.to_owned(), heading, message, why: why.to_owned(), wanted };
+        let (step, key, why) = (path.to_owned(), key.to_owned(), why.to_owned());
+        let asked = Asked { step, component: None, key, heading, message, why, wanted };
         // One question at a time: hosts of a batch would talk over each other.
         let _turn = self.terminal.lock().await;
         ask(&self.gate, None, asked).await.map(Some).map_err(StepEnd::stopped)

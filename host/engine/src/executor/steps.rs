@@ -122,7 +122,7 @@ impl Executor {
         match &step.action {
             PlannedAction::Component(component) => self.component(plan, &step.path, component, scope).await,
             PlannedAction::Rolling(rolling) => self.rolling(plan, &step.path, rolling, scope).await,
-            PlannedAction::Workflow(inner) => self.list(inner, &inner.steps, &self.scope_of(inner)).await,
+            PlannedAction::Workflow(inner) => self.part(inner, &step.path).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The executor with scripted components, without wasm.
 
 mod rolling;
+mod sub_workflows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -142,6 +143,7 @@ fn manifest(name: &str) -> Arc<Manifest> {
 struct Outcome {
     summary: RunSummary,
     calls: Vec<String>,
+    plan: Plan,
     bench: Bench,
 }
 
@@ -162,27 +164,29 @@ async fn run(workflow: Value, acts: &[(&str, Act)]) -> Outcome {
 /// Runs a workflow over the hosts a, b and c with the scripted components `p`, whose verify judges any hosts, `q`, whose
 /// verify needs all of them, and `h`, whose verify works host by host.
 async fn run_with(workflow: Value, acts: &[(&str, Act)], console: Console, cancel: bool) -> Outcome {
-    run_over(inventory().resolve(), workflow, acts, console, cancel).await
+    run_over(inventory().resolve(), &[("w.json", workflow)], acts, console, cancel).await
 }
 
-/// The same over another inventory of these hosts.
+/// The same over another inventory of these hosts; the first of the workflows is run, with the others as its parts.
 async fn run_over(
     inventory: ResolvedInventory,
-    workflow: Value,
+    workflows: &[(&str, Value)],
     acts: &[(&str, Act)],
     console: Console,
     cancel: bool,
 ) -> Outcome {
     let bench = Bench::new(json!([]), console);
-    let text = workflow.to_string();
-    let loaded = runner_types::load(&text, "w.json").unwrap_or_else(|error| panic!("{error}"));
+    let loaded = |(name, workflow): &(&str, Value)| {
+        let file = runner_types::load(&workflow.to_string(), name).unwrap_or_else(|error| panic!("{error}"));
+        ((*name).to_owned(), file)
+    };
     let names = ["p", "q", "h"];
     let world = World {
         inventory,
         clusters: Vec::new(),
         components: IndexMap::new(),
         plugins: names.iter().map(|name| ((*name).to_owned(), (manifest(name), Digest::zero()))).collect(),
-        workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
+        workflows: workflows.iter().map(loaded).collect(),
         scope: Scope::default(),
     };
     let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
@@ -217,7 +221,7 @@ async fn run_over(
     }
     let summary = execute(parts, &plan).await.unwrap();
     let calls = calls.lock().unwrap().clone();
-    Outcome { summary, calls, bench }
+    Outcome { summary, calls, plan, bench }
 }
 
 fn verify(name: &str, extra: Value) -> Value {

@@ -130,7 +130,7 @@ impl Executor {
 
 /// The rolling block that a step on a host belongs to, the plan it stands in, and the path of the host's turn in it.
 fn block_of<'p>(plan: &'p Plan, step: &str, host: &str) -> Option<(&'p Plan, &'p PlannedRolling, String)> {
-    plan.all().find_map(|plan| {
+    plan.all().into_iter().find_map(|(_, plan)| {
         plan.steps.iter().find_map(|planned| match &planned.action {
             PlannedAction::Rolling(rolling) => {
                 let path = format!("{}/{host}", planned.path);

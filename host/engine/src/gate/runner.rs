@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use runner_types::{AnsweredBy, Decision, DecisionEntry, EventKind, Timestamp};
+use runner_types::{AnsweredBy, Decision, DecisionEntry, EventKind, Target, Timestamp};
 use serde_json::Value;
 
 use super::{Attempt, Stop};
@@ -36,6 +36,8 @@ pub enum Wanted {
 /// A question to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
+    /// Path of the step in which it is asked; empty: before the first one.
+    pub step: String,
     /// Component whose plugin asks; none: the workflow itself.
     pub component: Option<String>,
     /// Key of the prompt.
@@ -198,6 +200,7 @@ impl Runner {
     async fn ask(&self, question: &operator::Question, wanted: Wanted) -> Result<Reply, Stop> {
         let gate = &self.0.gate;
         let asked = Asked {
+            step: self.0.spec.id.step.clone(),
             component: Some(self.0.spec.plugin.clone()),
             key: question.key.clone(),
             heading: None,
@@ -205,7 +208,7 @@ impl Runner {
             why: question.why.clone(),
             wanted,
         };
-        ask(gate, Some(&self.0.spec.id), asked).await
+        ask(gate, Some(&self.0.spec.id.target), asked).await
     }
 }
 
@@ -213,13 +216,10 @@ impl Runner {
 ///
 /// # Errors
 /// When nobody can answer, the run is asked to stop, or the journal cannot be written.
-pub(crate) async fn ask(
-    gate: &super::Gate,
-    attempt: Option<&runner_types::Attempt>,
-    asked: Asked,
-) -> Result<Reply, Stop> {
+pub(crate) async fn ask(gate: &super::Gate, target: Option<&Target>, asked: Asked) -> Result<Reply, Stop> {
     gate.observer.observe(EventKind::Waiting { prompt: asked.key.clone(), message: asked.message.clone() });
     let (prompt, message) = (asked.key.clone(), asked.message.clone());
+    let step = Some(asked.step.clone()).filter(|step| !step.is_empty());
     let answer = tokio::select! {
         answer = gate.operator.ask(asked) => {
             answer.map_err(|nobody| Stop::Unanswerable { prompt: prompt.clone(), option: nobody.option })?
@@ -233,11 +233,7 @@ pub(crate) async fn ask(
         Reply::Chosen(index) => Value::from(index),
     };
     let what = Decision::Answered { prompt, message, answer: value, by: answer.by };
-    let decision = DecisionEntry {
-        step: attempt.map(|attempt| attempt.step.clone()),
-        target: attempt.map(|attempt| attempt.target.clone()),
-        what,
-    };
+    let decision = DecisionEntry { step, target: target.cloned(), what };
     gate.decide(decision, Durability::Flushed).await?;
     Ok(answer.reply)
 }

@@ -52,7 +52,7 @@ pub struct Plan {
     pub inputs: IndexMap<String, Value>,
     /// Values computed once.
     pub vars: Map<String, Value>,
-    /// Whether no other operation may run at the same time.
+    /// Whether no other operation may run at the same time; also where a sub-workflow says so.
     pub lock: bool,
     /// Question before anything is changed.
     pub confirm: Option<Prompt>,
@@ -60,7 +60,7 @@ pub struct Plan {
     pub answers: IndexMap<String, AnswerSource>,
     /// What must hold before anything is changed.
     pub preconditions: Vec<Precondition>,
-    /// What updates rest on.
+    /// What updates rest on: the strictest of this workflow and its sub-workflows.
     pub requires: Requirements,
     /// Steps in order.
     pub steps: Vec<PlannedStep>,
@@ -159,6 +159,17 @@ impl Plan {
         outline
     }
 
+    /// Components that its steps work on, in the order of their first step.
+    pub(crate) fn components_in_order(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for component in self.outline().into_iter().filter_map(|step| step.component) {
+            if !names.contains(&component) {
+                names.push(component);
+            }
+        }
+        names
+    }
+
     /// Names of the components that it uses, sorted.
     #[must_use]
     pub fn components(&self) -> Vec<String> {
@@ -169,18 +180,19 @@ impl Plan {
         names
     }
 
-    /// This plan and those of its sub-workflows, at any depth.
-    pub fn all(&self) -> impl Iterator<Item = &Self> {
-        let mut plans = vec![self];
+    /// This plan and those of its sub-workflows, at any depth, each with its path; this one's is empty.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&str, &Self)> {
+        let mut plans = vec![("", self)];
         let mut next = 0;
-        while let Some(plan) = plans.get(next).copied() {
+        while let Some((_, plan)) = plans.get(next).copied() {
             plans.extend(plan.steps.iter().filter_map(|step| match &step.action {
-                PlannedAction::Workflow(inner) => Some(&**inner),
+                PlannedAction::Workflow(inner) => Some((step.path.as_str(), &**inner)),
                 PlannedAction::Component(_) | PlannedAction::Rolling(_) => None,
             }));
             next += 1;
         }
-        plans.into_iter()
+        plans
     }
 
     /// Whether any step may change the platform.
@@ -188,6 +200,12 @@ impl Plan {
     pub fn changes_platform(&self) -> bool {
         self.steps.iter().any(step_changes)
     }
+}
+
+/// Path of a precondition of the workflow at a path; the outermost one's is empty.
+pub(crate) fn precondition_path(workflow: &str, condition: &Precondition) -> String {
+    let above = if workflow.is_empty() { String::new() } else { format!("{workflow}/") };
+    format!("{above}preconditions/{}", condition.name)
 }
 
 fn step_changes(step: &PlannedStep) -> bool {

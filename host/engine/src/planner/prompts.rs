@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
-use runner_types::{Manifest, OnFailure, Operation, Prompt, SkipWhen};
+use runner_types::{Expr, Manifest, OnFailure, Operation, Precondition, Prompt, SkipWhen};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::resolve::{host_value, known_text};
-use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters};
+use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters, precondition_path};
 use crate::expression::Scope;
 
 /// A question that a run of the plan may ask.
@@ -32,30 +32,52 @@ pub struct PossiblePrompt {
 }
 
 impl Plan {
-    /// Every question that the workflow and the plugins' manifests can lead to, those of the backouts that follow a
-    /// failure (`on-failure: back-out`) included.
+    /// Every question that the workflow and the plugins' manifests can lead to: those of preconditions, of health gates
+    /// and of the backouts that follow a failure (`on-failure: back-out`) included.
     #[must_use]
     pub fn prompts(&self, world: &World) -> Vec<PossiblePrompt> {
         let mut prompts = Vec::new();
-        self.collect(world, &mut prompts);
+        self.collect(world, "", &mut prompts);
         let mut updates = Vec::new();
         unwound(self, &self.steps, false, &mut updates);
         for (plan, path, update) in updates {
             plan.of_backout(world, path, update, &mut prompts);
         }
+        for prompt in &mut prompts {
+            // What a sub-workflow calls an input is no option of this one.
+            prompt.option.take_if(|option| !self.inputs.keys().any(|name| option.starts_with(&format!("-e {name}="))));
+        }
         prompts
     }
 
-    fn collect(&self, world: &World, prompts: &mut Vec<PossiblePrompt>) {
+    /// Prompts of the workflow at a path; the outermost one's is empty.
+    fn collect(&self, world: &World, path: &str, prompts: &mut Vec<PossiblePrompt>) {
+        for condition in &self.preconditions {
+            self.of_precondition(world, &precondition_path(path, condition), condition, prompts);
+        }
         if let Some(confirm) = &self.confirm {
-            self.own(None, "confirm", confirm, &self.scope, prompts);
+            self.own(Some(path).filter(|path| !path.is_empty()), "confirm", confirm, &self.scope, prompts);
         }
         for step in &self.steps {
             match &step.action {
                 PlannedAction::Component(component) => self.of_component(world, &step.path, component, prompts),
-                PlannedAction::Workflow(plan) => plan.collect(world, prompts),
+                PlannedAction::Workflow(plan) => plan.collect(world, &step.path, prompts),
                 PlannedAction::Rolling(rolling) => self.of_rolling(world, &step.path, rolling, prompts),
             }
+        }
+    }
+
+    fn of_precondition(&self, world: &World, path: &str, condition: &Precondition, prompts: &mut Vec<PossiblePrompt>) {
+        if self.never_holds(condition.when.as_ref()) {
+            return;
+        }
+        let components = match condition.component.as_deref() {
+            Some("*") => self.components_in_order(),
+            named => named.map(str::to_owned).into_iter().collect(),
+        };
+        for component in components {
+            let path = format!("{path}/{component}");
+            self.of_operation(world, &path, &component, Operation::Verify, &condition.with, prompts);
         }
     }
 
@@ -72,6 +94,10 @@ impl Plan {
             if let Some(pause) = &rolling.pause.after {
                 self.own(Some(&path), "pause-after", pause, &scope, prompts);
             }
+        }
+        for gate in rolling.health.iter().filter(|gate| !self.never_holds(gate.when.as_ref())) {
+            let path = format!("{path}/gate/{}", gate.component);
+            self.of_operation(world, &path, &gate.component, Operation::Verify, &gate.with, prompts);
         }
         for part in &rolling.maintenance {
             self.of_operation(world, path, &part.component, Operation::Maintenance, &part.with, prompts);
@@ -171,6 +197,11 @@ impl Plan {
                     .is_some_and(|answer| self.inputs.get(&answer.input).is_some_and(|value| !value.is_null())),
             });
         }
+    }
+
+    /// Whether a condition is known to be false. One that is not known beforehand leaves its question possible.
+    fn never_holds(&self, condition: Option<&Expr>) -> bool {
+        self.scope.holds(condition).is_ok_and(|holds| !holds)
     }
 
     /// The input that a parameter's expression names, as an option for people.
@@ -285,6 +316,11 @@ mod tests {
 
     /// Prompts of a workflow over the components `p` and `q`, as `step component/key option answered`.
     fn prompts(workflow: &Value) -> Vec<String> {
+        prompts_of(&[("w.json", workflow)])
+    }
+
+    /// The same for the first of these workflows, with the others as its parts.
+    fn prompts_of(workflows: &[(&str, &Value)]) -> Vec<String> {
         let free = json!({"type": "object", "properties": {
             "wipe": {"type": "boolean", "default": false}, "ask": {"type": "boolean", "default": true},
         }});
@@ -296,18 +332,24 @@ mod tests {
                     "update": {"scope": "host", "parameters": free}, "backout": {"scope": "host", "parameters": free},
                     "verify": {"scope": "cluster", "parameters": free},
                 },
-                "prompts": [prompt("wiping", json!("wipe")), prompt("asking", json!("ask"))],
+                "prompts": [
+                    prompt("wiping", json!("wipe")), prompt("asking", json!("ask")),
+                    {"key": "peeking", "operations": ["verify"], "enabled-by": "wipe", "message": "m"},
+                ],
             }))
             .unwrap();
             (name.to_owned(), (Arc::new(manifest), Digest::zero()))
         };
-        let loaded = runner_types::load(&workflow.to_string(), "w.json").unwrap_or_else(|error| panic!("{error}"));
+        let loaded = |(name, workflow): &(&str, &Value)| {
+            let file = runner_types::load(&workflow.to_string(), name).unwrap_or_else(|error| panic!("{error}"));
+            ((*name).to_owned(), file)
+        };
         let world = World {
             inventory: inventory().resolve(),
             clusters: Vec::new(),
             components: IndexMap::new(),
             plugins: ["p", "q"].map(plugin).into(),
-            workflows: IndexMap::from([("w.json".to_owned(), loaded)]),
+            workflows: workflows.iter().map(loaded).collect(),
             scope: Scope::default(),
         };
         let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
@@ -372,5 +414,58 @@ mod tests {
         let block = json!({"name": "nodes", "rolling": {"over": "ab", "steps": [update("one", "p", json!({}))]}});
         let workflow = json!({"name": "w", "steps": [block, look("back-out")]});
         assert_eq!(prompts(&workflow), ["unwinding/nodes/one/backout p/asking  false"]);
+    }
+
+    #[test]
+    fn what_is_verified_on_the_way_asks_too() {
+        let steps = json!([
+            {"name": "look", "component": "p", "operation": "verify"},
+            {"name": "nodes", "rolling": {
+                "over": "ab", "steps": [update("one", "p", json!({}))],
+                "health": [
+                    {"component": "p", "with": {"wipe": "${host.name == 'a'}"}},
+                    {"component": "q", "with": {"wipe": true}, "when": "false"},
+                    {"component": "q"},
+                ],
+            }},
+        ]);
+        let workflow = json!({
+            "name": "w",
+            "preconditions": [
+                {"name": "all", "component": "*", "with": {"wipe": "${component == 'p'}"}},
+                {"name": "never", "component": "q", "with": {"wipe": true}, "when": "1 > 2"},
+                {"name": "found", "component": "q", "with": {"wipe": true}, "when": "has(components.p)"},
+            ],
+            "steps": steps,
+        });
+        let expected = [
+            "preconditions/all/p p/peeking  false",
+            "preconditions/found/q q/peeking  false",
+            "nodes/gate/p p/peeking  false",
+        ];
+        assert_eq!(prompts(&workflow), expected);
+    }
+
+    #[test]
+    fn a_sub_workflow_asks_its_own_questions_where_the_step_wants_them() {
+        let part = json!({
+            "name": "part",
+            "inputs": {"go": {"type": "boolean", "default": false}, "wiping": {"type": "boolean", "optional": true}},
+            "confirm": {"message": "Go?", "skip-when": {"input": "go", "equals": true}},
+            "answers": {"p/peeking": {"input": "wiping"}},
+            "preconditions": [{"name": "seen", "component": "p", "with": {"wipe": true}}],
+            "steps": [look("stop")],
+        });
+        let whole = |confirm: bool| {
+            json!({
+                "name": "w",
+                "inputs": {"go": {"type": "boolean", "default": false}},
+                "steps": [{"name": "inner", "workflow": "part.json", "confirm": confirm}],
+            })
+        };
+        let seen = "inner/preconditions/seen/p p/peeking  false";
+        assert_eq!(prompts_of(&[("w.json", &whole(false)), ("part.json", &part)]), [seen]);
+        let asked = [seen, "inner /confirm -e go=True false"];
+        assert_eq!(prompts_of(&[("w.json", &whole(true)), ("part.json", &part)]), asked, "wiping is no option of w");
     }
 }

@@ -90,16 +90,24 @@ impl Planner<'_> {
             self.compiles(&at.key("when"), condition.when.as_ref());
         }
         let steps = self.steps(&root.key("steps"), &workflow.steps, &scope, prefix, depth);
+        let (mut lock, mut requires) = (workflow.lock, workflow.requires.clone());
+        for step in &steps {
+            // A workflow asks no less as a part of another than alone.
+            if let PlannedAction::Workflow(part) = &step.action {
+                lock |= part.lock;
+                requires.backup.max_age = requires.backup.max_age.min(part.requires.backup.max_age);
+            }
+        }
         Some(Plan {
             workflow: workflow.name.clone(),
             description: workflow.description.clone(),
             inputs: inputs.clone(),
             vars,
-            lock: workflow.lock,
+            lock,
             confirm: workflow.confirm.clone(),
             answers: workflow.answers.clone(),
             preconditions: workflow.preconditions.clone(),
-            requires: workflow.requires.clone(),
+            requires,
             steps,
             scope,
         })

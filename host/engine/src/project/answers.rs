@@ -8,45 +8,59 @@ use serde_json::Value;
 use crate::gate::{Answer, Ask, Asked, Nobody, Reply, Wanted};
 use crate::planner::Plan;
 
-/// Answers in advance to plugins' prompts, by `component/key`: the input and its value.
-pub(super) fn answers(plan: &Plan) -> BTreeMap<String, (String, Value)> {
-    let mut answers = BTreeMap::new();
-    for plan in plan.all() {
-        for (prompt, source) in &plan.answers {
-            if let Some(value) = plan.inputs.get(&source.input).filter(|value| !value.is_null()) {
-                answers.insert(prompt.clone(), (source.input.clone(), value.clone()));
+/// Answers what an input answers in advance, and asks the operator for the rest. An answer is for the steps of the
+/// workflow that states it, not for those of its sub-workflows or of the whole.
+pub(super) struct InAdvance {
+    /// Workflows by their path; the outermost one's is empty.
+    workflows: BTreeMap<String, BTreeMap<String, Given>>,
+    next: Arc<dyn Ask>,
+}
+
+/// What a workflow says of a prompt of a plugin.
+struct Given {
+    input: String,
+    value: Value,
+    /// What answers it in advance, for people; none: the operator cannot give this input.
+    option: Option<String>,
+}
+
+impl InAdvance {
+    pub(super) fn new(plan: &Plan, next: Arc<dyn Ask>) -> Self {
+        let of = |part: &Plan| {
+            let given = part.answers.iter().map(|(prompt, source)| {
+                let input = source.input.clone();
+                let value = part.inputs.get(&input).cloned().unwrap_or_default();
+                let option = plan.inputs.contains_key(&input).then(|| format!("-e {input}=yes"));
+                (prompt.clone(), Given { input, value, option })
+            });
+            given.collect()
+        };
+        Self { workflows: plan.all().into_iter().map(|(path, part)| (path.to_owned(), of(part))).collect(), next }
+    }
+
+    /// What the workflow that a step stands in says of a prompt.
+    fn given(&self, step: &str, prompt: &str) -> Option<&Given> {
+        let mut path = step.strip_prefix("unwinding/").unwrap_or(step);
+        loop {
+            if let Some(workflow) = self.workflows.get(path) {
+                return workflow.get(prompt);
             }
+            path = path.rsplit_once('/').map_or("", |(above, _)| above);
         }
     }
-    answers
-}
-
-/// The option that answers each prompt.
-pub(super) fn given_by(plan: &Plan) -> BTreeMap<String, String> {
-    plan.all()
-        .flat_map(|plan| &plan.answers)
-        .map(|(prompt, source)| (prompt.clone(), format!("-e {}=yes", source.input)))
-        .collect()
-}
-
-/// Answers what an input answers in advance, and asks the operator for the rest.
-pub(super) struct InAdvance {
-    pub(super) answers: BTreeMap<String, (String, Value)>,
-    pub(super) options: BTreeMap<String, String>,
-    pub(super) next: Arc<dyn Ask>,
 }
 
 #[async_trait::async_trait]
 impl Ask for InAdvance {
     async fn ask(&self, asked: Asked) -> Result<Answer, Nobody> {
-        let key = asked.component.as_ref().map(|component| format!("{component}/{}", asked.key));
-        let given = key.as_ref().and_then(|key| self.answers.get(key));
-        if let Some((input, value)) = given
-            && let Some(reply) = reply(&asked.wanted, value)
+        let component = asked.component.as_ref();
+        let given = component.and_then(|component| self.given(&asked.step, &format!("{component}/{}", asked.key)));
+        if let Some(given) = given
+            && let Some(reply) = reply(&asked.wanted, &given.value)
         {
-            return Ok(Answer { reply, by: runner_types::AnsweredBy::Input { name: input.clone() } });
+            return Ok(Answer { reply, by: runner_types::AnsweredBy::Input { name: given.input.clone() } });
         }
-        let option = key.and_then(|key| self.options.get(&key).cloned());
+        let option = given.and_then(|given| given.option.clone());
         self.next.ask(asked).await.map_err(|nobody| Nobody { option: nobody.option.or(option) })
     }
 }
@@ -61,5 +75,58 @@ fn reply(wanted: &Wanted, value: &Value) -> Option<Reply> {
             options.iter().position(|option| option == text).map(Reply::Chosen)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Wanted;
+
+    struct Silent;
+
+    #[async_trait::async_trait]
+    impl Ask for Silent {
+        async fn ask(&self, _asked: Asked) -> Result<Answer, Nobody> {
+            Err(Nobody { option: None })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_for_the_steps_of_its_workflow_alone() {
+        let given = |value: bool, option: Option<&str>| Given {
+            input: "loss".to_owned(),
+            value: Value::Bool(value),
+            option: option.map(str::to_owned),
+        };
+        let of = |given: Given| BTreeMap::from([("etcd/loses".to_owned(), given)]);
+        let workflows = BTreeMap::from([
+            (String::new(), of(given(false, Some("-e loss=yes")))),
+            ("inner".to_owned(), of(given(true, None))),
+            ("inner/deep".to_owned(), BTreeMap::new()),
+        ]);
+        let advance = InAdvance { workflows, next: Arc::new(Silent) };
+        let expected = [
+            ("etcd", Some(Reply::No)),
+            ("nodes/a/etcd", Some(Reply::No)),
+            ("innermost/etcd", Some(Reply::No)),
+            ("inner/etcd", Some(Reply::Yes)),
+            ("inner/preconditions/seen/etcd", Some(Reply::Yes)),
+            ("unwinding/inner/etcd/backout", Some(Reply::Yes)),
+            ("unwinding/etcd/backout", Some(Reply::No)),
+            ("inner/deep/etcd", None),
+        ];
+        for (step, reply) in expected {
+            let asked = Asked {
+                step: step.to_owned(),
+                component: Some("etcd".to_owned()),
+                key: "loses".to_owned(),
+                heading: None,
+                message: "Lose it?".to_owned(),
+                why: String::new(),
+                wanted: Wanted::Confirm { destroys: "keys".to_owned() },
+            };
+            assert_eq!(advance.ask(asked).await.ok().map(|answer| answer.reply), reply, "{step}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use runner_types::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use answers::{InAdvance, answers, given_by};
+use answers::InAdvance;
 pub use files::read;
 use files::{check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value};
 
@@ -384,8 +384,7 @@ impl Project {
         let seed = rand::rng().random();
         let header = self.header(plan, &run, &options.who, now, seed)?;
         let journal = Arc::new(Journal::create(&self.options.state.join("runs").join(&run), &header)?);
-        let operator: Arc<dyn Ask> =
-            Arc::new(InAdvance { answers: answers(plan), options: given_by(plan), next: options.operator });
+        let operator: Arc<dyn Ask> = Arc::new(InAdvance::new(plan, options.operator));
         let gate = Arc::new(Gate::new(
             journal,
             platform,

@@ -150,7 +150,7 @@ pub struct SubWorkflow {
     pub workflow: String,
     /// Its inputs; strings may hold `${CEL}`.
     pub inputs: IndexMap<String, Value>,
-    /// Whether its own confirmation is asked again.
+    /// Whether its own confirmation is asked when the step begins.
     pub confirm: bool,
 }
 

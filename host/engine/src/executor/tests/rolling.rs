@@ -135,7 +135,7 @@ async fn what_was_changed_on_a_real_host_soaks() {
         host.connection = if name == "a" { Connection::Simulated } else { Connection::Ssh };
     }
     let begun = std::time::Instant::now();
-    let done = run_over(inventory, block, &acts, Console { present: true, yes: true }, false).await;
+    let done = run_over(inventory, &[("w.json", block)], &acts, Console { present: true, yes: true }, false).await;
     let soaks = done
         .bench
         .events

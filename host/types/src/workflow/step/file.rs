@@ -56,7 +56,7 @@ pub(super) struct StepFile {
     /// Inputs of that workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inputs: Option<IndexMap<String, Value>>,
-    /// Whether that workflow's own confirmation is asked again.
+    /// Whether that workflow's own confirmation is asked when the step begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     confirm: Option<bool>,
     /// Steps that must have succeeded before; left out: the step before it.
