@@ -50,9 +50,6 @@ pub struct Inventory {
     /// Seed of the simulated platform, relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Host whose lock file is the authority; left out: the first host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock_host: Option<String>,
     /// Settings of components: defaults of their parameters, below a step's `with`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub components: IndexMap<String, IndexMap<String, Value>>,

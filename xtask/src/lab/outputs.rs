@@ -120,7 +120,6 @@ fn inventory(site: &Site, keys: &Keys<'_>, releases: &Releases, demo: &Value) ->
         "name": "lab",
         "connection": "ssh",
         "access": access,
-        "lock-host": site.master().name,
         "hosts": hosts,
         "groups": {
             "masters": {"hosts": [site.master().name]},

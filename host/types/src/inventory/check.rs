@@ -32,12 +32,6 @@ impl Document for Inventory {
         let at = root.key("access");
         self.check_access(&at, access.port, access.jump.as_deref(), access.r#become.as_ref(), mistakes);
         self.check_groups(&root.key("groups"), mistakes);
-        if let Some(name) = &self.lock_host
-            && !self.hosts.contains_key(name)
-        {
-            let near = did_you_mean(name, self.hosts.keys());
-            mistakes.add(&root.key("lock-host"), format!("no host {name:?}{near}"));
-        }
         for name in self.clusters.keys() {
             check_name(&root.key("clusters").key(name), name, "cluster", mistakes);
         }

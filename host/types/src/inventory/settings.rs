@@ -39,9 +39,6 @@ pub struct InventorySettings {
     /// Seed of the simulated platform, relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Host whose lock file is the authority; left out: the first host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock_host: Option<String>,
     /// Settings of components: defaults of their parameters, below a step's `with`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub components: IndexMap<String, IndexMap<String, Value>>,
@@ -109,7 +106,6 @@ impl InventorySettings {
         inventory.name = self.name.or(inventory.name.take());
         inventory.connection = self.connection.or(inventory.connection);
         inventory.platform = self.platform;
-        inventory.lock_host = self.lock_host;
         inventory.clusters = self.clusters;
         inventory.access = self.access;
         inventory.components = self.components;

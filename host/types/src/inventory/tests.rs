@@ -19,7 +19,7 @@ const GOOD: &str = r#"{
   "variables": {"cidr": "none", "site": "a"},
   "access": {"user": "ops", "port": 2201, "become": {"user": "root", "password": "sudo"}},
   "clusters": {"main": {"kubeconfig": "k"}},
-  "connection": "simulated", "platform": "platform.json", "lock-host": "master-1",
+  "connection": "simulated", "platform": "platform.json",
   "components": {"metrics": {"volume-path": "/v"}},
   "secrets": {"sudo": {"environment": "SUDO"}, "x": {"command": ["pass", "x"]}}
 }"#;
@@ -128,11 +128,6 @@ fn mistakes_are_named() {
             r#""storage-1": {}"#,
             r#""storage 1": {}"#,
             "$.hosts[\"storage 1\"]: \"storage 1\" cannot be the name of a host",
-        ),
-        (
-            r#""lock-host": "master-1""#,
-            r#""lock-host": "master""#,
-            "$.lock-host: no host \"master\"; did you mean \"master-1\"?",
         ),
         (
             r#""password": "sudo""#,

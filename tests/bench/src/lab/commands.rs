@@ -242,7 +242,7 @@ impl<'a> Runner<'a> {
         let chosen: serde_json::Map<_, _> =
             hosts.iter().map(|host| (host.clone(), json!({"address": lab["hosts"][host]["address"]}))).collect();
         let inventory = json!({
-            "name": "bench", "connection": "ssh", "access": access, "lock-host": hosts[0], "hosts": chosen,
+            "name": "bench", "connection": "ssh", "access": access, "hosts": chosen,
         });
         let grants = json!([
             {"plugin": "commands", "allow": "exec.run", "argv": ["**"], "effects": ["read", "write-idempotent"]},

@@ -254,7 +254,7 @@ fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
         "clusters": {"main": {"kubeconfig": "k"}}, "connection": "simulated", "platform": "p.json",
-        "lock-host": "master-1", "components": {"metrics": {"volume": "/v"}}}"#;
+        "components": {"metrics": {"volume": "/v"}}}"#;
     for name in ["i/hosts.ini.settings.json", "i/hosts.settings.json", "i/settings.json"] {
         let loaded = load(&[("i/hosts.ini", INI), (name, settings)]);
         assert_eq!(loaded.inventory.name.as_deref(), Some("prod"));
@@ -281,7 +281,6 @@ fn settings_beside_the_inventory() {
             r#"{"nodes": "kubernets"}"#,
             "i/settings.json:1:11: $.nodes: no host or group \"kubernets\"; did you mean \"kubernetes\"?",
         ),
-        (r#"{"lock-host": "x"}"#, "i/settings.json: $.lock-host: no host \"x\""),
         (r#"{"cluster": {}}"#, "i/settings.json:1:2: $.cluster: unknown field \"cluster\"; did you mean \"clusters\"?"),
     ];
     for (settings, wanted) in cases {
