@@ -4,6 +4,7 @@ mod rolling;
 mod sub_workflows;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,11 +45,19 @@ enum Act {
 
 type Calls = Arc<Mutex<Vec<String>>>;
 
+/// How many calls run at this moment, and the most that ever did.
+#[derive(Debug, Default)]
+struct Busy {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
 struct Scripted {
     manifest: Arc<Manifest>,
     digest: Digest,
     acts: BTreeMap<String, Act>,
     calls: Calls,
+    busy: Arc<Busy>,
 }
 
 #[async_trait::async_trait]
@@ -70,6 +79,11 @@ impl Component for Scripted {
             hosts.join(",")
         );
         self.calls.lock().unwrap().push(format!("{} {name}", self.manifest.name));
+        let now = self.busy.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.busy.most.fetch_max(now, Ordering::Relaxed);
+        // Whoever else may run begins now.
+        tokio::task::yield_now().await;
+        self.busy.now.fetch_sub(1, Ordering::Relaxed);
         let act = self.acts.get(&name).copied().unwrap_or(Act::Change);
         let failed = |kind: FailureKind, subject: &str| {
             let failure = Failure {
@@ -143,6 +157,8 @@ fn manifest(name: &str) -> Arc<Manifest> {
 struct Outcome {
     summary: RunSummary,
     calls: Vec<String>,
+    /// The most calls at the same time.
+    at_once: usize,
     plan: Plan,
     bench: Bench,
 }
@@ -192,6 +208,7 @@ async fn run_over(
     let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
     let plan = plan(&world, "w.json", &inputs).unwrap_or_else(|error| panic!("{error}"));
     let calls = Calls::default();
+    let busy = Arc::new(Busy::default());
     let component = |name: &str| -> Arc<dyn Component> {
         let mine = acts.iter().filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
         Arc::new(Scripted {
@@ -199,6 +216,7 @@ async fn run_over(
             digest: Digest::zero(),
             acts: mine.collect(),
             calls: Arc::clone(&calls),
+            busy: Arc::clone(&busy),
         })
     };
     let home = tempfile::tempdir().unwrap();
@@ -221,7 +239,7 @@ async fn run_over(
     }
     let summary = execute(parts, &plan).await.unwrap();
     let calls = calls.lock().unwrap().clone();
-    Outcome { summary, calls, plan, bench }
+    Outcome { summary, calls, at_once: busy.most.load(Ordering::Relaxed), plan, bench }
 }
 
 fn verify(name: &str, extra: Value) -> Value {
@@ -246,6 +264,17 @@ async fn steps_follow_each_other_and_see_what_came_before() {
     assert_eq!(done.calls, ["p verify-health a,b,c", "q verify-health a,b,c"]);
     assert!(done.decisions().iter().any(|what| matches!(what, Decision::Skipped { .. })));
     assert_eq!(done.summary.recap.0["a"].ok, 2);
+}
+
+#[tokio::test]
+async fn so_many_hosts_are_worked_on_at_once_as_forks_says() {
+    for (extra, at_once) in [(json!({"forks": 1}), 1), (json!({"forks": 2}), 2), (json!({}), 3)] {
+        let mut step = json!({"name": "one", "component": "h", "operation": "verify"});
+        step.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap());
+        let done = run(workflow(json!([step])), &[]).await;
+        assert_eq!(done.summary.outcome, RunOutcome::Succeeded, "{:?}", done.summary);
+        assert_eq!((done.calls.len(), done.at_once), (3, at_once), "{extra}");
+    }
 }
 
 #[tokio::test]
