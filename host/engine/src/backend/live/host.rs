@@ -184,7 +184,8 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_says_what_it_is() {
-        let here = here();
+        let store = tempfile::tempdir().unwrap();
+        let here = here(store.path());
         let found =
             here.facts(&Place::Host("here".to_owned()), &Caller::runner(), vec!["here".to_owned()]).await.unwrap();
         let found = found[0].as_ref().unwrap();

@@ -10,19 +10,18 @@ use super::secrets::Secrets;
 use super::{LiveHost, Shell};
 use crate::artifacts::DirectoryStore;
 
-/// This machine as a host. Its store is in a directory that goes with the process.
-pub(super) fn here() -> LiveHost {
-    with_secrets(Secrets::new(&IndexMap::new(), Path::new(".")))
+/// This machine as a host, with its store in a folder.
+pub(super) fn here(store: &Path) -> LiveHost {
+    with_secrets(store, Secrets::new(&IndexMap::new(), Path::new(".")))
 }
 
 /// This machine as a host of an inventory with these secrets.
-pub(super) fn with_secrets(secrets: Secrets) -> LiveHost {
-    host(Arc::new(ProcessShell { effects: None }), secrets)
+pub(super) fn with_secrets(store: &Path, secrets: Secrets) -> LiveHost {
+    host(store, Arc::new(ProcessShell { effects: None }), secrets)
 }
 
 /// A host reached by a shell.
-pub(super) fn host(shell: Arc<dyn Shell>, secrets: Secrets) -> LiveHost {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let store = Arc::new(DirectoryStore::open(&folder).unwrap());
+pub(super) fn host(store: &Path, shell: Arc<dyn Shell>, secrets: Secrets) -> LiveHost {
+    let store = Arc::new(DirectoryStore::open(store).unwrap());
     LiveHost { name: "here".to_owned(), shell, secrets: Arc::new(secrets), store }
 }

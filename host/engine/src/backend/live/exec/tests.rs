@@ -44,7 +44,8 @@ fn options() -> CommandOptions {
 }
 
 async fn run(items: Vec<Command>) -> Vec<Result<Output, Failure>> {
-    here().run(&place(), &Caller::runner(), items).await.unwrap()
+    let store = tempfile::tempdir().unwrap();
+    here(store.path()).run(&place(), &Caller::runner(), items).await.unwrap()
 }
 
 fn text(answer: &Result<Output, Failure>) -> String {
@@ -94,7 +95,7 @@ async fn input_is_the_command_s_with_secrets_put_in() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "s3cret\n").unwrap();
     let sources = IndexMap::from([("db".to_owned(), SecretSource::File("password".to_owned()))]);
-    let host = with_secrets(Secrets::new(&sources, folder.path()));
+    let host = with_secrets(folder.path(), Secrets::new(&sources, folder.path()));
     let mut asked = read(&["cat"]);
     asked.stdin =
         vec![Part::Text("user\n".to_owned()), Part::Secret("secret:db".to_owned()), Part::Bytes(vec![0, 10, 255])];
@@ -125,7 +126,8 @@ async fn what_takes_too_long_is_ended() {
     assert_eq!(failure.kind, FailureKind::TimedOut);
     // Of a write nobody knows how far it came.
     slow.effect = EffectClass::WriteOnce;
-    let stop = here()
+    let store = tempfile::tempdir().unwrap();
+    let stop = here(store.path())
         .run(&place(), &Caller::runner(), vec![command(EffectClass::WriteOnce, &["true"]), slow])
         .await
         .unwrap_err();

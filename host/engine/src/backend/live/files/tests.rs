@@ -40,6 +40,7 @@ both_ways! {
 struct Bench {
     home: tempfile::TempDir,
     host: Box<dyn Backend>,
+    _store: tempfile::TempDir,
 }
 
 /// Names that a careless script would take apart.
@@ -48,11 +49,20 @@ const ODD: [&str; 8] =
 
 impl Bench {
     fn by_scripts() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), host: Box::new(scripts()) }
+        Self::of(|host| Box::new(host))
     }
 
     fn by_handles() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), host: Box::new(LocalHost::new(scripts()).unwrap()) }
+        Self::of(|host| Box::new(LocalHost::new(host).unwrap()))
+    }
+
+    /// This machine, with a secret `key`.
+    fn of(way: impl Fn(LiveHost) -> Box<dyn Backend>) -> Self {
+        let source = runner_types::SecretSource::Command(vec!["printf".to_owned(), "p%%w".to_owned()]);
+        let secrets = Secrets::new(&indexmap::IndexMap::from([("key".to_owned(), source)]), Path::new("."));
+        let store = tempfile::tempdir().unwrap();
+        let host = way(with_secrets(store.path(), secrets));
+        Self { home: tempfile::tempdir().unwrap(), host, _store: store }
     }
 
     fn path(&self, name: &str) -> String {
@@ -147,12 +157,6 @@ impl Bench {
         names.sort();
         names
     }
-}
-
-/// This machine by scripts, with a secret `key`.
-fn scripts() -> LiveHost {
-    let source = runner_types::SecretSource::Command(vec!["printf".to_owned(), "p%%w".to_owned()]);
-    with_secrets(Secrets::new(&indexmap::IndexMap::from([("key".to_owned(), source)]), Path::new(".")))
 }
 
 fn one<A>(mut answers: Vec<Result<A, Failure>>) -> Result<A, Failure> {

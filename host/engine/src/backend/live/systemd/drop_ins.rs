@@ -83,7 +83,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("a.service.d").to_str().unwrap().to_owned();
         let file = folder.path().join("a.service.d/10-x.conf");
-        let host = here();
+        let store = tempfile::tempdir().unwrap();
+        let host = here(store.path());
         let write = async |text: &str, length: usize| {
             let script = Script::new(WRITE).arguments([&directory, "10-x.conf"]).argument(length.to_string());
             let ran = host.shell.run(script, text.as_bytes().to_vec(), Bounds::default()).await.unwrap();
