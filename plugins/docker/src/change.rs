@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use runner_plugin_sdk::api::operator::{self, Confirmation, Question};
 use runner_plugin_sdk::api::packages::PackageStatus;
-use runner_plugin_sdk::api::progress;
 use runner_plugin_sdk::api::systemd::{self, UnitStatus};
+use runner_plugin_sdk::api::{clock, progress};
 use runner_plugin_sdk::packages::{self, Installation, Versions};
 use runner_plugin_sdk::{Answers, Failure, FailureKind, Findings, Problem, ReportBuilder, declined, failure, units};
 
-use crate::configuration::{self, Configuration, DropInName};
+use crate::configuration::{self, Changes, Configuration, DropInName};
 use crate::containers::{self, Container, Which};
 use crate::engine::{self, CONTAINERD, DOCKER, Info, Need, Staleness, UNITS};
 use crate::owed::{self, Note, Owed};
@@ -47,7 +47,7 @@ pub(crate) struct Seen {
     /// Version of containerd, when it runs.
     pub(crate) containerd: Option<String>,
     pub(crate) configuration: Configuration,
-    changed_at: BTreeMap<&'static str, String>,
+    changes: Changes,
 }
 
 impl Seen {
@@ -71,8 +71,8 @@ impl Seen {
         names.sort();
         names.dedup();
         let configuration = configuration::look(host, files, names)?;
-        let changed_at = configuration::changed_at(host, &configuration)?;
-        Ok(Self { packages, units, info, containerd, configuration, changed_at })
+        let changes = configuration::changes(host, &configuration, &clock::now())?;
+        Ok(Self { packages, units, info, containerd, configuration, changes })
     }
 
     /// What has to happen to a unit as things are.
@@ -84,7 +84,7 @@ impl Seen {
             status,
             running: self.running(unit),
             installed: engine::installed(&self.packages, unit),
-            configured: self.changed_at.get(unit).map(String::as_str),
+            configured: self.changes.at.get(unit).map(String::as_str),
             owed: note.since(unit),
         })
     }
@@ -156,6 +156,13 @@ impl Change<'_> {
             findings.add("docker-not-running", host, message);
         }
         findings.refuse()?;
+        for path in &seen.changes.dated_ahead {
+            let message = format!(
+                "{path} on host {host} is dated in the future, so it cannot be seen whether its daemon has read it; \
+                 restart that yourself if it was changed by hand"
+            );
+            report.warn("dated-ahead", path.as_str(), message);
+        }
 
         let note = owed::look(host, self.layout.owed_file)?;
         let difference = self.difference(&seen, &note);

@@ -70,22 +70,41 @@ pub(crate) fn look(host: &str, files: &[String], drop_ins: Vec<DropInName>) -> R
     Ok(Configuration { files, drop_ins })
 }
 
-/// When the newest of a unit's files and drop-ins was changed.
-pub(crate) fn changed_at(host: &str, configuration: &Configuration) -> Result<BTreeMap<&'static str, String>, Failure> {
+/// When the configuration of each unit was last changed on the host.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// By unit.
+    pub(crate) at: BTreeMap<&'static str, String>,
+    /// Files whose time is still to come: it says nothing of whether their unit has read them.
+    pub(crate) dated_ahead: Vec<String>,
+}
+
+/// Looks at when that was; `now` is the runner's time.
+pub(crate) fn changes(host: &str, configuration: &Configuration, now: &str) -> Result<Changes, Failure> {
     let files = configuration.files.keys().map(|path| (reader_of(path), path.clone()));
     let drop_ins = configuration.drop_ins.keys().map(|(unit, name)| (reader_of(unit), drop_in_path(unit, name)));
     let all: Vec<(&'static str, FileRef)> = files.chain(drop_ins).map(|(unit, path)| (unit, at(host, &path))).collect();
     let refs: Vec<FileRef> = all.iter().map(|(_, file)| file.clone()).collect();
     let found = api::stat(&refs).into_iter().map(Presence::present).collect::<Vec<_>>().all()?;
-    let mut newest: BTreeMap<&'static str, String> = BTreeMap::new();
-    for ((unit, _), status) in all.iter().zip(found) {
-        let Some(status) = status else { continue };
-        let entry = newest.entry(unit).or_default();
-        if *entry < status.modified {
-            *entry = status.modified;
+    let times = all.iter().zip(found).filter_map(|((unit, file), status)| Some((*unit, &*file.path, status?.modified)));
+    Ok(newest(times, now))
+}
+
+fn newest<'a>(times: impl Iterator<Item = (&'static str, &'a str, String)>, now: &str) -> Changes {
+    let mut changes = Changes::default();
+    // Clocks differ by seconds.
+    let minute = |moment: &str| moment.get(..16).unwrap_or(moment).to_owned();
+    for (unit, path, modified) in times {
+        if minute(&modified) > minute(now) {
+            changes.dated_ahead.push(path.to_owned());
+            continue;
+        }
+        let entry = changes.at.entry(unit).or_default();
+        if *entry < modified {
+            *entry = modified;
         }
     }
-    Ok(newest)
+    changes
 }
 
 /// What of the wanted configuration is not so.
@@ -214,5 +233,24 @@ fn merge(target: &mut Value, patch: &Map<String, Value>) {
                 fields.insert(name.clone(), other.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_still_to_come_says_nothing() {
+        let times = [
+            (DOCKER, "/etc/docker/daemon.json", "2026-11-21T17:00:00.000Z"),
+            (DOCKER, "/etc/default/docker", "2026-11-21T08:00:30.000Z"),
+            (DOCKER, "/etc/docker/key.json", "2026-11-20T08:00:00.000Z"),
+            (CONTAINERD, "/etc/containerd/config.toml", "2026-11-21T08:01:00.000Z"),
+        ];
+        let times = times.into_iter().map(|(unit, path, time)| (unit, path, time.to_owned()));
+        let changes = newest(times, "2026-11-21T08:00:00.000Z");
+        assert_eq!(changes.at, BTreeMap::from([(DOCKER, "2026-11-21T08:00:30.000Z".to_owned())]));
+        assert_eq!(changes.dated_ahead, ["/etc/docker/daemon.json", "/etc/containerd/config.toml"]);
     }
 }

@@ -158,6 +158,9 @@ pub(crate) fn need(seen: Staleness<'_>) -> Need {
         _ => false,
     };
     let since = seen.status.since.as_deref().unwrap_or_default();
-    let later = |moment: Option<&str>| moment.is_some_and(|moment| moment > since);
-    if other_version || later(seen.configured) || later(seen.owed) { Need::Restart } else { Need::Nothing }
+    // The host says since when in whole seconds: an edit within the second of the start is taken as read.
+    let second = |moment: &str| moment.get(..19).unwrap_or(moment).to_owned();
+    let edited = seen.configured.is_some_and(|moment| second(moment) > second(since));
+    let owed = seen.owed.is_some_and(|moment| moment > since);
+    if other_version || edited || owed { Need::Restart } else { Need::Nothing }
 }

@@ -75,11 +75,18 @@ fn seen(status: &UnitStatus) -> Staleness<'_> {
 #[test]
 fn a_daemon_restarts_only_for_a_reason() {
     let status = unit(DOCKER, "active", "enabled", "2026-11-21T08:00:00.000Z");
-    let (before, after) = (Some("2026-11-21T07:59:59.999Z"), Some("2026-11-21T08:00:00.001Z"));
+    let (before, after) = (Some("2026-11-21T07:59:59.999Z"), Some("2026-11-21T08:00:01.001Z"));
+    let same_second = Some("2026-11-21T08:00:00.900Z");
     assert_eq!(need(seen(&status)), Need::Nothing);
     assert_eq!(need(Staleness { configured: before, owed: before, ..seen(&status) }), Need::Nothing);
     assert_eq!(need(Staleness { configured: after, ..seen(&status) }), Need::Restart);
+    assert_eq!(need(Staleness { configured: same_second, ..seen(&status) }), Need::Nothing);
     assert_eq!(need(Staleness { owed: after, ..seen(&status) }), Need::Restart);
+    assert_eq!(
+        need(Staleness { owed: same_second, ..seen(&status) }),
+        Need::Restart,
+        "what is owed is never forgotten"
+    );
     assert_eq!(need(Staleness { installed: Some("26.1.5+dfsg1-9"), ..seen(&status) }), Need::Restart);
     assert_eq!(need(Staleness { running: None, ..seen(&status) }), Need::Nothing);
 }

@@ -1,6 +1,6 @@
 //! Parameters of the operations; `manifest.json` holds their schemas.
 
-use runner_plugin_sdk::kubernetes::COMMON_MANAGERS;
+use runner_plugin_sdk::kubernetes::{COMMON_MANAGERS, MANAGERS_OF_EDITS};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,7 +58,7 @@ pub struct Backout {
     #[serde(default = "ingress_class")]
     pub ingress_class: String,
     /// Field managers whose fields are taken over.
-    #[serde(default = "take_over")]
+    #[serde(default = "take_over_edits")]
     pub take_over: Vec<String>,
     /// Seconds until every node must run the old Pod again.
     #[serde(default = "rollout_seconds")]
@@ -172,6 +172,10 @@ fn port() -> u16 {
 
 fn take_over() -> Vec<String> {
     COMMON_MANAGERS.map(Into::into).into()
+}
+
+fn take_over_edits() -> Vec<String> {
+    MANAGERS_OF_EDITS.map(Into::into).into()
 }
 
 fn rollout_seconds() -> u32 {

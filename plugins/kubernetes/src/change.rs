@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::version::{Version, kubelet_condition};
 use crate::{cluster, nodes};
 
-/// Milliseconds after which a controller that cannot run has given up.
+/// Milliseconds after which a unit that cannot run has given up, or was started again.
 const SETTLE: u32 = 2000;
 /// Seconds for which another API server of the cluster may answer before that is said.
 const OTHER_SERVER: u32 = 30;
@@ -174,23 +174,19 @@ impl Change<'_> {
 
     /// Waits until what runs is what was installed.
     fn settle(&self, meant: &[&str], restarted: bool, report: &mut ReportBuilder) -> Result<(), Problem> {
-        match self.part {
-            Part::KubeApiserver => self.await_api_server(report)?,
-            Part::Controllers if restarted => clock::sleep(SETTLE),
-            Part::Controllers => {}
-            Part::Node if meant.contains(&"kubelet") => self.await_node()?,
-            Part::Node => {}
-        }
         let all: Vec<String> = meant.iter().filter_map(|name| parts::unit(name)).collect();
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
         let host = [self.host.name.clone()];
+        let mut watch =
+            if restarted { units::Watch::from(&units::status(&host, &names)?) } else { units::Watch::default() };
+        match self.part {
+            Part::KubeApiserver => self.await_api_server(report)?,
+            Part::Node if meant.contains(&"kubelet") => self.await_node()?,
+            Part::Controllers | Part::Node if restarted => clock::sleep(SETTLE),
+            Part::Controllers | Part::Node => {}
+        }
         until(&names.join(", "), Patience::seconds(self.ready_timeout.0, 1), || {
-            let down: Vec<String> = units::status(&host, &names)?
-                .into_iter()
-                .filter(|(_, status)| !units::is_active(status))
-                .map(|(_, status)| format!("{} is {} ({})", status.unit, status.active_state, status.sub_state))
-                .collect();
-            Ok(if down.is_empty() { Ok(()) } else { Err(down.join(", ")) })
+            Ok(watch.judge(&units::status(&host, &names)?, clock::elapsed()))
         })?;
         Ok(())
     }

@@ -35,14 +35,11 @@ impl View {
             select("v1", "PersistentVolumeClaim"),
             select("v1", "PersistentVolume"),
         ];
-        selections.extend(workloads::KINDS.map(|kind| select("apps/v1", kind)));
+        selections.extend(workloads::KINDS.map(|(version, kind)| select(version, kind)));
         let mut lists = cluster.lists(selections, &fields())?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         let (nodes, pods, budgets, claims, volumes) = (next(), next(), next(), next(), next());
-        let workloads = workloads::KINDS
-            .into_iter()
-            .flat_map(|kind| next().iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
-            .collect();
+        let workloads = workloads::KINDS.into_iter().flat_map(|(_, kind)| Workload::all(kind, &next())).collect();
         Ok(Self {
             partial: false,
             nodes: nodes.iter().map(Node::of).collect(),
@@ -57,15 +54,12 @@ impl View {
     /// cluster's Nodes, the Pods are those of their Nodes: a gate between batches is asked as often as there are batches.
     pub(crate) fn of_health(cluster: Cluster<'_>, hosts: &[HostInfo]) -> Result<Self, Failure> {
         let mut selections = vec![cluster.select("v1", "Node", None, "")];
-        selections.extend(workloads::KINDS.map(|kind| cluster.select("apps/v1", kind, None, "")));
+        selections.extend(workloads::KINDS.map(|(version, kind)| cluster.select(version, kind, None, "")));
         let keep = [&nodes::HEALTH_FIELDS[..], &workloads::HEALTH_FIELDS].concat();
         let mut lists = cluster.lists(selections, &keep)?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         let nodes: Vec<Node> = next().iter().map(Node::of).collect();
-        let workloads = workloads::KINDS
-            .into_iter()
-            .flat_map(|kind| next().iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
-            .collect();
+        let workloads = workloads::KINDS.into_iter().flat_map(|(_, kind)| Workload::all(kind, &next())).collect();
         let is_asked = |node: &&Node| hosts.iter().any(|host| node_name(host) == node.name);
         let few = hosts.len() * 2 < nodes.len();
         let selections = if few {
@@ -115,13 +109,9 @@ pub(crate) fn nodes(cluster: Cluster<'_>) -> Result<Vec<Node>, Failure> {
 
 /// All workloads that are followed.
 pub(crate) fn workloads(cluster: Cluster<'_>) -> Result<Vec<Workload>, Failure> {
-    let selections = workloads::KINDS.map(|kind| cluster.select("apps/v1", kind, None, "")).to_vec();
+    let selections = workloads::KINDS.map(|(version, kind)| cluster.select(version, kind, None, "")).to_vec();
     let lists = cluster.lists(selections, &workloads::FIELDS)?;
-    Ok(workloads::KINDS
-        .into_iter()
-        .zip(lists)
-        .flat_map(|(kind, list)| list.iter().map(|object| Workload::of(kind, object)).collect::<Vec<_>>())
-        .collect())
+    Ok(workloads::KINDS.into_iter().zip(lists).flat_map(|((_, kind), list)| Workload::all(kind, &list)).collect())
 }
 
 /// The API server.

@@ -211,12 +211,31 @@ pub(crate) fn added<'a>(
         .collect()
 }
 
-/// Brings files back; true: something was written.
+/// Brings files back; true: something was written. What is there now goes into the store before: keys and certificates
+/// that were renewed since the backup are nowhere else.
 pub(crate) fn restore(orders: &[RestoreOrder]) -> Result<bool, Problem> {
     if orders.is_empty() {
         return Ok(false);
     }
+    let replaced = replaced(orders);
+    if !replaced.is_empty() {
+        artifacts::put(&replaced).all()?;
+    }
     Ok(artifacts::restore(orders).all()?.iter().any(|change| change.changed))
+}
+
+/// The files that orders replace, each for the store.
+fn replaced(orders: &[RestoreOrder]) -> Vec<PutOrder> {
+    orders
+        .iter()
+        .filter(|order| order.precondition != Precondition::Absent)
+        .map(|order| PutOrder {
+            host: order.host.clone(),
+            source: Source::File(order.path.clone()),
+            name: artifact_name(&order.host, &order.path),
+            labels: vec![Label { name: "path".to_owned(), value: order.path.clone() }],
+        })
+        .collect()
 }
 
 /// One hash over what a part reads.
@@ -300,8 +319,13 @@ pub(crate) mod tests {
         assert_eq!(attributes.and_then(|a| a.mode), Some(0o600));
         assert_eq!(attributes.and_then(|a| a.group.as_deref()), Some("ops"));
 
+        assert!(replaced(&orders).is_empty(), "nothing is there now");
+
         let orders = restoring(&master(), Part::Controllers, &saved, &now);
         assert_eq!(orders[0].precondition, Precondition::Hash("x".into()));
+        let kept = replaced(&orders);
+        assert_eq!(kept[0].source, Source::File("/etc/kubernetes/scheduler.conf".into()));
+        assert_eq!((kept.len(), kept[0].host.as_str()), (1, "m1"));
         assert!(restoring(&master(), Part::Node, &saved, &now).is_empty());
         assert_eq!(added(&master(), Part::KubeApiserver, &saved, &now), ["/etc/kubernetes/new.conf"]);
     }

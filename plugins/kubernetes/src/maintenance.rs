@@ -139,8 +139,8 @@ fn await_workloads(cluster: Cluster<'_>, not_ready_before: &[String], seconds: u
         all.iter().find(|workload| !workload.is_ready() && !not_ready_before.contains(&workload.title()))
     {
         progress::show(&format!("waiting for workloads: {} has {}", first.title(), first.count()), None, None);
-        let orders = workloads::KINDS.map(|kind| WaitOrder {
-            subject: Subject::Selection(cluster.select("apps/v1", kind, None, "")),
+        let orders = workloads::KINDS.map(|(version, kind)| WaitOrder {
+            subject: Subject::Selection(cluster.select(version, kind, None, "")),
             condition: ready_condition(kind, &left_out),
             keep: vec!["/metadata/name".to_owned()],
             time_out: seconds.saturating_mul(1000),

@@ -100,8 +100,16 @@ pub(crate) fn of_host(
     }
     if let Some(record) = &details.record {
         for path in record.edited(&details.configuration.files) {
-            let message =
-                format!("{path} on host {host} was changed by hand since the last operation here; it is kept as it is");
+            let now = details.configuration.files.get(path).map(|file| file.hash.as_str());
+            let what = match (demands.downgrade, now) {
+                (false, _) => "it is kept as it is".to_owned(),
+                (true, None) => "where the backup set has it, it is brought back".to_owned(),
+                (true, Some(hash)) => format!(
+                    "where the backup set has it otherwise, that is brought back, and what is there now is kept in \
+                     the store as {hash}"
+                ),
+            };
+            let message = format!("{path} on host {host} was changed by hand since the last operation here; {what}");
             found.warn("edited-configuration", host, message);
         }
     }

@@ -10,11 +10,18 @@ use crate::budgets::Budget;
 use crate::pods::Pod;
 use crate::selectors::{Labels, text_map};
 
-/// Kinds of workload that are followed.
-pub(crate) const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+/// Kinds of workload that are followed, with their API version.
+pub(crate) const KINDS: [(&str, &str); 5] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "ReplicaSet"),
+    ("v1", "ReplicationController"),
+];
 
 /// Fields of a workload that are looked at.
-pub(crate) const FIELDS: [&str; 6] = [
+pub(crate) const FIELDS: [&str; 7] = [
+    "/metadata/ownerReferences",
     "/spec/replicas",
     "/spec/selector",
     "/spec/template/metadata/labels",
@@ -24,8 +31,13 @@ pub(crate) const FIELDS: [&str; 6] = [
 ];
 
 /// Those of them by which it is seen whether a workload works.
-pub(crate) const HEALTH_FIELDS: [&str; 4] =
-    ["/spec/replicas", "/status/readyReplicas", "/status/numberReady", "/status/desiredNumberScheduled"];
+pub(crate) const HEALTH_FIELDS: [&str; 5] = [
+    "/metadata/ownerReferences",
+    "/spec/replicas",
+    "/status/readyReplicas",
+    "/status/numberReady",
+    "/status/desiredNumberScheduled",
+];
 
 /// What is known of a workload.
 #[derive(Debug, Clone)]
@@ -39,6 +51,15 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// The workloads of a list of this kind. What another one controls, as a Deployment its ReplicaSets, is followed
+    /// there.
+    pub(crate) fn all(kind: &'static str, objects: &[Object]) -> Vec<Self> {
+        let is_own = |object: &&Object| {
+            !object.body.items("/metadata/ownerReferences").iter().any(|owner| owner["controller"] == true)
+        };
+        objects.iter().filter(is_own).map(|object| Self::of(kind, object)).collect()
+    }
+
     /// Reads a workload of which at least [`FIELDS`] or [`HEALTH_FIELDS`] are known.
     pub(crate) fn of(kind: &'static str, object: &Object) -> Self {
         let body = &object.body;
@@ -106,10 +127,13 @@ pub(crate) fn ready_condition(kind: &str, left_out: &[&Workload]) -> String {
              o.status.readyReplicas >= (has(o.spec.replicas) ? o.spec.replicas : 1))"
         }
     };
+    let controlled = "(has(o.metadata.ownerReferences) && o.metadata.ownerReferences.exists(r, has(r.controller) && \
+                      r.controller))";
     if names.is_empty() {
-        return format!("objects.all(o, {ready})");
+        return format!("objects.all(o, {controlled} || {ready})");
     }
-    format!("objects.all(o, (o.metadata.namespace + \"/\" + o.metadata.name) in [{}] || {ready})", names.join(", "))
+    let names = names.join(", ");
+    format!("objects.all(o, {controlled} || (o.metadata.namespace + \"/\" + o.metadata.name) in [{names}] || {ready})")
 }
 
 /// Nodes in one line; more are counted.
@@ -208,6 +232,20 @@ mod tests {
         ];
         let found = unprotected(&workloads, &[budget("web", json!({"spec": {"minAvailable": 1}}))]);
         assert_eq!(found.iter().map(|workload| workload.name.as_str()).collect::<Vec<_>>(), ["db"]);
+    }
+
+    #[test]
+    fn what_another_workload_controls_is_followed_there() {
+        let set = |name: &str, owners: Value| {
+            let id = Identity { namespace: None, name: name.into(), uid: "w".into(), resource_version: "1".into() };
+            Object { id, body: json!({"metadata": {"ownerReferences": owners}, "spec": {"replicas": 2}}) }
+        };
+        let owner = json!([{"kind": "Deployment", "name": "web", "controller": true}]);
+        let found = Workload::all("ReplicaSet", &[set("web-5d9", owner), set("own", json!([]))]);
+        assert_eq!(
+            found.iter().map(|workload| (workload.name.as_str(), workload.is_ready())).collect::<Vec<_>>(),
+            [("own", false)]
+        );
     }
 
     #[test]

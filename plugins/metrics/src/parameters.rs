@@ -1,6 +1,6 @@
 //! Parameters of the operations; `manifest.json` holds their schemas.
 
-use runner_plugin_sdk::kubernetes::COMMON_MANAGERS;
+use runner_plugin_sdk::kubernetes::{COMMON_MANAGERS, MANAGERS_OF_EDITS};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -140,7 +140,7 @@ parameters! {
         #[serde(default)]
         delete_pv_data: bool,
         /// Field managers whose fields are taken over.
-        #[serde(default = "take_over")]
+        #[serde(default = "take_over_edits")]
         take_over: Vec<String>,
     }
 }
@@ -217,4 +217,8 @@ fn query() -> String {
 
 fn take_over() -> Vec<String> {
     COMMON_MANAGERS.map(Into::into).into()
+}
+
+fn take_over_edits() -> Vec<String> {
+    MANAGERS_OF_EDITS.map(Into::into).into()
 }

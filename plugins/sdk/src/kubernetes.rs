@@ -16,6 +16,18 @@ pub const CONFIG_HASH: &str = "runner/config-hash";
 /// longer holds goes away.
 pub const COMMON_MANAGERS: [&str; 4] = ["kubectl-client-side-apply", "kubectl", "kubectl-create", "helm"];
 
+/// The same for a return to what was: what was edited since goes, too.
+pub const MANAGERS_OF_EDITS: [&str; 8] = [
+    "kubectl-client-side-apply",
+    "kubectl",
+    "kubectl-create",
+    "helm",
+    "kubectl-edit",
+    "kubectl-patch",
+    "kubectl-replace",
+    "kubectl-set",
+];
+
 /// An object as the API server gave it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {

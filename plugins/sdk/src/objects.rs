@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::Failure;
 use crate::api::kubernetes::{ObjectRef, Propagation, Selection};
 use crate::api::progress;
 use crate::json::{At, segment};
 use crate::kubernetes::{Cluster, Object, describe_ref, portable, reference, same};
 use crate::rollout::Workload;
+use crate::{Failure, FailureKind, problems::failure};
 
 /// Kinds that run Pods.
 const WORKLOADS: [&str; 5] = ["DaemonSet", "Deployment", "StatefulSet", "Job", "CronJob"];
@@ -136,7 +136,12 @@ impl Release<'_> {
         let mut changed = surplus.remove_workloads(cluster, self.seconds)?;
         changed |= cluster.apply(self.objects, self.take_over)?;
         progress::show(&format!("{} {namespace}/{name} rolls out", workload.kind()), None, None);
-        cluster.rollout(workload, namespace, name, self.seconds)?;
+        let brought = cluster.rollout(workload, namespace, name, self.seconds)?;
+        if brought.body.number("/status/desiredNumberScheduled") == Some(0) {
+            let subject = format!("{} {namespace}/{name}", workload.kind());
+            let message = "it runs on no node: no node has the labels that its Pods ask for (nodeSelector, affinity)";
+            return Err(failure(FailureKind::Other("no-pods".to_owned()), subject, message));
+        }
         changed |= surplus.remove_others(cluster)?;
         Ok(changed)
     }

@@ -27,6 +27,8 @@ pub enum Subject<'a> {
     Place,
     /// A systemd unit.
     Unit(&'a str),
+    /// A package repository.
+    Repository(&'a str),
     /// Packages by name.
     Packages(Vec<&'a str>),
     /// Absolute paths; each must be granted.
@@ -35,6 +37,12 @@ pub enum Subject<'a> {
     Command {
         /// Program and arguments.
         argv: &'a [String],
+        /// Names of the variables that it is given.
+        environment: Vec<&'a str>,
+        /// None: the user that effects have.
+        user: Option<&'a str>,
+        /// None: the root directory.
+        directory: Option<Cow<'a, str>>,
         /// Stated effect class.
         class: Class,
     },

@@ -115,7 +115,10 @@ impl Capable for HoldOrder {
 #[async_trait::async_trait]
 impl Capable for RepositoryOrder {
     fn subject(&self) -> Result<Subject<'_>, String> {
-        Ok(Subject::Place)
+        if self.id.is_empty() || self.id.chars().any(char::is_control) {
+            return Err(format!("{:?} is not the id of a repository", self.id));
+        }
+        Ok(Subject::Repository(&self.id))
     }
     fn label(&self) -> String {
         self.id.clone()

@@ -55,6 +55,7 @@ impl Attempt {
             Subject::Prompt(key) => return self.authorise_prompt(key),
             Subject::Place
             | Subject::Unit(_)
+            | Subject::Repository(_)
             | Subject::Packages(_)
             | Subject::Paths(_)
             | Subject::Command { .. }
@@ -150,9 +151,16 @@ fn subjects<'a>(subject: &'a Subject<'_>) -> (Vec<(Field, String)>, &'a [String]
     match subject {
         Subject::Place | Subject::Prompt(_) | Subject::Free => (Vec::new(), &[]),
         Subject::Unit(unit) => (one(Field::Units, unit), &[]),
+        Subject::Repository(id) => (one(Field::Repositories, id), &[]),
         Subject::Packages(names) => (names.iter().map(|name| (Field::Packages, (*name).to_owned())).collect(), &[]),
         Subject::Paths(paths) => (paths.iter().map(|path| (Field::Paths, path.clone().into_owned())).collect(), &[]),
-        Subject::Command { argv, .. } => (Vec::new(), argv),
+        Subject::Command { argv, environment, user, directory, .. } => {
+            let named = |field, text: &str| (field, text.to_owned());
+            let mut subjects: Vec<_> = environment.iter().map(|name| named(Field::Environment, name)).collect();
+            subjects.extend(user.map(|user| named(Field::Users, user)));
+            subjects.extend(directory.as_deref().map(|path| named(Field::Directories, path)));
+            (subjects, argv)
+        }
         Subject::Request { method, url, .. } => {
             (vec![(Field::Methods, (*method).to_owned()), (Field::Urls, (*url).to_owned())], &[])
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Field, Grant, Patterns, Policy};
+use super::{Field, Grant, Patterns, Policy, decides_code};
 use crate::{Document, JsonPath, Mistakes, did_you_mean};
 
 /// Interfaces that grants can be about.
@@ -120,11 +120,18 @@ fn check_pattern(at: &JsonPath, field: Field, last: bool, text: &str, parameters
         }
     }
     match field {
-        Field::Paths if !text.starts_with('/') && !text.starts_with("${") => {
+        Field::Paths | Field::Directories if !text.starts_with('/') && !text.starts_with("${") => {
             mistakes.add(at, format!("{text:?} is no absolute path"));
         }
-        Field::Paths if text.split('/').any(|segment| matches!(segment, "." | "..")) => {
+        Field::Paths | Field::Directories if text.split('/').any(|segment| matches!(segment, "." | "..")) => {
             mistakes.add(at, format!("{text:?} holds `.` or `..` and would cover nothing"));
+        }
+        Field::Environment if decides_code(text) => {
+            mistakes.add_with_help(
+                at,
+                format!("{text:?} is never given to a command"),
+                "it decides which code any command runs",
+            );
         }
         Field::Argv if text == "**" && !last => {
             mistakes.add_with_help(
@@ -151,6 +158,9 @@ fn check_pattern(at: &JsonPath, field: Field, last: bool, text: &str, parameters
         | Field::Repositories
         | Field::Paths
         | Field::Argv
+        | Field::Environment
+        | Field::Users
+        | Field::Directories
         | Field::Effects
         | Field::Kinds
         | Field::Namespaces

@@ -85,12 +85,14 @@ impl Serialize for Request {
     }
 }
 
+/// Fields of a line: two of its own, and the patterns.
+const FIELDS: usize = Field::ALL.len() + 2;
 /// Names of a line's own fields, then those of the patterns.
-const GRANT_FIELDS: [&str; 16] = names(["plugin", "allow"]);
-const REQUEST_FIELDS: [&str; 16] = names(["capability", "reason"]);
+const GRANT_FIELDS: [&str; FIELDS] = names(["plugin", "allow"]);
+const REQUEST_FIELDS: [&str; FIELDS] = names(["capability", "reason"]);
 
-const fn names(own: [&'static str; 2]) -> [&'static str; 16] {
-    let mut all = [own[0]; 16];
+const fn names(own: [&'static str; 2]) -> [&'static str; FIELDS] {
+    let mut all = [own[0]; FIELDS];
     all[1] = own[1];
     let mut at = 0;
     while at < Field::ALL.len() {
@@ -102,7 +104,7 @@ const fn names(own: [&'static str; 2]) -> [&'static str; 16] {
 
 /// Reads two own texts and the patterns, keeping the place of whatever is wrong.
 struct LineVisitor {
-    fields: &'static [&'static str; 16],
+    fields: &'static [&'static str; FIELDS],
     what: &'static str,
 }
 
@@ -129,7 +131,7 @@ impl<'de> Visitor<'de> for LineVisitor {
 }
 
 /// A field's name, refused where the name is read.
-struct Name(&'static [&'static str; 16]);
+struct Name(&'static [&'static str; FIELDS]);
 
 impl<'de> de::DeserializeSeed<'de> for Name {
     type Value = &'static str;
@@ -175,7 +177,7 @@ impl<'de> Deserialize<'de> for Request {
     }
 }
 
-fn line_schema(fields: &[&str; 16], description: &str, required: [&str; 2]) -> Schema {
+fn line_schema(fields: &[&str; FIELDS], description: &str, required: [&str; 2]) -> Schema {
     let mut properties = serde_json::Map::new();
     for name in fields {
         let schema = if Field::named(name).is_some() {

@@ -20,6 +20,12 @@ pub enum Field {
     Paths,
     /// One argv template.
     Argv,
+    /// Environment variables that a command names.
+    Environment,
+    /// Users that a command names to run as.
+    Users,
+    /// Directories that a command names to run in.
+    Directories,
     /// Effect classes of what says its own.
     Effects,
     /// Kinds of Kubernetes objects: `Pod`, `DaemonSet.apps`.
@@ -51,7 +57,7 @@ pub enum Absent {
 
 impl Field {
     /// All fields in the order of a line.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Hosts,
         Self::Clusters,
         Self::Units,
@@ -59,6 +65,9 @@ impl Field {
         Self::Repositories,
         Self::Paths,
         Self::Argv,
+        Self::Environment,
+        Self::Users,
+        Self::Directories,
         Self::Effects,
         Self::Kinds,
         Self::Namespaces,
@@ -79,6 +88,9 @@ impl Field {
             Self::Repositories => "repositories",
             Self::Paths => "paths",
             Self::Argv => "argv",
+            Self::Environment => "environment",
+            Self::Users => "users",
+            Self::Directories => "directories",
             Self::Effects => "effects",
             Self::Kinds => "kinds",
             Self::Namespaces => "namespaces",
@@ -105,6 +117,9 @@ impl Field {
             | Self::Repositories
             | Self::Paths
             | Self::Argv
+            | Self::Environment
+            | Self::Users
+            | Self::Directories
             | Self::Kinds
             | Self::Namespaces
             | Self::Urls
@@ -119,13 +134,15 @@ impl Field {
     #[must_use]
     pub const fn separator(self) -> Option<char> {
         match self {
-            Self::Paths | Self::Urls => Some('/'),
+            Self::Paths | Self::Directories | Self::Urls => Some('/'),
             Self::Hosts
             | Self::Clusters
             | Self::Units
             | Self::Packages
             | Self::Repositories
             | Self::Argv
+            | Self::Environment
+            | Self::Users
             | Self::Effects
             | Self::Kinds
             | Self::Namespaces
@@ -142,7 +159,7 @@ impl Field {
             "systemd" => &[Self::Hosts, Self::Units],
             "packages" => &[Self::Hosts, Self::Packages, Self::Repositories],
             "files" | "artifacts" => &[Self::Hosts, Self::Paths],
-            "exec" => &[Self::Hosts, Self::Argv, Self::Effects],
+            "exec" => &[Self::Hosts, Self::Argv, Self::Environment, Self::Users, Self::Directories, Self::Effects],
             "host" => &[Self::Hosts],
             "kubernetes" => &[Self::Clusters, Self::Kinds, Self::Namespaces, Self::Names],
             "http" => &[Self::Hosts, Self::Urls, Self::Methods, Self::Effects],
@@ -150,6 +167,13 @@ impl Field {
             _ => return None,
         })
     }
+}
+
+/// Whether an environment variable decides which code a command runs, whatever the command: it is never granted.
+#[must_use]
+pub fn decides_code(variable: &str) -> bool {
+    // The programs that are found, and what ld.so(8) and iconv_open(3) load into them.
+    matches!(variable, "PATH" | "GCONV_PATH") || variable.starts_with("LD_")
 }
 
 /// Patterns by field.

@@ -60,13 +60,15 @@ impl Patterns {
             };
         };
         patterns.iter().any(|pattern| match field {
-            Field::Paths => path_matches(pattern, subject),
+            Field::Paths | Field::Directories => path_matches(pattern, subject),
             Field::Hosts
             | Field::Clusters
             | Field::Units
             | Field::Packages
             | Field::Repositories
             | Field::Argv
+            | Field::Environment
+            | Field::Users
             | Field::Effects
             | Field::Kinds
             | Field::Namespaces
