@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::failure;
 use crate::contract::Failure;
-use crate::contract::kubernetes::{Eviction, Identity};
+use crate::contract::kubernetes::{Eviction, Identity, ServedKind};
 
 /// Annotation of what is created: the id of the effect that did it.
 pub(crate) const EFFECT: &str = "/metadata/annotations/runner~1effect";
@@ -30,6 +30,19 @@ pub(crate) fn name_of(object: &Value) -> &str {
 /// Namespace of an object; empty when it is in none.
 pub(crate) fn namespace_of(object: &Value) -> &str {
     text(object, "/metadata/namespace")
+}
+
+/// The namespace that an object of a kind is in; empty: none. One that is not given would be chosen behind the back of
+/// whoever granted namespaces: it is refused.
+pub(crate) fn namespace_in<'n>(kind: &ServedKind, given: Option<&'n str>, name: &str) -> Result<&'n str, Failure> {
+    match (kind.namespaced, given.unwrap_or_default()) {
+        (false, _) => Ok(""),
+        (true, "") => {
+            let name = title(&kind.kind.name, "", name);
+            Err(failure::invalid(&name, format!("{name} is given without the namespace that its kind needs")))
+        }
+        (true, given) => Ok(given),
+    }
 }
 
 /// Uid of an object.
@@ -156,5 +169,27 @@ pub(crate) fn not_evicted(item: &Eviction, budget: Option<String>) -> Failure {
                 seconds(item.time_out)
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::FailureKind;
+    use crate::contract::kubernetes::ObjectKind;
+
+    #[test]
+    fn a_namespace_is_given_and_not_chosen() {
+        let kind = |namespaced| ServedKind {
+            kind: ObjectKind { api_version: "apps/v1".to_owned(), name: "StatefulSet".to_owned() },
+            plural: "statefulsets".to_owned(),
+            namespaced,
+        };
+        assert_eq!(namespace_in(&kind(true), Some("monitoring"), "x"), Ok("monitoring"));
+        for absent in [None, Some("")] {
+            let failure = namespace_in(&kind(true), absent, "x").unwrap_err();
+            assert_eq!((failure.kind, failure.subject.as_str()), (FailureKind::Invalid, "StatefulSet x"));
+            assert_eq!(namespace_in(&kind(false), absent, "x"), Ok(""));
+        }
     }
 }

@@ -192,6 +192,9 @@ impl Capable for RemovalOrder {
 #[async_trait::async_trait]
 impl Capable for Eviction {
     fn subject(&self) -> Result<Subject<'_>, String> {
+        if self.namespace.is_empty() || self.name.is_empty() {
+            return Err("a Pod without a namespace or a name".to_owned());
+        }
         Ok(Subject::Object {
             kind: "Pod".to_owned(),
             namespace: Some(Cow::from(&self.namespace)),

@@ -42,14 +42,6 @@ impl Kind {
         }
     }
 
-    /// The namespace that an object of this kind is in; empty: none.
-    pub(super) fn namespace<'n>(&self, given: Option<&'n str>) -> &'n str {
-        match self.served.namespaced {
-            true => given.unwrap_or("default"),
-            false => "",
-        }
-    }
-
     /// Path of the objects of a namespace (empty: of all).
     pub(super) fn path(&self, namespace: &str) -> String {
         let version = &self.served.kind.api_version;

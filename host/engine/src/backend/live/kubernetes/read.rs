@@ -7,7 +7,7 @@ use super::failures::{of_answer, of_silence};
 use super::kinds::{Kind, path_part};
 use super::request::{Answer, Request, encode, with_query};
 use crate::backend::failure;
-use crate::backend::objects::{identity, set, text, title, unset};
+use crate::backend::objects::{identity, namespace_in, set, text, title, unset};
 use crate::backend::select::keep;
 use crate::contract::Failure;
 use crate::contract::kubernetes::{Object, ObjectKind, ObjectRef, Page, PageOrder, Selection, Server};
@@ -62,7 +62,7 @@ impl Api {
     /// A reference, its kind found.
     pub(super) async fn at(&self, object: &ObjectRef) -> Result<At, Failure> {
         let kind = self.kind(&object.kind).await?;
-        let namespace = kind.namespace(object.namespace.as_deref()).to_owned();
+        let namespace = namespace_in(&kind.served, object.namespace.as_deref(), &object.name)?.to_owned();
         let at = At { kind, namespace, name: object.name.clone() };
         let title = at.title();
         path_part(&at.name, &title)?;

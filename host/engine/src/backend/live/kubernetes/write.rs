@@ -67,7 +67,7 @@ impl Api {
         self.send(request, repeat).await.map_err(|silence| Trouble::of_write(silence, &self.cluster))
     }
 
-    /// An object's text, checked, with its namespace and secrets filled in.
+    /// An object's text, checked, with its secrets filled in.
     async fn written(&self, body: &str, fields: &[SecretField], secrets: &Secrets) -> Result<(At, Value), Failure> {
         let mut object: Value = serde_json::from_str(body)
             .map_err(|error| failure::invalid(&self.cluster, format!("the object is not JSON: {error}")))?;
@@ -79,13 +79,8 @@ impl Api {
         let reference =
             ObjectRef { cluster: self.cluster.clone(), kind, namespace: given, name: name_of(&object).to_owned() };
         let at = self.at(&reference).await?;
-        match (&reference.namespace, at.namespace.is_empty()) {
-            (Some(_), true) => {
-                let message = format!("{} is not namespaced", at.kind.name());
-                return Err(failure::invalid(at.title(), message));
-            }
-            (None, false) => set(&mut object, "/metadata/namespace", at.namespace.as_str().into()),
-            (Some(_), false) | (None, true) => {}
+        if reference.namespace.is_some() && at.namespace.is_empty() {
+            return Err(failure::invalid(at.title(), format!("{} is not namespaced", at.kind.name())));
         }
         unset(&mut object, "/metadata/managedFields");
         for field in fields {

@@ -10,7 +10,7 @@ use super::kinds::{full_kind, group_of};
 use super::objects::{identity, is_ending, kind_of, name_of, namespace_of, owner_term, set, text, uid_of, unset};
 use super::patch;
 use crate::backend::failure;
-use crate::backend::objects::{EFFECT, title};
+use crate::backend::objects::{EFFECT, namespace_in, title};
 use crate::backend::simulated::model::Model;
 use crate::contract::Failure;
 use crate::contract::kubernetes::{
@@ -46,11 +46,8 @@ impl Model<'_> {
     /// The key parts of a reference: kind as in keys, namespace, name.
     pub(crate) fn place_of(&self, at: &ObjectRef) -> Result<(String, String), Failure> {
         let served = self.served_kind(&at.cluster, &at.kind)?;
-        let namespace = match served.namespaced {
-            true => at.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-            false => String::new(),
-        };
-        Ok((full_kind(&at.kind.api_version, &at.kind.name), namespace))
+        let namespace = namespace_in(&served, at.namespace.as_deref(), &at.name)?;
+        Ok((full_kind(&at.kind.api_version, &at.kind.name), namespace.to_owned()))
     }
 
     /// An object that was asked for by reference.
@@ -63,7 +60,7 @@ impl Model<'_> {
         })
     }
 
-    /// An object's text, checked, with its namespace and secrets filled in.
+    /// An object's text, checked, with its secrets filled in.
     fn written(&self, cluster: &str, body: &str, secrets: &[SecretField]) -> Result<Value, Failure> {
         let mut object: Value = serde_json::from_str(body)
             .map_err(|error| failure::invalid(cluster, format!("the object is not JSON: {error}")))?;
@@ -73,12 +70,9 @@ impl Model<'_> {
         };
         let served = self.served_kind(cluster, &kind)?;
         let title = title_of(&object);
-        match (served.namespaced, namespace_of(&object).is_empty()) {
-            (true, true) => set(&mut object, "/metadata/namespace", "default".into()),
-            (false, false) => {
-                return Err(failure::invalid(&title, format!("{} is not namespaced", kind.name)));
-            }
-            (true, false) | (false, true) => {}
+        namespace_in(&served, Some(namespace_of(&object)), name_of(&object))?;
+        if !served.namespaced && !namespace_of(&object).is_empty() {
+            return Err(failure::invalid(&title, format!("{} is not namespaced", kind.name)));
         }
         if served.namespaced && self.object(cluster, "Namespace", "", namespace_of(&object))?.is_none() {
             let namespace = namespace_of(&object);

@@ -96,6 +96,50 @@ async fn objects_are_created_patched_paged_and_removed() {
 }
 
 #[tokio::test]
+async fn no_namespace_is_chosen_for_an_object_that_names_none() {
+    let bench = Bench::new(json!([]), json!([]));
+    let kubernetes = bench.platform.kubernetes();
+    let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}});
+    apply(&bench, &map, false, &[]).await.expect("applied");
+    map["metadata"].as_object_mut().expect("metadata").shift_remove("namespace");
+    let mut refused = vec![apply(&bench, &map, false, &[]).await.map(drop)];
+    let order =
+        CreateOrder { cluster: "main".to_owned(), key: String::new(), body: map.to_string(), secrets: Vec::new() };
+    let created = one(kubernetes.create(&main(), &caller(), vec![order]).await.expect("no doubt"));
+    refused.push(created.map(drop));
+    for namespace in [None, Some(String::new())] {
+        let object = ObjectRef { namespace, ..reference("ConfigMap", "", "a") };
+        let asked = vec![object.clone()];
+        refused.push(one(kubernetes.get(&main(), &caller(), asked).await.expect("no doubt")).map(drop));
+        let wait = WaitOrder {
+            subject: Subject::Object(object.clone()),
+            condition: "true".to_owned(),
+            keep: Vec::new(),
+            time_out: 1,
+            forecast: None,
+        };
+        refused.push(one(kubernetes.wait_for(&main(), &caller(), vec![wait]).await.expect("no doubt")).map(drop));
+        let patch = PatchOrder {
+            object: object.clone(),
+            patch: PatchKind::Merge,
+            body: "{}".to_owned(),
+            subresource: None,
+            precondition: None,
+        };
+        refused.push(one(kubernetes.patch(&main(), &caller(), vec![patch]).await.expect("no doubt")).map(drop));
+        let removal =
+            RemovalOrder { object, propagation: Propagation::Background, grace_seconds: None, precondition: None };
+        refused.push(one(kubernetes.remove(&main(), &caller(), vec![removal]).await.expect("no doubt")).map(drop));
+    }
+    for answer in refused {
+        assert_eq!(answer.expect_err("refused").kind, FailureKind::Invalid);
+    }
+    assert!(bench.object("ConfigMap", "default", "a").await.is_some(), "nothing was removed");
+    let namespace = vec![reference("Namespace", "", "shop")];
+    one(kubernetes.get(&main(), &caller(), namespace).await.expect("no doubt")).expect("it needs none");
+}
+
+#[tokio::test]
 async fn what_is_created_says_by_which_effect_and_is_created_once() {
     struct Nobody;
     impl Listener for Nobody {
