@@ -21,12 +21,13 @@ impl Capable for Command {
             return Err("an argument cannot contain NUL".to_owned());
         }
         let options = self.options.as_ref();
+        let directory = options.and_then(|options| options.directory.as_deref()).filter(|path| *path != "/");
         let environment = options.iter().flat_map(|options| &options.environment);
         Ok(Subject::Command {
             argv: &self.argv,
             environment: environment.map(variable).collect::<Result<_, _>>()?,
             user: options.and_then(|o| o.user.as_deref()).map(|user| plain("a user", user)).transpose()?,
-            directory: options.and_then(|o| o.directory.as_deref()).map(absolute).transpose()?,
+            directory: directory.map(absolute).transpose()?,
             class: Class::from(self.effect),
         })
     }
@@ -120,6 +121,7 @@ mod tests {
         for user in ["", "-i", "a b", "a/b"] {
             assert!(judged(&["true"], CommandOptions { user: Some(user.to_owned()), ..options() }).is_err(), "{user}");
         }
+        assert!(judged(&["true"], CommandOptions { directory: Some("/".to_owned()), ..options() }).is_ok());
         for path in ["", "tmp", "/a/../b", "/a\0"] {
             let options = CommandOptions { directory: Some(path.to_owned()), ..options() };
             assert!(judged(&["true"], options).is_err(), "{path}");

@@ -1,5 +1,7 @@
 //! The gate without wasm: calls of a scripted platform.
 
+mod grants;
+
 use std::time::Duration;
 
 use runner_types::{Entry, ItemOutcome, Operation};

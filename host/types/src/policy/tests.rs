@@ -34,6 +34,7 @@ fn a_line_is_written_as_it_was_read() {
     let lines = [
         r#"{"plugin":"etcd","allow":"systemd.stop","units":["etcd.service"]}"#,
         r#"{"plugin":"etcd","allow":"exec.run","hosts":["etcd"],"argv":["/usr/bin/etcdctl","--endpoints=*","**"],"effects":["read"]}"#,
+        r#"{"plugin":"etcd","allow":"exec.run","argv":["etcdctl"],"environment":["ETCDCTL_*"],"users":["etcd"],"directories":["/srv/*"]}"#,
         r#"{"plugin":"k","allow":"kubernetes.apply","kinds":["DaemonSet.apps"],"namespaces":["kube-flannel"],"names":["x"]}"#,
     ];
     for line in lines {
@@ -106,6 +107,38 @@ fn stated_effects_are_reads_unless_granted() {
     assert!(!write.allows(&run(EffectClass::WriteIdempotent)));
     let none = grant(r#"{"plugin":"etcd","allow":"exec.run"}"#);
     assert!(!none.allows(&run(EffectClass::Read)));
+}
+
+#[test]
+fn what_a_command_names_is_granted_beside_its_argv() {
+    let argv = words("etcdctl member list");
+    let run = |subjects: &[(Field, &str)]| Use {
+        argv: &argv,
+        stated: true,
+        subjects: subjects.iter().map(|(field, text)| (*field, (*text).to_owned())).collect(),
+        ..usage("exec.run")
+    };
+    let plain = grant(r#"{"plugin":"etcd","allow":"exec.run","argv":["etcdctl","**"]}"#);
+    assert!(plain.allows(&run(&[])));
+    let wide = grant(
+        r#"{"plugin":"etcd","allow":"exec.run","argv":["etcdctl","**"],
+            "environment":["ETCDCTL_*"],"users":["etcd"],"directories":["/srv/*"]}"#,
+    );
+    let named = [(Field::Environment, "ETCDCTL_KEY"), (Field::Users, "etcd"), (Field::Directories, "/srv/x")];
+    assert!(wide.allows(&run(&named)) && wide.allows(&run(&[])));
+    for one in named {
+        assert!(!plain.allows(&run(&[one])), "{one:?}");
+    }
+    for beyond in [
+        (Field::Environment, "HOME"),
+        (Field::Users, "root"),
+        (Field::Directories, "/srv/x/y"),
+        (Field::Directories, "/srv/../etc"),
+        (Field::Directories, "/srv/x/"),
+    ] {
+        assert!(!wide.allows(&run(&[beyond])), "{beyond:?}");
+        assert!(!wide.allows(&run(&[named[0], beyond])), "each must be covered: {beyond:?}");
+    }
 }
 
 #[test]
@@ -197,6 +230,18 @@ fn wrong_lines_are_named_with_their_place() {
         (
             r#""allow": "exec.run", "argv": ["a"], "effects": ["write"]"#,
             "$.grants[0].effects[0]: no effect class \"write\"",
+        ),
+        (
+            r#""allow": "exec.run", "argv": ["a"], "environment": ["A", "LD_*"]"#,
+            "$.grants[0].environment[1]: \"LD_*\" is never given to a command",
+        ),
+        (
+            r#""allow": "exec.run", "argv": ["a"], "directories": ["srv"]"#,
+            "$.grants[0].directories[0]: \"srv\" is no absolute path",
+        ),
+        (
+            r#""allow": "files.read", "paths": ["/x"], "users": ["root"]"#,
+            "$.grants[0].users: `users` says nothing about files.read",
         ),
         (r#""units": ["a"]"#, "$.grants[0]: field \"allow\" is missing"),
     ];

@@ -33,7 +33,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const NO_DIRECTORY: i32 = 125;
 
 /// Runs commands, one after the other: each a number of words, then a directory and as many words less one. After each
-/// the mark `$1` and its exit code stand on both outputs. A directory was granted by its name: no link leads elsewhere. `$2`: `input` when standard input is the command's.
+/// the mark `$1` and its exit code stand on both outputs. `$2`: `input` when standard input is the command's. A directory
+/// is granted by its path: a link that leads elsewhere is not followed.
 const RUN: &str = r#"m=$1 input=$2
 shift 2
 run() {

