@@ -74,13 +74,13 @@ impl Command {
         self
     }
 
-    /// Adds a variable to its clean environment.
+    /// Adds a variable to its clean environment; its request names it in `environment`.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.options().environment.push(Label { name: name.to_owned(), value: value.into() });
         self
     }
 
-    /// Directory it runs in.
+    /// Directory it runs in; its request names it in `directories`.
     pub fn directory(mut self, path: &str) -> Self {
         self.options().directory = Some(path.to_owned());
         self
