@@ -183,7 +183,7 @@ impl Default for Bounds {
 /// Carries scripts to one host.
 #[async_trait::async_trait]
 pub trait Shell: Send + Sync {
-    /// Begins a script.
+    /// Begins a script. What the login prints by itself stands on neither of its outputs.
     ///
     /// # Errors
     /// When it was not begun.

@@ -3,6 +3,7 @@
 //! One connection a host, opened when it is first needed and shared by all who need it; whoever comes while it is being
 //! opened waits for it. One that was lost is opened again by the next call: what was under way on it has no known end.
 
+mod begun;
 mod master;
 mod route;
 mod trouble;
@@ -18,6 +19,7 @@ use runner_types::{Become, ResolvedHost};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
+use begun::Begun;
 use master::{Master, NotOpened};
 pub use route::{Hop, Route};
 pub use trust::{HostKey, Trust, known_hosts};
@@ -74,7 +76,8 @@ impl SshShell {
         &self.route
     }
 
-    /// Opens the connection unless it is open. Answers what the login printed by itself, which is best nothing.
+    /// Opens the connection unless it is open. Answers what the login printed by itself, which is no part of what
+    /// scripts say.
     ///
     /// # Errors
     /// When the host is not reached, or effects would not gain the rights they need.
@@ -122,7 +125,8 @@ impl SshShell {
 
 #[async_trait::async_trait]
 impl Shell for SshShell {
-    async fn start(&self, script: Script) -> Result<Running, ShellError> {
+    async fn start(&self, mut script: Script) -> Result<Running, ShellError> {
+        let mark = begun::marked(&mut script);
         let rights::Command { words, before_input } = rights::command(script, &self.rights, &self.secrets).await?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let line = format!("exec {}", command_line(&words));
@@ -161,8 +165,10 @@ impl Shell for SshShell {
         }
         let (reading, mut all_read) = mpsc::channel::<()>(1);
         let stdout = UntilEnd { stream: stdout, reading: Some(reading.clone()) };
+        let stdout = Begun::output(stdout, &mark);
         let (mut pipe, stderr_read) = tokio::io::duplex(UNREAD);
-        let mut stderr = UntilEnd { stream: stderr, reading: Some(reading) };
+        let stderr = UntilEnd { stream: stderr, reading: Some(reading) };
+        let mut stderr = Begun::errors(stderr, &mark, UNREAD);
         tokio::spawn(async move {
             let _ = tokio::io::copy(&mut stderr, &mut pipe).await;
         });

@@ -1,5 +1,6 @@
 //! Against a real sshd on this machine, where there is one.
 
+mod greeting;
 pub(super) mod server;
 
 use std::sync::Arc;

@@ -27,6 +27,15 @@ pub(in super::super) fn no_secrets() -> Arc<Secrets> {
 impl Server {
     /// None where there is no sshd to try with.
     pub(in super::super) fn start() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// One where each session begins with this script of the user's shell, as with a start-up file.
+    pub(in super::super) fn greeting(script: &str) -> Option<Self> {
+        Self::with(&format!("ForceCommand {script}; eval \"$SSH_ORIGINAL_COMMAND\"\n"))
+    }
+
+    fn with(more: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("skipped: no {SSHD} (package openssh-server)");
             return None;
@@ -47,7 +56,7 @@ impl Server {
         std::fs::write(at("known"), format!("[127.0.0.1]:{port} {key}")).unwrap();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PermitRootLogin yes\nLogLevel INFO\n",
+             PermitRootLogin yes\nLogLevel VERBOSE\n{more}",
             at("host").display(),
             at("authorized").display(),
         );
@@ -116,6 +125,11 @@ impl Server {
     /// How many connections were opened.
     pub(in super::super) fn logins(&self) -> usize {
         self.log().matches("Accepted publickey").count()
+    }
+
+    /// How many sessions those connections had: their own one, and one a script.
+    pub(in super::super) fn sessions(&self) -> usize {
+        self.log().matches("Starting session: ").count()
     }
 
     /// Ends the server's side of every connection, as a host that goes down does.
