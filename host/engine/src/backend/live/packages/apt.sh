@@ -43,7 +43,8 @@ apt_restore() {
     patient "$seconds" apt_selections && rm -f "$apt_note"
 }
 
-# Finishes what an interrupted dpkg began, as apt demands; waits while it is only somebody else at work.
+# Takes what an interrupted dpkg noted beside its database into it, as apt demands, and waits while it is only somebody
+# else at work. Nothing is configured by it: what is half done stands in the simulated transaction.
 apt_mend() {
     left=$seconds
     while :; do
@@ -51,8 +52,7 @@ apt_mend() {
         set -- "$apt_admin"/updates/[0-9]*
         set -f
         [ -e "$1" ] || return 0
-        dpkg "$force" --configure -a >"$log" 2>&1 </dev/null
-        [ -e "$1" ] || return 0
+        dpkg --set-selections >"$log" 2>&1 </dev/null && return 0
         [ "$left" -gt 0 ] || return 0
         sleep 1
         left=$((left - 1))

@@ -142,6 +142,26 @@ impl Bench {
         Capability::set_held(&self.host, &Self::place(), &Caller::runner(), vec![item]).await.unwrap().remove(0)
     }
 
+    /// Lets the repository offer one more package.
+    async fn offer(&self, name: &str, version: &str, script: &str) {
+        let repository = self.home.path().join("repository");
+        package(&self.home.path().join("build"), &repository, name, version, "", script);
+        index(&repository);
+        let hosts = vec!["node-1".to_owned()];
+        Capability::refresh(&self.host, &Self::place(), &Caller::runner(), hosts).await.unwrap().remove(0).unwrap();
+    }
+
+    /// Notes a state of an installed package as dpkg does while it works.
+    fn interrupted(&self, name: &str, state: &str) {
+        let status = std::fs::read_to_string(self.root("var/lib/dpkg/status")).unwrap();
+        let start = format!("Package: {name}\n");
+        let stanza = status.split("\n\n").find(|stanza| stanza.starts_with(&start)).unwrap();
+        let triggers = if state == "triggers-pending" { "\nTriggers-Pending: something" } else { "" };
+        let state = format!("Status: install ok {state}{triggers}");
+        let torn = format!("{}\n", stanza.trim_end().replace("Status: install ok installed", &state));
+        std::fs::write(self.root("var/lib/dpkg/updates/0000"), torn).unwrap();
+    }
+
     async fn remove(&self, names: &[&str], purge: bool) -> Result<Transaction, Failure> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let item = RemovalOrder { host: "node-1".to_owned(), names, purge, time_out: 60_000 };
@@ -274,12 +294,55 @@ async fn a_failing_script_is_told_and_can_be_backed_out() {
 async fn an_interrupted_dpkg_is_finished_first() {
     let Some(bench) = Bench::ready().await else { return };
     bench.install(&[("aa", "1.0"), ("bb", "1.0")]).await.unwrap();
-    let status = std::fs::read_to_string(bench.root("var/lib/dpkg/status")).unwrap();
-    let stanza = status.split("\n\n").find(|stanza| stanza.starts_with("Package: aa")).unwrap();
-    let torn = format!("{}\n", stanza.replace("Status: install ok installed", "Status: install ok unpacked"));
-    std::fs::write(bench.root("var/lib/dpkg/updates/0000"), torn).unwrap();
+    bench.interrupted("aa", "unpacked");
     bench.install(&[("aa", "2.0"), ("bb", "2.0")]).await.unwrap();
     assert!(!bench.status("aa").await.broken);
+    bench.interrupted("aa", "unpacked");
+    bench.install(&[("aa", "2.0")]).await.expect("the version that is unpacked");
+    assert!(!bench.status("aa").await.broken);
+}
+
+#[tokio::test]
+async fn what_an_interrupted_dpkg_left_is_not_configured_unless_it_is_named() {
+    let Some(bench) = Bench::ready().await else { return };
+    let ran = bench.home.path().join("ran");
+    bench.offer("dd", "1.0", &format!("echo \"$1\" >>{}", ran.display())).await;
+    bench.install(&[("aa", "1.0"), ("dd", "1.0")]).await.unwrap();
+    let runs = || std::fs::read_to_string(&ran).unwrap().lines().count();
+    for (state, bb) in [("unpacked", "1.0"), ("half-configured", "2.0")] {
+        let before = (runs(), bench.version("bb").await);
+        bench.interrupted("dd", state);
+        // The second time it stands in the database.
+        for _ in 0..2 {
+            let left = ["dd 1.0 (is half done and would be configured)"];
+            assert_eq!(blockers(bench.install(&[("bb", bb)]).await), left, "{state}");
+            assert_eq!(blockers(bench.remove(&["aa"], false).await), left, "{state}");
+        }
+        assert_eq!((runs(), bench.version("bb").await), before, "{state}");
+        bench.install(&[("dd", "1.0"), ("bb", bb)]).await.unwrap();
+        assert!(runs() > before.0 && !bench.status("dd").await.broken, "{state}");
+    }
+    // Triggers are run in any transaction: one of ours that was cut off left them.
+    bench.interrupted("dd", "triggers-pending");
+    assert!(bench.install(&[("aa", "2.0"), ("bb", "2.0")]).await.unwrap().changed);
+    bench.interrupted("dd", "half-installed");
+    assert_eq!(blockers(bench.install(&[("cc", "1:1.0")]).await), ["dd 1.0 (would be removed)"]);
+}
+
+#[tokio::test]
+async fn a_dpkg_at_work_is_no_interrupted_one() {
+    let Some(bench) = Bench::ready().await else { return };
+    bench.install(&[("aa", "1.0")]).await.unwrap();
+    let lock = std::fs::File::create(bench.root("var/lib/dpkg/lock-frontend")).unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    bench.interrupted("aa", "unpacked");
+    let finishes = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        bench.interrupted("aa", "installed");
+        drop(lock);
+    };
+    let (done, ()) = tokio::join!(bench.install(&[("bb", "1.0")]), finishes);
+    assert!(done.unwrap().changed);
 }
 
 #[tokio::test]
@@ -359,14 +422,7 @@ async fn a_lock_is_waited_for_and_one_that_stays_is_told() {
 #[tokio::test]
 async fn what_takes_too_long_is_in_doubt_and_comes_to_its_end() {
     let Some(bench) = Bench::ready().await else { return };
-    let repository = bench.home.path().join("repository");
-    package(&bench.home.path().join("build"), &repository, "slow", "1", "", "sleep 3");
-    index(&repository);
-    Capability::refresh(&bench.host, &Bench::place(), &Caller::runner(), vec!["node-1".to_owned()])
-        .await
-        .unwrap()
-        .remove(0)
-        .unwrap();
+    bench.offer("slow", "1", "sleep 3").await;
     let slow = InstallOrder { time_out: 2_000, ..order(&[("slow", "1")]) };
     let stop = Capability::install(&bench.host, &Bench::place(), &Caller::runner(), vec![slow]).await.unwrap_err();
     assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");
