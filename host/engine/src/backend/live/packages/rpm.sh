@@ -58,35 +58,50 @@ rpm_run() {
         "$@" >"$log" 2>&1 </dev/null
 }
 
-# Lines of the transaction's table that touch what is not named; in $lower what would be downgraded.
-rpm_beyond() {
-    section=''
-    while IFS= read -r line; do
-        case $line in
-            'Transaction Summary'*) break ;;
-            [A-Z]*:) section=${line%:} ;;
-            ' '[!\ ]*)
-                name=${line# }
-                name=${name%% *}
-                case $section in
-                    '' | Transaction*) ;;
-                    Removing* | Erasing*) case " $removable " in *" $name "*) ;; *) echo "$section: $line" ;; esac ;;
-                    *) case " $names " in *" $name "*) ;; *) echo "$section: $line" ;; esac ;;
-                esac
-                ;;
-        esac
-    done <"$log"
-}
-
-rpm_lower() {
+# Lines of the transaction's table, each after the title of its section.
+rpm_table() {
     section=''
     while IFS= read -r line; do
         case $line in
             'Transaction Summary'*) break ;;
             [A-Z]*:) section=$line ;;
-            ' '[!\ ]*) case $section in Downgrading:) echo "$line" ;; esac ;;
+            ' '[!\ ]*) echo "$section$line" ;;
         esac
     done <"$log"
+}
+
+# Those that touch what is not named.
+rpm_beyond() {
+    rpm_table | while IFS= read -r line; do
+        name=${line#*: }
+        name=${name%% *}
+        case $line in
+            ' '* | Transaction*) ;;
+            Removing* | Erasing*) case " $removable " in *" $name "*) ;; *) echo "$line" ;; esac ;;
+            *) case " $names " in *" $name "*) ;; *) echo "$line" ;; esac ;;
+        esac
+    done
+}
+
+# Those that lower a version: name, installed version, the version that would come.
+rpm_lower() {
+    rpm_table | while read -r title name arch version rest; do
+        [ "$title" != Downgrading: ] || echo "$name $(rpm_states "$name" | cut -f 3 | head -n 1) $version"
+    done
+}
+
+# Of the names and versions in $differs those that the transaction would not bring, as arguments of yum.
+rpm_kept() {
+    brought=$(rpm_table | while IFS= read -r line; do
+        case $line in
+            Installing* | Updating* | Downgrading*) line=${line#*: }; printf ' %s ' "${line%% *}" ;;
+        esac
+    done)
+    set -- $differs
+    while [ $# -ge 2 ]; do
+        case $brought in *" $1 "*) ;; *) printf ' %s' "$1-$2" ;; esac
+        shift 2
+    done
 }
 
 # rpm itself decides which configuration it keeps; here it becomes what the order says.
@@ -108,7 +123,18 @@ rpm_transaction() {
     refused=''
     rpm_run --assumeno "$@"
     case $(tail_of_log) in
-        *'Nothing to do'* | *'Operation aborted'* | *'Exiting on user command'* | *'Aborted by the user'* | *'Transaction Summary'*) ;;
+        *'Nothing to do'* | *'Operation aborted'* | *'Exiting on user command'* | *'Aborted by the user'* | *'Transaction Summary'*)
+            # yum lowers no version when it installs, and leaves such a package as it is; what lowers it does nothing else.
+            kept=''
+            [ -n "$(rpm_beyond)" ] || kept=$(rpm_kept)
+            if [ -n "$kept" ]; then
+                set -- downgrade $kept
+                rpm_run --assumeno "$@"
+                kept=$(rpm_kept)
+                [ -z "$kept" ] || refused="Error: yum lowers versions only in a transaction of their own, without$kept
+$(tail_of_log)"
+            fi
+            ;;
         *) refused=$(tail_of_log) ;;
     esac
     beyond=$(rpm_beyond)
@@ -121,9 +147,9 @@ rpm_transaction() {
         rpm_configuration "$configuration"
     fi
     rpm_restore || { wrong 1 "the version locks cannot be set again: $(tail_of_log)"; return 1; }
+    [ -z "$lower" ] || { say downgrade 1 "$lower"; return 1; }
     [ -z "$refused" ] || { say refused 1 "$refused"; return 1; }
     [ -z "$beyond" ] || { say beyond 1 "$beyond"; return 1; }
-    [ -z "$lower" ] || { say downgrade 1 "$lower"; return 1; }
     after=$(rpm_states $names $removable)
     if [ "$code" -ne 0 ]; then
         say failed 3 "$code" "$said" "$after"
@@ -135,10 +161,11 @@ rpm_transaction() {
 # As apt_install.
 rpm_install() {
     begin || return 1
-    configuration=$1 downgrade=$2 seconds=$3 removable=$4 names='' wanted='' erasing=''
+    configuration=$1 downgrade=$2 seconds=$3 removable=$4 names='' wanted='' differs='' erasing=''
     shift 4
     while [ $# -ge 2 ]; do
         names="$names $1" wanted="$wanted $1-$2"
+        [ "$manager" != yum ] || [ "$(rpm_states "$1" | cut -f 3 | sort -u)" = "$2" ] || differs="$differs $1 $2"
         shift 2
     done
     [ -z "$removable" ] || [ "$manager" != dnf ] || erasing=--allowerasing
@@ -148,7 +175,7 @@ rpm_install() {
 # As apt_remove.
 rpm_remove() {
     begin || return 1
-    purge=$1 seconds=$2 names='' configuration=keep downgrade=no removable=''
+    purge=$1 seconds=$2 names='' configuration=keep downgrade=no removable='' differs=''
     shift 2
     for name in "$@"; do
         rpm -q "$name" >/dev/null 2>&1 && removable="$removable $name"

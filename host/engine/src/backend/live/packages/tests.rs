@@ -1,5 +1,7 @@
 //! Real apt and dpkg on a root and a repository of their own, in a temporary directory.
 
+mod yum;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
