@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use wit_parser::{Docs, Function, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
 
+#[path = "build/items.rs"]
+mod items;
+
 /// Interfaces whose functions are the plugin's, not the host's.
 const EXPORTS: [&str; 3] = ["operations", "maintenance", "resolve"];
 
@@ -41,6 +44,8 @@ fn main() -> Result<()> {
     writeln!(contract, "pub const API_VERSION: &str = \"{version}\";")?;
     writeln!(contract, "/// Every function that a plugin may import, `interface.function`.")?;
     writeln!(contract, "pub const FUNCTIONS: &[&str] = &{names:?};")?;
+    writeln!(contract, "/// Texts that stand for a case of an enum or variant, sorted.")?;
+    writeln!(contract, "pub(crate) const WORDS: &[&str] = &{:?};", generator.words())?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     std::fs::write(out.join("contract.rs"), contract)?;
     std::fs::write(out.join("contract.wasm"), wit_component::encode(&resolve, package)?)?;
@@ -221,6 +226,11 @@ impl Generator<'_> {
         if answer == "crate::contract::types::Artifact" {
             writeln!(out, "        const STORES: bool = true;")?;
         }
+        if let Form::Batch { answer: Some(answer), .. } = &form
+            && self.is_handle(answer)
+        {
+            writeln!(out, "        const OPENS: bool = true;")?;
+        }
         let place = match item_id.map(|ty| self.place(&ty, "item", 0)) {
             Some(Ok(Some(expression))) => expression,
             Some(Err(error)) => return Err(error),
@@ -230,6 +240,14 @@ impl Generator<'_> {
             out,
             "        #[allow(unused_variables, reason = \"some items have no place\")]\n        fn place(item: &Self::Item) -> Place {{ {place} }}"
         )?;
+        if let Some(ty) = &item_id
+            && let Some(statements) = self.handles(ty, "item", 0)?
+        {
+            writeln!(
+                out,
+                "        fn handles(item: &Self::Item) -> Vec<&str> {{ let mut handles = Vec::new(); {statements} handles }}"
+            )?;
+        }
         if let Some(Type::Id(id)) = item_id
             && let TypeDefKind::Record(record) = &self.origin(id).kind
         {
@@ -258,6 +276,11 @@ impl Generator<'_> {
             "    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\n    #[serde(rename_all = \"kebab-case\")]\n    pub struct {marker}Question {{"
         )?;
         for param in &function.params {
+            ensure!(
+                self.handles(&param.ty, "", 0)?.is_none(),
+                "{}: a secret stands in an item's record",
+                function.name
+            );
             writeln!(
                 out,
                 "        /// `{}`.\n        pub {}: {},",
@@ -375,56 +398,6 @@ impl Generator<'_> {
             },
             None => Form::Plain { answer: None },
         })
-    }
-
-    /// Where an item of this type is, as an expression over `value`: the first host or cluster found in it.
-    fn place(&self, ty: &Type, value: &str, depth: usize) -> Result<Option<String>> {
-        let Type::Id(id) = ty else { return Ok(None) };
-        ensure!(depth < 8, "items nest too deep");
-        match self.alias_name(*id) {
-            Some("host-name") => return Ok(Some(format!("Place::Host({value}.clone())"))),
-            Some("cluster-name") => return Ok(Some(format!("Place::Cluster({value}.clone())"))),
-            _ => {}
-        }
-        match &self.origin(*id).kind {
-            TypeDefKind::Record(record) => {
-                for field in &record.fields {
-                    let path = format!("{value}.{}", snake(&field.name));
-                    if let Some(found) = self.place(&field.ty, &path, depth + 1)? {
-                        return Ok(Some(found));
-                    }
-                }
-                Ok(None)
-            }
-            TypeDefKind::Option(inner) => Ok(self
-                .place(inner, "inner", depth + 1)?
-                .map(|found| format!("match &{value} {{ Some(inner) => {found}, None => Place::Runner }}"))),
-            TypeDefKind::Variant(variant) => {
-                let mut arms = String::new();
-                let mut any = false;
-                for case in &variant.cases {
-                    let found = match &case.ty {
-                        Some(ty) => self.place(ty, "inner", depth + 1)?,
-                        None => None,
-                    };
-                    any |= found.is_some();
-                    let binding = match (&case.ty, &found) {
-                        (Some(_), Some(_)) => "(inner)",
-                        (Some(_), None) => "(_)",
-                        (None, _) => "",
-                    };
-                    write!(
-                        arms,
-                        "{}::{}{binding} => {}, ",
-                        self.rust(ty)?,
-                        camel(&case.name),
-                        found.unwrap_or_else(|| "Place::Runner".to_owned())
-                    )?;
-                }
-                Ok(any.then(|| format!("match &{value} {{ {arms} }}")))
-            }
-            _ => Ok(None),
-        }
     }
 
     /// Whether the type is defined here, not brought in by `use`.

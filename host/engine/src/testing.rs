@@ -7,11 +7,14 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use runner_types::{
     AnsweredBy, ApiVersion, Connection, Digest, EventKind, FileDigest, FormatVersion, Inventory, Line, Operation,
-    Operator, Policy, PromptSpec, RunHeader, SourceFile, Target, Timestamp,
+    Operator, Policy, PromptSpec, RunHeader, SecretSource, SourceFile, Target, Timestamp,
 };
 use serde_json::Value;
 
-use crate::artifacts::DirectoryStore;
+use crate::artifacts::{DirectoryStore, Store};
+use crate::backend::live::process::ProcessShell;
+use crate::backend::live::secrets::Secrets;
+use crate::backend::live::{LiveHost, LiveRunner};
 use crate::contract::systemd::{
     Capability as Systemd, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder,
     UnitQuery, UnitRef, UnitStatus,
@@ -214,6 +217,9 @@ fn operator() -> Operator {
     Operator { user: "ann".to_owned(), host: "bastion".to_owned() }
 }
 
+/// Value of the inventory's secret `db`.
+pub(crate) const SECRET: &str = "s3c\"ret!";
+
 /// A gate over a scripted platform of the hosts a, b and c, in a directory of its own.
 pub(crate) struct Bench {
     _home: tempfile::TempDir,
@@ -253,27 +259,45 @@ pub(crate) fn inventory() -> Inventory {
 
 impl Bench {
     pub(crate) fn new(policy: Value, console: Console) -> Self {
+        Self::with(policy, console, |_, _| ())
+    }
+
+    /// One where the host a is this machine.
+    pub(crate) fn here(policy: Value) -> Self {
+        Self::with(policy, Console { present: true, yes: true }, |platform, store| {
+            let (shell, secrets) = (Arc::new(ProcessShell { effects: None }), Arc::clone(&platform.secrets));
+            let host =
+                LiveHost { name: "a".to_owned(), shell, secrets: Arc::clone(&secrets), store: Arc::clone(store) };
+            platform.host_backends.insert("a".to_owned(), Arc::new(host));
+            platform.runner_backend = Arc::new(LiveRunner { secrets, store: Arc::clone(store) });
+        })
+    }
+
+    fn with(policy: Value, console: Console, change: impl FnOnce(&mut Platform, &Arc<dyn Store>)) -> Self {
         let home = tempfile::tempdir().unwrap();
         let journal = Journal::create(&home.path().join("runs/r"), &header()).unwrap();
         let script = Arc::new(Script::default());
         let backend: Arc<dyn Backend> = Arc::new(Scripted(Arc::clone(&script)));
         let hosts = inventory().resolve().hosts;
         assert!(hosts.values().all(|host| host.connection == Connection::Simulated));
-        let platform = Platform {
+        let source = SecretSource::Command(["printf", "%s", SECRET].map(str::to_owned).to_vec());
+        let secrets = Secrets::new(&IndexMap::from([("db".to_owned(), source)]), home.path());
+        let mut platform = Platform {
             host_backends: hosts.keys().map(|name| (name.clone(), Arc::clone(&backend))).collect(),
             hosts,
             cluster_backends: BTreeMap::new(),
-            secrets: std::iter::once("db".to_owned()).collect(),
+            secrets: Arc::new(secrets),
             runner_backend: backend,
         };
         let events = Arc::new(Events::default());
         let policy: Policy = serde_json::from_value(serde_json::json!({ "grants": policy })).unwrap();
-        let store = DirectoryStore::open(&home.path().join("store")).unwrap();
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap());
+        change(&mut platform, &store);
         let gate = Gate::new(
             Arc::new(journal),
             Arc::new(platform),
             Arc::new(policy),
-            Arc::new(store),
+            store,
             Arc::clone(&events) as Arc<dyn Observer>,
             Arc::new(console),
             1,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indexmap::IndexMap;
 use runner_engine::artifacts::DirectoryStore;
+use runner_engine::backend::live::secrets::Secrets;
 use runner_engine::contract::{Backend, clock};
 use runner_engine::gate::{Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform};
 use runner_engine::journal::{Durability, Journal};
@@ -79,7 +80,7 @@ fn gate(folder: &Path) -> Result<Arc<Gate>> {
         hosts: IndexMap::new(),
         host_backends: BTreeMap::new(),
         cluster_backends: BTreeMap::new(),
-        secrets: std::collections::BTreeSet::new(),
+        secrets: Arc::new(Secrets::new(&IndexMap::new(), folder)),
         runner_backend: nothing,
     };
     Ok(Arc::new(Gate::new(

@@ -82,6 +82,8 @@ pub trait Function: Send + Sync + 'static {
 
     /// Answers with an artifact that is now in the store.
     const STORES: bool = false;
+    /// Answers with the handle of a secret, which the attempt may use from then on.
+    const OPENS: bool = false;
 
     /// Where the item takes effect.
     fn place(item: &Self::Item) -> Place;
@@ -92,6 +94,10 @@ pub trait Function: Send + Sync + 'static {
     /// The plugin's key of a write-once item; empty: the item itself.
     fn key(_item: &Self::Item) -> &str {
         ""
+    }
+    /// Handles of the secrets that this item carries.
+    fn handles(_item: &Self::Item) -> Vec<&str> {
+        Vec::new()
     }
     /// Performs items that are all at `place` for who asks for them.
     fn perform(

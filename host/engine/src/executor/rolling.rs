@@ -168,6 +168,7 @@ impl Executor {
         let mut found = BTreeMap::new();
         for ((host, node), answer) in nodes.into_iter().zip(answers) {
             let object = answer.map_err(|failure| {
+                let failure = self.gate.masked(failure);
                 let message = format!("the address of node {node} is not known: {}", failure.message);
                 self.fail(path, StepOutcome::Failed, "node-address", message)
             })?;

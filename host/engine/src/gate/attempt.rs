@@ -1,5 +1,6 @@
 //! Calls of one attempt of a step over one target.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,8 @@ pub struct Attempt {
     shown: AtomicU32,
     pub(super) changed: AtomicBool,
     pub(super) stored: Mutex<Vec<runner_types::Artifact>>,
+    /// Handles of the secrets that this attempt opened, as it was answered.
+    pub(super) opened: Mutex<BTreeSet<String>>,
     last_time: AtomicU64,
     random: Mutex<StdRng>,
     pub(super) begun: Instant,
@@ -80,6 +83,7 @@ impl Attempt {
             shown: AtomicU32::new(0),
             changed: AtomicBool::new(false),
             stored: Mutex::default(),
+            opened: Mutex::default(),
             last_time: AtomicU64::new(unix_millis()),
             random: Mutex::new(StdRng::from_seed(seed.into())),
             begun: Instant::now(),
@@ -265,7 +269,7 @@ impl Attempt {
                 *verdict = match real {
                     Ok(real) if real == *path => continue,
                     Ok(real) => self.authorise_paths::<F>(item, &[real]),
-                    Err(failure) => Err(failure),
+                    Err(failure) => Err(self.gate.masked(failure)),
                 };
             }
         }
@@ -284,7 +288,7 @@ impl Attempt {
 
 impl Listener for Attempt {
     fn show(&self, message: &str) {
-        Self::show(self, message, None, None);
+        Self::show(self, &self.gate.platform.secrets.mask(message.to_owned()), None, None);
     }
 
     fn cancelled(&self) -> BoxFuture<'_, ()> {

@@ -1,13 +1,15 @@
 //! Whether an item may be performed: requested by the manifest and granted by the policy.
 
 use std::borrow::Cow;
+use std::sync::PoisonError;
 
 use runner_types::{EffectClass, Field, Grant, Use};
 
 use super::Attempt;
+use crate::backend::live::secrets::Secrets;
 use crate::capability::{Capable, Subject, place_name};
 use crate::contract::types::Denial;
-use crate::contract::{Class, Failure, FailureKind, Function, Place, RetryAdvice};
+use crate::contract::{Class, Failure, FailureKind, Function, Place, RetryAdvice, secrets};
 
 /// Kinds of Kubernetes' own groups that have no namespace; a list of any other kind without a namespace means all of
 /// them. From the API reference of Kubernetes 1.34.
@@ -50,6 +52,7 @@ impl Attempt {
             let name = place_name(&place);
             return Err(invalid(name.to_owned(), format!("the inventory has no {what} {name:?}")));
         }
+        self.authorise_secrets::<F>(item)?;
         match &subject {
             Subject::Free => return Ok(()),
             Subject::Prompt(key) => return self.authorise_prompt(key),
@@ -77,6 +80,39 @@ impl Attempt {
         let place = F::place(item);
         let paths = Subject::Paths(real.iter().map(|path| Cow::from(path.as_str())).collect());
         self.judge(&self.usage::<F>(&place, F::class(item), &paths), &item.label())
+    }
+
+    /// Judges what an item carries: a handle is worth something to the attempt that opened the secret, and what stands for
+    /// a value in answers is no value to be written.
+    fn authorise_secrets<F: Function>(&self, item: &F::Item) -> Result<(), Failure> {
+        for handle in F::handles(item) {
+            if !self.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(handle) {
+                return Err(self.not_opened(handle, &item.label()));
+            }
+        }
+        let known = &self.gate.platform.secrets;
+        let kept = F::class(item).is_write() || F::STORES;
+        if kept && known.names().next().is_some() && serde_json::to_value(item).is_ok_and(|item| known.is_masked(&item))
+        {
+            let message =
+                "it holds what stands for a secret in answers: open the secret and give its handle".to_owned();
+            return Err(invalid(item.label(), message));
+        }
+        Ok(())
+    }
+
+    fn not_opened(&self, handle: &str, label: &str) -> Failure {
+        let Some(name) = Secrets::name_of(handle) else {
+            return invalid(label.to_owned(), "what stands for a secret in it is no handle".to_owned());
+        };
+        let subject = Subject::Secret(name);
+        let usage = self.usage::<secrets::Open>(&Place::Runner, secrets::Open::CLASS, &subject);
+        if let Err(denied) = self.judge(&usage, name) {
+            return denied;
+        }
+        let denial = Denial { capability: usage.capability.to_owned(), grant: String::new(), requested: true };
+        let message = format!("{label} carries the secret {name}, which this attempt has not opened (secrets.open)");
+        failure(FailureKind::Denied(denial), label.to_owned(), message)
     }
 
     fn authorise_prompt(&self, key: &str) -> Result<(), Failure> {

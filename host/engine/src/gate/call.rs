@@ -11,6 +11,7 @@ use super::authorise::failure;
 use super::runner::Runner;
 use super::{Attempt, Stop};
 use crate::backend::failure::NO_RIGHTS;
+use crate::backend::live::secrets::Secrets;
 use crate::capability::{Capable, place_name};
 use crate::contract::{Backend, Class, Failure, FailureKind, Function, InDoubt, Place, RetryAdvice};
 use crate::journal::Durability;
@@ -44,6 +45,9 @@ impl<F: Function> Call<F> {
         let mut before = Vec::new();
         if self.class.is_write() && !places.is_empty() {
             before = self.before(&places).await;
+            for state in &mut before {
+                gate.platform.secrets.mask_json(state);
+            }
         }
         let start = Start {
             call: self.call.clone(),
@@ -73,7 +77,8 @@ impl<F: Function> Call<F> {
             }
         }
         if !refused.is_empty() {
-            self.end(&mut answers, refused).await?;
+            // The gate's own words about the plugin's: to look for values there would tell who guesses them.
+            self.end(&mut answers, refused, None).await?;
         }
         let mut stop = None;
         let performing = places.into_iter().map(|(place, indices)| self.perform(place, indices));
@@ -81,7 +86,10 @@ impl<F: Function> Call<F> {
         let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
         while let Some((indices, performed)) = futures::StreamExt::next(&mut performing).await {
             match performed {
-                Ok(done) => self.end(&mut answers, indices.into_iter().zip(done).collect()).await?,
+                Ok(done) => {
+                    let secrets = Some(&*gate.platform.secrets);
+                    self.end(&mut answers, indices.into_iter().zip(done).collect(), secrets).await?;
+                }
                 Err(reason) => stop = Some(reason),
             }
         }
@@ -149,7 +157,8 @@ impl<F: Function> Call<F> {
     fn named(&self, place: &Place, indices: &[usize], doubt: InDoubt) -> InDoubt {
         let item = indices.get(doubt.item).and_then(|index| self.items.get(*index));
         let label = item.map_or_else(String::new, |item| format!(" {}", item.label()));
-        InDoubt { message: format!("{}{label} on {}: {}", F::NAME, place_name(place), doubt.message), ..doubt }
+        let said = self.attempt.gate.platform.secrets.mask(doubt.message);
+        InDoubt { message: format!("{}{label} on {}: {said}", F::NAME, place_name(place)), ..doubt }
     }
 
     fn backend(&self, place: &Place) -> Option<Arc<dyn Backend>> {
@@ -159,19 +168,27 @@ impl<F: Function> Call<F> {
         }
     }
 
-    /// Journals the end of some items and keeps their answers.
+    /// Journals the end of some items and keeps their answers, the values of these secrets left out of both.
     async fn end(
         &self,
         answers: &mut [Option<Result<F::Answer, Failure>>],
         ended: Vec<(usize, Result<F::Answer, Failure>)>,
+        secrets: Option<&Secrets>,
     ) -> Result<(), Stop> {
         let gate = &self.attempt.gate;
         let mut items = Vec::with_capacity(ended.len());
         for (index, answer) in ended {
             let mut changed = false;
-            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer)) {
+            let item = self.items.get(index);
+            let secrets = secrets.filter(|_| item.is_some_and(asks_others::<F>));
+            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets)) {
                 Ok((answer, value)) => {
-                    changed = self.class.is_write() && has_changed(&value, self.items.get(index).map(F::class));
+                    changed = self.class.is_write() && has_changed(&value, item.map(F::class));
+                    if F::OPENS
+                        && let Value::String(handle) = &value
+                    {
+                        self.attempt.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(handle.clone());
+                    }
                     if F::STORES
                         && let Ok(artifact) = serde_json::from_value(value.clone())
                     {
@@ -180,6 +197,10 @@ impl<F: Function> Call<F> {
                     (Ok(answer), ItemOutcome::Ok(gate.payload(value).await?))
                 }
                 Err(failure) => {
+                    let failure = match secrets {
+                        Some(_) => gate.masked(failure),
+                        None => failure,
+                    };
                     let value = serde_json::to_value(&failure).map_err(|error| unwritable(&error))?;
                     (Err(failure), ItemOutcome::Failed(value))
                 }
@@ -253,14 +274,24 @@ fn too_large(asked: &Value) -> Option<Failure> {
     })
 }
 
-/// The answer and its JSON, unless it is more than a call may bring.
-fn fits<F: Function>(answer: F::Answer) -> Result<(F::Answer, Value), Failure> {
-    let value = serde_json::to_value(&answer).map_err(|error| Failure {
+/// Whether the answer comes from a host or a server. What the runner answers itself, from its own memory and from what
+/// plugins gave it, holds no value but by chance or by a guess.
+fn asks_others<F: Function>(item: &F::Item) -> bool {
+    F::place(item) != Place::Runner || F::NAME.starts_with("http.")
+}
+
+/// The answer and its JSON without the values of these secrets, unless it is more than a call may bring.
+fn fits<F: Function>(mut answer: F::Answer, secrets: Option<&Secrets>) -> Result<(F::Answer, Value), Failure> {
+    let unwritable = |error: serde_json::Error| Failure {
         kind: FailureKind::Other("answer".to_owned()),
         retry: RetryAdvice::No,
         subject: F::NAME.to_owned(),
         message: format!("the answer cannot be written down: {error}"),
-    })?;
+    };
+    let mut value = serde_json::to_value(&answer).map_err(unwritable)?;
+    if secrets.is_some_and(|secrets| secrets.mask_json(&mut value)) {
+        answer = serde::Deserialize::deserialize(&value).map_err(unwritable)?;
+    }
     if super::weight(&value, MAX_BYTES) > MAX_BYTES {
         let message = format!("the answer is more than {} MiB; ask for less, or page", MAX_BYTES >> 20);
         return Err(failure(FailureKind::TooLarge, F::NAME.to_owned(), message));

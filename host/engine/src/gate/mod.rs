@@ -11,7 +11,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -27,7 +27,8 @@ pub use runner::{Answer, Ask, Asked, Nobody, Reply, Wanted};
 pub use stop::Stop;
 
 use crate::artifacts::Store;
-use crate::contract::{Backend, Place};
+use crate::backend::live::secrets::Secrets;
+use crate::contract::{Backend, Failure, FailureKind, Place};
 use crate::journal::{Durability, Journal, JournalError};
 
 /// Answers and arguments larger than this go to the store, and the journal names them by digest.
@@ -47,8 +48,8 @@ pub struct Platform {
     pub host_backends: BTreeMap<String, Arc<dyn Backend>>,
     /// Backend of each cluster.
     pub cluster_backends: BTreeMap<String, Arc<dyn Backend>>,
-    /// Names of the secrets that the inventory can bring.
-    pub secrets: BTreeSet<String>,
+    /// Secrets that the inventory can bring; the gate knows their names, and has their values left out of answers.
+    pub secrets: Arc<Secrets>,
     /// What stands for the machine on which runner runs: HTTP from here, data of the store.
     pub runner_backend: Arc<dyn Backend>,
 }
@@ -136,6 +137,18 @@ impl Gate {
         self.journal.append(Entry::Decision(decision), durability).await?;
         self.observer.observe(event);
         Ok(())
+    }
+
+    /// A failure without the values of secrets.
+    pub(crate) fn masked(&self, failure: Failure) -> Failure {
+        let Ok(mut value) = serde_json::to_value(&failure) else { return failure };
+        if !self.platform.secrets.mask_json(&mut value) {
+            return failure;
+        }
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            let kind = FailureKind::Other("answer".to_owned());
+            Failure { kind, subject: String::new(), message: "what it says holds a secret".to_owned(), ..failure }
+        })
     }
 
     /// A value as the journal holds it: large ones are put into the store first, synced.

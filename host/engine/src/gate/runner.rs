@@ -178,17 +178,17 @@ impl progress::Capability for Runner {
     }
 }
 
-/// Handles only: what a secret holds never comes near the gate, its journal or a guest. The backend that performs an
-/// effect puts the value in at the last moment.
+/// Handles only: what a secret holds never comes near a guest or the journal. The backend that performs an effect puts the
+/// value in at the last moment.
 #[async_trait::async_trait]
 impl secrets::Capability for Runner {
     async fn open(&self, _place: &Place, _caller: &Caller, items: Vec<secrets::SecretRef>) -> Performed<String> {
         let known = &self.0.gate.platform.secrets;
         let open = |item: secrets::SecretRef| {
-            if known.contains(&item.name) {
-                return Ok(format!("secret:{}", item.name));
+            if let Some(handle) = known.handle(&item.name) {
+                return Ok(handle);
             }
-            let near = runner_types::did_you_mean(&item.name, known);
+            let near = runner_types::did_you_mean(&item.name, known.names());
             let message = format!("the inventory has no secret {:?}{near}", item.name);
             Err(super::authorise::failure(FailureKind::NotFound, item.name, message))
         };

@@ -11,6 +11,8 @@ use super::*;
 use crate::contract::{FailureKind, clock, log, operator, systemd};
 use crate::testing::{Bench, Console};
 
+mod secrets;
+
 const PRESENT: Console = Console { present: true, yes: true };
 
 fn order(host: &str, unit: &str) -> systemd::UnitOrder {
@@ -310,17 +312,4 @@ async fn randomness_is_the_attempts_own_and_repeats() {
     let one = bench.attempt(json!([])).random(32);
     assert_eq!(one, bench.attempt(json!([])).random(32));
     assert_ne!(one, vec![0; 32]);
-}
-
-#[tokio::test]
-async fn a_secret_is_a_handle_and_must_be_granted_and_known() {
-    use crate::contract::secrets;
-    let policy = json!([{"plugin": "p", "allow": "secrets.open", "secrets": ["d*"]}]);
-    let bench = Bench::new(policy.clone(), PRESENT);
-    let attempt = bench.attempt(policy);
-    let named = |name: &str| secrets::SecretRef { name: name.to_owned() };
-    let answers = attempt.call::<secrets::Open>(vec![named("db"), named("dbx"), named("root")]).await.unwrap();
-    assert_eq!(answers[0].as_deref(), Ok("secret:db"));
-    assert!(answers[1].as_ref().unwrap_err().message.contains("did you mean \"db\""));
-    assert!(matches!(answers[2].as_ref().unwrap_err().kind, FailureKind::Denied(_)));
 }

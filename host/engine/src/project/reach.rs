@@ -62,13 +62,13 @@ impl Project {
         }
         let runner_backend = match simulated {
             Some(simulated) => simulated,
-            None => Arc::new(LiveRunner { secrets, store }),
+            None => Arc::new(LiveRunner { secrets: Arc::clone(&secrets), store }),
         };
         Ok(Platform {
             hosts: self.world.inventory.hosts.clone(),
             host_backends,
             cluster_backends,
-            secrets: self.inventory.secrets.keys().cloned().collect(),
+            secrets,
             runner_backend,
         })
     }

@@ -81,6 +81,11 @@ printf '\0'
 
 /// Looks at a host of an inventory in `folder`.
 pub async fn host(host: &ResolvedHost, folder: &Path, secrets: &Arc<Secrets>) -> Vec<Finding> {
+    let findings = look_at(host, folder, secrets).await;
+    findings.into_iter().map(|finding| Finding { found: secrets.mask(finding.found), ..finding }).collect()
+}
+
+async fn look_at(host: &ResolvedHost, folder: &Path, secrets: &Arc<Secrets>) -> Vec<Finding> {
     let look = Look { place: &host.name };
     if let Err(error) = host.check_available() {
         return vec![look.found("inventory", Verdict::Wrong, error.to_string(), error.help())];

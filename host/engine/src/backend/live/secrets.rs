@@ -1,5 +1,7 @@
 //! Values of secrets, and their place in contents. Nothing here is ever shown: no `Debug`, no message holds a value.
 
+mod mask;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::backend::failure;
 use crate::contract::Failure;
 use crate::contract::types::Part;
+use mask::Mask;
 
 /// Handles begin with it; the gate gives them out (`secrets.open`).
 const HANDLE: &str = "secret:";
@@ -23,15 +26,44 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The secrets of an inventory, each fetched when it is first needed.
 pub struct Secrets {
     folder: PathBuf,
-    known: IndexMap<String, (SecretSource, OnceCell<Vec<u8>>)>,
+    known: IndexMap<String, Secret>,
+}
+
+struct Secret {
+    source: SecretSource,
+    fetched: OnceCell<Fetched>,
+}
+
+struct Fetched {
+    value: Vec<u8>,
+    mask: Mask,
 }
 
 impl Secrets {
     /// The secrets of an inventory; paths are relative to `folder`, the inventory's.
     #[must_use]
     pub fn new(sources: &IndexMap<String, SecretSource>, folder: &Path) -> Self {
-        let known = sources.iter().map(|(name, source)| (name.clone(), (source.clone(), OnceCell::new()))).collect();
+        let secret = |source: &SecretSource| Secret { source: source.clone(), fetched: OnceCell::new() };
+        let known = sources.iter().map(|(name, source)| (name.clone(), secret(source))).collect();
         Self { folder: folder.to_owned(), known }
+    }
+
+    /// Names of the secrets, in the inventory's order.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.known.keys()
+    }
+
+    /// What stands for a secret in contents, when the inventory has one of that name. It opens nothing by itself: the
+    /// gate knows who may use it.
+    #[must_use]
+    pub fn handle(&self, name: &str) -> Option<String> {
+        self.known.contains_key(name).then(|| format!("{HANDLE}{name}"))
+    }
+
+    /// The name in a handle; none: it is no handle.
+    #[must_use]
+    pub fn name_of(handle: &str) -> Option<&str> {
+        handle.strip_prefix(HANDLE)
     }
 
     /// The value of a secret by its name.
@@ -39,11 +71,17 @@ impl Secrets {
     /// # Errors
     /// When there is none of that name, or its source gives none; the failure names the source, never a value.
     pub async fn value(&self, name: &str) -> Result<&[u8], Failure> {
-        let Some((source, cell)) = self.known.get(name) else {
+        let Some(secret) = self.known.get(name) else {
             return Err(failure::invalid(name, format!("the inventory has no secret {name:?}")));
         };
-        let value = cell.get_or_try_init(|| fetch(source, &self.folder)).await;
-        value.map(Vec::as_slice).map_err(|why| failure::other("secret", name, format!("the secret {name}: {why}")))
+        let fetch = || async {
+            let value = fetch(&secret.source, &self.folder).await?;
+            Ok(Fetched { mask: Mask::new(&value), value })
+        };
+        let fetched = secret.fetched.get_or_try_init(fetch).await;
+        fetched
+            .map(|fetched| fetched.value.as_slice())
+            .map_err(|why: String| failure::other("secret", name, format!("the secret {name}: {why}")))
     }
 
     /// A content in one piece, secrets put in.
@@ -56,7 +94,7 @@ impl Secrets {
             match part {
                 Part::Text(text) => whole.extend_from_slice(text.as_bytes()),
                 Part::Bytes(bytes) => whole.extend_from_slice(bytes),
-                Part::Secret(handle) => match handle.strip_prefix(HANDLE) {
+                Part::Secret(handle) => match Self::name_of(handle) {
                     Some(name) => whole.extend_from_slice(self.value(name).await?),
                     None => return Err(failure::invalid("secret", "what stands for a secret is none of its handles")),
                 },

@@ -110,6 +110,18 @@ pub enum ShellError {
 }
 
 impl ShellError {
+    /// The same, told otherwise.
+    #[must_use]
+    pub(super) fn told(self, tell: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Unreachable(why) => Self::Unreachable(tell(why)),
+            Self::NoRights(why) => Self::NoRights(tell(why)),
+            Self::Invalid(why) => Self::Invalid(tell(why)),
+            Self::Lost(why) => Self::Lost(tell(why)),
+            Self::TimedOut(time) => Self::TimedOut(time),
+        }
+    }
+
     /// What became of an effect of this class: a failure, or doubt.
     ///
     /// # Errors

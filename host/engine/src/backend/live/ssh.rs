@@ -82,7 +82,7 @@ impl SshShell {
     /// # Errors
     /// When the host is not reached, or effects would not gain the rights they need.
     pub async fn open(&self) -> Result<String, ShellError> {
-        Ok(self.master().await?.noise.clone())
+        Ok(self.secrets.mask(self.master().await?.noise.clone()))
     }
 
     async fn master(&self) -> Result<Arc<Master>, ShellError> {
@@ -119,7 +119,8 @@ impl SshShell {
             }
             opened => opened,
         }
-        .map_err(|failed| failed.why)
+        // sudo, or what stands there in its place, may say the password that it was given.
+        .map_err(|failed| failed.why.told(|why| self.secrets.mask(why)))
     }
 }
 
@@ -144,13 +145,13 @@ impl Shell for SshShell {
             };
             if !master.is_alive().await {
                 // Nobody knows how far the request came.
-                return Err(ShellError::Lost(master.reason(&self.route.title()).await));
+                return Err(ShellError::Lost(self.secrets.mask(master.reason(&self.route.title()).await)));
             }
             tries -= 1;
             if tries == 0 {
                 let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 let message = format!("{} refuses another session: {reason}", self.route.title());
-                return Err(ShellError::Unreachable(message));
+                return Err(ShellError::Unreachable(self.secrets.mask(message)));
             }
             tokio::time::sleep(pause).await;
         };
@@ -172,7 +173,7 @@ impl Shell for SshShell {
         tokio::spawn(async move {
             let _ = tokio::io::copy(&mut stderr, &mut pipe).await;
         });
-        let title = self.route.title();
+        let (title, secrets) = (self.route.title(), Arc::clone(&self.secrets));
         let ended = Box::pin(async move {
             // Once its end was taken, ssh closes the session with all that was not read yet.
             let _ = all_read.recv().await;
@@ -187,7 +188,7 @@ impl Shell for SshShell {
                 Err(openssh::Error::Remote(_)) => Ok(Ended { code: Some(127), signal: None }),
                 // No exit code came: a signal ended it, unless the connection is gone.
                 Err(_) if master.is_alive().await => Ok(Ended { code: None, signal: None }),
-                Err(_) => Err(master.reason(&title).await),
+                Err(_) => Err(secrets.mask(master.reason(&title).await)),
             }
         });
         Ok(Running { stdin: Box::pin(stdin), stdout: Box::pin(stdout), stderr: Box::pin(stderr_read), ended })

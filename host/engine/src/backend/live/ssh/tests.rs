@@ -6,8 +6,10 @@ pub(super) mod server;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+use runner_types::SecretSource;
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
@@ -187,6 +189,25 @@ async fn what_stands_in_the_way_is_named() {
     std::fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let open = refusal(changed(&|host| host.key = Some("open".to_owned()))).await;
     assert!(open.contains("chmod 600"), "{open}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_sudo_says_is_not_repeated() {
+    let Some(server) = Server::start() else { return };
+    server.install("sudo", "#!/bin/sh\nIFS= read -r p\necho \"sorry, $p is no password\"\nexit 1\n");
+    let source = SecretSource::Command(vec!["printf".to_owned(), "hunter2!".to_owned()]);
+    let secrets = Arc::new(Secrets::new(&IndexMap::from([("sudo".to_owned(), source)]), server.folder()));
+    let mut host = server.host();
+    host.r#become = Become { password: Some("sudo".to_owned()), ..Become::root() };
+    let error = SshShell::new(&host, server.folder(), Arc::clone(&secrets)).open().await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        matches!(error, ShellError::NoRights(_)) && told.ends_with("sorry, [secret sudo] is no password"),
+        "{told}"
+    );
+    let found = crate::backend::live::check::host(&host, server.folder(), &secrets).await;
+    let said = format!("{found:?}");
+    assert!(said.contains("[secret sudo]") && !said.contains("hunter2!"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

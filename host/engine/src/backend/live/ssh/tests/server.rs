@@ -56,9 +56,10 @@ impl Server {
         std::fs::write(at("known"), format!("[127.0.0.1]:{port} {key}")).unwrap();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PermitRootLogin yes\nLogLevel VERBOSE\n{more}",
+             PermitRootLogin yes\nLogLevel VERBOSE\nSetEnv PATH={}:/usr/sbin:/usr/bin:/sbin:/bin\n{more}",
             at("host").display(),
             at("authorized").display(),
+            at("bin").display(),
         );
         std::fs::write(at("config"), config).unwrap();
         let child = Command::new(SSHD)
@@ -101,6 +102,15 @@ impl Server {
         );
         let inventory = load::<Inventory>(&text, "inventory.json").unwrap();
         inventory.value().resolve().host("here").unwrap().clone()
+    }
+
+    /// Puts a program there that is found before any other of its name.
+    pub(in super::super) fn install(&self, name: &str, script: &str) {
+        let folder = self.folder().join("bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), script).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.join(name), executable).unwrap();
     }
 
     pub(in super::super) fn shell(&self) -> SshShell {
