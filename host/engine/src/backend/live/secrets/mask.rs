@@ -92,10 +92,10 @@ impl Secrets {
                 *text = masked;
                 true
             }
-            Value::Array(items) => items.iter_mut().fold(false, |found, item| self.replace(item) || found),
+            Value::Array(items) => items.iter_mut().filter_map(|item| self.replace(item).then_some(())).count() > 0,
             Value::Object(fields) => {
                 let Some(bytes) = bytes_of(fields) else {
-                    return fields.values_mut().fold(false, |found, field| self.replace(field) || found);
+                    return fields.values_mut().filter_map(|field| self.replace(field).then_some(())).count() > 0;
                 };
                 let Some(masked) = self.masked(&bytes) else { return false };
                 *answer = match String::from_utf8(masked) {
