@@ -1,7 +1,9 @@
 //! Values of `-e`.
 
 use anyhow::Context as _;
-use runner_types::{Extra, Source, text_of};
+use indexmap::IndexMap;
+use runner_types::{Extra, InputSpec, Source, text_of};
+use serde_json::Value;
 
 use crate::args::Inputs;
 use crate::error::Problem;
@@ -13,6 +15,50 @@ impl Inputs {
     /// When one is of no known form, or its file cannot be read.
     pub(crate) fn read(&self) -> anyhow::Result<Vec<Extra>> {
         self.extra.iter().map(|argument| read(argument)).collect()
+    }
+
+    /// The arguments that hold values of secret inputs, each with what may be shown in its place.
+    pub(crate) fn concealed(&self, specs: &IndexMap<String, InputSpec>) -> Vec<(String, String)> {
+        let shown = |argument: &String| Some((argument.clone(), concealed(argument, specs)?));
+        self.extra.iter().filter_map(shown).collect()
+    }
+}
+
+/// Stands for a value that is not shown.
+const CONCEALED: &str = "…";
+
+/// An argument without the values of secret inputs; none: it holds none.
+fn concealed(argument: &str, specs: &IndexMap<String, InputSpec>) -> Option<String> {
+    let is_secret = |name: &str| specs.get(name).is_some_and(|spec| spec.secret);
+    match Extra::parse(argument).ok()? {
+        Extra::Pairs(pairs) => pairs.iter().any(|(name, _)| is_secret(name)).then(|| {
+            let shown = pairs.iter().map(|(name, value)| match is_secret(name) {
+                true => format!("{name}={CONCEALED}"),
+                false => format!("{name}={}", joined(value)),
+            });
+            shown.collect::<Vec<_>>().join(" ")
+        }),
+        Extra::Json(source) => {
+            let Value::Object(mut members) = source.value() else {
+                return None;
+            };
+            let mut any = false;
+            for (_, value) in members.iter_mut().filter(|(name, _)| is_secret(name)) {
+                *value = Value::from(CONCEALED);
+                any = true;
+            }
+            any.then(|| Value::Object(members).to_string())
+        }
+        Extra::File(_) => None,
+    }
+}
+
+/// A value that stays one word among several pairs.
+fn joined(value: &str) -> String {
+    if value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        value.to_owned()
     }
 }
 
@@ -41,6 +87,19 @@ mod tests {
         let read = inputs.read().unwrap();
         assert!(matches!(&read[0], Extra::Pairs(pairs) if pairs.len() == 1));
         assert!(matches!(&read[1], Extra::Json(source) if source.value()["a"] == 1));
+    }
+
+    #[test]
+    fn values_of_secret_inputs_are_concealed() {
+        let specs: IndexMap<String, InputSpec> = serde_json::from_value(serde_json::json!({
+            "pw": {"type": "string", "secret": true}, "a": {"type": "string"},
+        }))
+        .unwrap();
+        let shown = |argument: &str| concealed(argument, &specs);
+        assert_eq!(shown("pw=hunter2").as_deref(), Some("pw=…"));
+        assert_eq!(shown("a='x y' pw=\"hunter 2\"").as_deref(), Some("a=\"x y\" pw=…"));
+        assert_eq!(shown("{\"a\": 1, \"pw\": \"hunter2\"}").as_deref(), Some("{\"a\":1,\"pw\":\"…\"}"));
+        assert_eq!((shown("a=1"), shown("@file"), shown("{\"a\": 1}")), (None, None, None));
     }
 
     #[test]

@@ -193,14 +193,31 @@ fn next(summary: &RunSummary, again: &str) -> Vec<String> {
     next
 }
 
-/// The command line that was given, for people who want to give it again.
-pub(crate) fn this_command() -> String {
-    let quoted = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+/// The command line that was given, for people who want to give it again. `concealed` are arguments of options, each with
+/// what is shown in its place.
+pub(crate) fn this_command(concealed: &[(String, String)]) -> String {
+    command(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()), concealed)
+}
+
+fn command(words: impl Iterator<Item = String>, concealed: &[(String, String)]) -> String {
+    // An option and its argument may be one word: `-eNAME=VALUE`, `--extra-vars=NAME=VALUE`.
+    let shown = |word: String| {
+        let hidden =
+            concealed.iter().find_map(|(argument, shown)| Some((word.strip_suffix(argument.as_str())?, shown)));
+        hidden.map(|(before, shown)| format!("{before}{shown}")).unwrap_or(word)
     };
-    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    let words = words.map(|word| quoted(&shown(word)));
     std::iter::once("runner".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+…".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Tells a machine that a run could not begin, in the form it asked for. Events and tests there are none.
@@ -259,6 +276,16 @@ mod tests {
         assert!(!may_have_changed(&failed));
         failed.recap.0.insert("a".to_owned(), runner_types::HostRecap { changed: 1, ..Default::default() });
         assert!(may_have_changed(&failed) && may_have_changed(&summary(RunOutcome::InDoubt)));
+    }
+
+    #[test]
+    fn the_command_to_give_again_holds_no_secret() {
+        let hidden = [("pw=hunter2 a=1".to_owned(), "pw=… a=1".to_owned()), ("pw=x".to_owned(), "pw=…".to_owned())];
+        let words = ["run", "w.json", "-e", "pw=hunter2 a=1", "-vepw=x", "--extra-vars=pw=x", "-i", "my hosts"];
+        assert_eq!(
+            command(words.into_iter().map(str::to_owned), &hidden),
+            "runner run w.json -e 'pw=… a=1' -vepw=… --extra-vars=pw=… -i 'my hosts'"
+        );
     }
 
     #[test]

@@ -51,12 +51,13 @@ impl Run {
         let extras = self.inputs.read()?;
         let project = session::load(options)?;
         let plan = project.plan(&extras)?;
+        let concealed = project.workflow().map(|workflow| self.inputs.concealed(&workflow.value().inputs));
         let session = Session {
             project: &project,
             verbosity: common.verbose,
             output: self.output,
             told: true,
-            again: session::this_command(),
+            again: session::this_command(&concealed.unwrap_or_default()),
         };
         Ok(session::exit(&session.carry_out(&plan)?))
     }

@@ -69,7 +69,7 @@ impl Verify {
             verbosity: common.verbose,
             output: self.output,
             told: true,
-            again: session::this_command(),
+            again: session::this_command(&[]),
         };
         let summary = session.carry_out(&plan)?;
         match self.output {

@@ -79,7 +79,7 @@ impl Versions {
             verbosity: common.verbose,
             output: RunOutput::Text,
             told: common.verbose > 0,
-            again: session::this_command(),
+            again: session::this_command(&[]),
         };
         let summary = session.carry_out(&plan)?;
         let found = found(&summary.reports, releases, self.release.as_deref());

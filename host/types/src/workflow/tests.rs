@@ -296,6 +296,10 @@ fn a_secret_input_is_not_repeated_in_messages() {
     let spec: InputSpec = serde_json::from_value(json!({"type": "integer", "secret": true})).unwrap();
     assert!(!spec.parse("hunter2").unwrap_err().contains("hunter2"));
     assert!(!spec.accept(&json!("hunter2")).unwrap_err().contains("hunter2"));
+    for argument in ["pw=my hunter2", "pw='hunter2", "pw= hunter2"] {
+        let message = Extra::parse(argument).unwrap_err().to_string();
+        assert!(message.contains("pw=…") && !message.contains("hunter2"), "{message}");
+    }
 }
 
 #[test]

@@ -37,7 +37,12 @@ impl Extra {
         if trimmed.starts_with('{') {
             return Source::parse(trimmed, EXTRA).map(Self::Json);
         }
-        let words = words(trimmed)?;
+        // What stands after the first `=` may be the value of a secret input.
+        let shown = match trimmed.split_once('=') {
+            Some((name, _)) => format!("{name}=…"),
+            None => trimmed.to_owned(),
+        };
+        let words = words(trimmed).ok_or_else(|| wrong(format!("a quote in {shown:?} is never closed"), "close it"))?;
         if words.is_empty() {
             return Err(wrong("an empty value", "write -e NAME=VALUE"));
         }
@@ -46,7 +51,7 @@ impl Extra {
             .map(|word| match word.split_once('=') {
                 Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
                 _ => Err(wrong(
-                    format!("{word:?} is not of the form NAME=VALUE"),
+                    format!("{shown:?} is not of the form NAME=VALUE"),
                     "quote a value that holds blanks: -e 'NAME=\"two words\"'",
                 )),
             })
@@ -59,8 +64,8 @@ fn wrong(message: impl Into<String>, help: &str) -> Diagnostics {
     Diagnostics::one(Diagnostic::of_file(EXTRA, message).help(help))
 }
 
-/// Splits at blanks; quotes join, as in Ansible's `key=value` form.
-fn words(text: &str) -> Result<Vec<String>, Diagnostics> {
+/// Splits at blanks; quotes join, as in Ansible's `key=value` form. None: a quote is never closed.
+fn words(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
@@ -79,10 +84,10 @@ fn words(text: &str) -> Result<Vec<String>, Diagnostics> {
         }
     }
     if quote.is_some() {
-        return Err(wrong(format!("a quote in {text:?} is never closed"), "close it"));
+        return None;
     }
     words.extend(word);
-    Ok(words)
+    Some(words)
 }
 
 impl InputSpec {
