@@ -116,6 +116,10 @@ impl Builder<'_> {
                 let value = self.anchors.get(&anchor).cloned();
                 let value = value.ok_or_else(|| self.error(position, "an alias of itself", ""))?;
                 self.values += size(&value);
+                // What it stands for nests on from here.
+                if self.open.len() + height(&value) > MAX_DEPTH {
+                    return Err(self.too_deep(position));
+                }
                 self.add(value, 0)
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
@@ -126,10 +130,14 @@ impl Builder<'_> {
 
     fn open(&mut self, open: Open) -> Result<(), Diagnostics> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(open.position, &format!("values nest deeper than {MAX_DEPTH}"), ""));
+            return Err(self.too_deep(open.position));
         }
         self.open.push(open);
         Ok(())
+    }
+
+    fn too_deep(&self, position: Position) -> Diagnostics {
+        self.error(position, &format!("values nest deeper than {MAX_DEPTH}"), "")
     }
 
     fn add(&mut self, value: Yaml, anchor: usize) -> Result<(), Diagnostics> {
@@ -205,6 +213,15 @@ fn size(value: &Yaml) -> usize {
         YamlKind::List(items) => 1 + items.iter().map(size).sum::<usize>(),
         YamlKind::Map(members) => 1 + members.iter().map(|(_, value)| size(value)).sum::<usize>(),
         YamlKind::Plain(_) | YamlKind::Text { .. } | YamlKind::Vault => 1,
+    }
+}
+
+/// Lists and mappings within one another; a plain value has none.
+fn height(value: &Yaml) -> usize {
+    match &value.kind {
+        YamlKind::List(items) => 1 + items.iter().map(height).max().unwrap_or(0),
+        YamlKind::Map(members) => 1 + members.values().map(height).max().unwrap_or(0),
+        YamlKind::Plain(_) | YamlKind::Text { .. } | YamlKind::Vault => 0,
     }
 }
 
@@ -381,6 +398,21 @@ mod tests {
         assert!(matches!(members[0].kind, YamlKind::Vault));
         assert!(matches!(members[1].kind, YamlKind::Text { literal: true, .. }));
         assert!(value.to_json().is_none());
+    }
+
+    #[test]
+    fn aliases_bring_their_depth() {
+        let nested = |from: usize, deep: usize, anchors: usize| {
+            (1..=anchors).fold(format!("a0: &a0 {}1{}\n", "[".repeat(from), "]".repeat(from)), |text, n| {
+                let (open, close) = ("[".repeat(deep), "]".repeat(deep));
+                format!("{text}a{n}: &a{n} {open}*a{}{close}\n", n - 1)
+            })
+        };
+        // The mapping around them counts too.
+        assert!(parse(&nested(1, 62, 1), "x.yml").is_ok());
+        assert!(error_of(&nested(2, 62, 1)).starts_with("x.yml:2:"), "{}", error_of(&nested(2, 62, 1)));
+        assert!(error_of(&nested(1, 58, 168)).contains("deeper than 64"));
+        assert!(error_of("a: &a {b: *a}\n").contains("an alias of itself"));
     }
 
     #[test]
