@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +9,7 @@ use crate::commands::{
     backups, check, completions, inventory, platform, plugin, run, runs, verify, versions, workflow,
 };
 use crate::exit::Exit;
+use crate::out::quoted;
 
 /// Backs up, updates, backs out and verifies a platform, one sandboxed plugin per component.
 #[derive(Debug, Parser)]
@@ -66,6 +68,19 @@ pub(crate) struct Common {
     /// Write diagnostics to this file (chosen by RUNNER_LOG, else `info`)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+}
+
+impl Common {
+    /// The option that names the directory of the state, for commands that lead on: it begins with a blank, and is empty
+    /// where the environment or nothing names that directory, as it then does for those commands too.
+    pub(crate) fn state_option(&self) -> String {
+        self.state_option_beside(std::env::var_os("RUNNER_STATE_DIR").as_deref())
+    }
+
+    fn state_option_beside(&self, environment: Option<&OsStr>) -> String {
+        let given = self.state_dir.as_deref().filter(|directory| Some(directory.as_os_str()) != environment);
+        given.map_or_else(String::new, |directory| format!(" --state-dir {}", quoted(&directory.to_string_lossy())))
+    }
 }
 
 /// Files that a run rests on.
@@ -154,6 +169,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_that_lead_on_name_the_state_that_was_named() {
+        let given = Common { state_dir: Some(PathBuf::from("/my state")), ..Common::default() };
+        assert_eq!(given.state_option_beside(None), " --state-dir '/my state'");
+        assert_eq!(given.state_option_beside(Some(OsStr::new("/other"))), " --state-dir '/my state'");
+        assert_eq!(given.state_option_beside(Some(OsStr::new("/my state"))), "");
+        assert_eq!(Common::default().state_option_beside(None), "");
     }
 
     #[test]

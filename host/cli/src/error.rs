@@ -9,6 +9,7 @@ use runner_engine::plugin::{CatalogError, PackageError};
 use runner_engine::project::ProjectError;
 use runner_types::{Diagnostics, PatternError};
 
+use crate::args::Common;
 use crate::exit::Exit;
 use crate::out;
 
@@ -46,7 +47,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The exit code of an error, and what to do about it.
-fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<String>)> {
+fn judge(error: &(dyn std::error::Error + 'static), common: &Common) -> Option<(Exit, Option<String>)> {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return Some((problem.exit, problem.hint.clone()));
     }
@@ -66,9 +67,9 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
             }
             ProjectError::Store(_) | ProjectError::Journal(_) => Some((Exit::Internal, None)),
             // They stand for what they hold, which the chain of causes does not show.
-            ProjectError::Catalog(inner) => judge(inner),
-            ProjectError::Backups(inner) => judge(inner),
-            ProjectError::Lock(inner) => judge(inner),
+            ProjectError::Catalog(inner) => judge(inner, common),
+            ProjectError::Backups(inner) => judge(inner, common),
+            ProjectError::Lock(inner) => judge(inner, common),
         };
     }
     if let Some(error) = error.downcast_ref::<LockError>() {
@@ -82,7 +83,7 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
     if let Some(error) = error.downcast_ref::<BackupError>() {
         return Some(match error {
             BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } | BackupError::NotWhole { .. } => {
-                (Exit::Refused, Some("runner backups list shows what there is".to_owned()))
+                (Exit::Refused, Some(format!("runner backups list{} shows what there is", common.state_option())))
             }
             BackupError::Io { .. } | BackupError::Damaged { .. } => (Exit::Internal, None),
         });
@@ -120,11 +121,11 @@ fn judge(error: &(dyn std::error::Error + 'static)) -> Option<(Exit, Option<Stri
 }
 
 /// The error as text and its exit code.
-pub(crate) fn tell(error: &anyhow::Error) -> (String, Exit) {
+pub(crate) fn tell(error: &anyhow::Error, common: &Common) -> (String, Exit) {
     let mut text = String::new();
     let mut judged = None;
     for cause in error.chain() {
-        judged = judged.or_else(|| judge(cause));
+        judged = judged.or_else(|| judge(cause, common));
         let message = cause.to_string();
         // Some errors name their cause themselves.
         if !text.contains(message.trim()) {
@@ -142,8 +143,8 @@ pub(crate) fn tell(error: &anyhow::Error) -> (String, Exit) {
 }
 
 /// Shows an error and gives its exit code.
-pub(crate) fn show(error: &anyhow::Error) -> Exit {
-    let (text, exit) = tell(error);
+pub(crate) fn show(error: &anyhow::Error, common: &Common) -> Exit {
+    let (text, exit) = tell(error, common);
     tracing::error!(error = %format!("{error:#}"), code = exit.code(), "command failed");
     out::stderr(&text);
     exit
@@ -158,7 +159,7 @@ mod tests {
     fn the_chain_is_told_once_with_its_hint() {
         let inner = Problem::usage("no such file").hint("give it with -i");
         let error = Err::<(), _>(inner).context("cannot read inventory.json").unwrap_err();
-        let (text, exit) = tell(&error);
+        let (text, exit) = tell(&error, &Common::default());
         assert_eq!(text, "error: cannot read inventory.json\n  caused by: no such file\n  hint: give it with -i\n");
         assert_eq!(exit, Exit::Usage);
     }
@@ -167,14 +168,23 @@ mod tests {
     fn a_cause_that_its_error_names_is_not_told_twice() {
         let source = std::io::Error::other("disk on fire");
         let error = anyhow::Error::new(LockError::Io { path: "/l".to_owned(), source });
-        let (text, exit) = tell(&error);
+        let (text, exit) = tell(&error, &Common::default());
         assert_eq!(text.matches("disk on fire").count(), 1, "{text}");
         assert_eq!(exit, Exit::Internal);
-        assert_eq!(tell(&anyhow::Error::new(LockError::Held(None))).1, Exit::Locked);
+        let held = anyhow::Error::new(LockError::Held(None));
+        assert_eq!(tell(&held, &Common::default()).1, Exit::Locked);
+    }
+
+    #[test]
+    fn a_command_that_is_named_looks_where_this_one_did() {
+        let error = anyhow::Error::new(BackupError::NoneForBackout { component: "etcd".to_owned() });
+        let common = Common { state_dir: Some("/no such".into()), ..Common::default() };
+        let (text, _) = tell(&error, &common);
+        assert!(text.contains("runner backups list --state-dir '/no such' shows"), "{text}");
     }
 
     #[test]
     fn what_nobody_judged_is_internal() {
-        assert_eq!(tell(&anyhow::anyhow!("odd")), ("error: odd\n".to_owned(), Exit::Internal));
+        assert_eq!(tell(&anyhow::anyhow!("odd"), &Common::default()), ("error: odd\n".to_owned(), Exit::Internal));
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_wrong_usage() {
         let error = Inputs { extra: vec!["@/no/such".to_owned()] }.read().unwrap_err();
-        let (text, exit) = crate::error::tell(&error);
+        let (text, exit) = crate::error::tell(&error, &crate::args::Common::default());
         assert_eq!(exit, crate::exit::Exit::Usage);
         assert!(text.contains("/no/such"), "{text}");
     }

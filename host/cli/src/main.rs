@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         }
     };
     let exit = logging::start(cli.common.log_file.as_deref()).and_then(|()| carry_out(&cli));
-    exit.unwrap_or_else(|error| error::show(&error)).into()
+    exit.unwrap_or_else(|error| error::show(&error, &cli.common)).into()
 }
 
 fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {

@@ -236,12 +236,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let surroundings = at(folder.path(), nothing);
         let error = surroundings.options(&common(), &Files::default(), None).unwrap_err();
-        assert!(crate::error::tell(&error).0.contains("-i FILE"), "{error}");
+        assert!(crate::error::tell(&error, &common()).0.contains("-i FILE"), "{error}");
         let error = surroundings.options(&common(), &Files::default(), Some(Path::new("no-such.json"))).unwrap_err();
         assert!(error.to_string().contains("no-such.json"), "{error}");
         let files = Files { inventory: Some(PathBuf::from("hosts.ini")), ..Files::default() };
         let error = surroundings.options(&common(), &files, None).unwrap_err();
-        assert!(crate::error::tell(&error).0.contains("--policy FILE"), "{error}");
+        assert!(crate::error::tell(&error, &common()).0.contains("--policy FILE"), "{error}");
     }
 
     #[test]

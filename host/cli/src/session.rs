@@ -10,10 +10,10 @@ use runner_engine::project::{Project, RunOptions};
 use runner_types::{InputSpec, RunOutcome};
 use serde_json::Value;
 
-use crate::args::RunOutput;
+use crate::args::{Common, RunOutput};
 use crate::console::{Console, InAdvance, Terminal, operator};
 use crate::exit::Exit;
-use crate::out::{self, Paint};
+use crate::out::{self, Paint, quoted};
 use crate::reporter::{Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording};
 use crate::signals::{self, Stoppable};
 
@@ -38,6 +38,8 @@ pub(crate) struct Session<'a> {
     pub(crate) told: bool,
     /// The command to run again after the cause of a failure was mended.
     pub(crate) again: String,
+    /// The option that names the directory of the state to commands, see [`Common::state_option`].
+    pub(crate) state_option: String,
 }
 
 impl Session<'_> {
@@ -130,7 +132,7 @@ impl Session<'_> {
                     out_of_service: known.out_of_service,
                 })
                 .collect(),
-            next: next(summary, &again),
+            next: next(summary, &again, &self.state_option),
         }
     }
 }
@@ -154,8 +156,8 @@ fn extras(inputs: &IndexMap<String, InputSpec>, given: &IndexMap<String, Value>)
 }
 
 /// Commands that lead on after a bad end.
-fn next(summary: &RunSummary, again: &str) -> Vec<String> {
-    let show = format!("runner runs journal {}    # what it did, call by call", summary.run);
+fn next(summary: &RunSummary, again: &str, state_option: &str) -> Vec<String> {
+    let show = format!("runner runs journal {}{state_option}    # what it did, call by call", summary.run);
     let mut next = Vec::new();
     match summary.outcome {
         RunOutcome::Succeeded => return next,
@@ -210,23 +212,13 @@ fn command(words: impl Iterator<Item = String>, concealed: &[(String, String)]) 
     std::iter::once("runner".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+…".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 /// Tells a machine that a run could not begin, in the form it asked for. Events and tests there are none.
 ///
 /// # Errors
 /// The error itself, for people.
-pub(crate) fn told(output: RunOutput, result: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+pub(crate) fn told(common: &Common, output: RunOutput, result: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     if let (RunOutput::Json, Err(error)) = (output, &result) {
-        let (text, exit) = crate::error::tell(error);
+        let (text, exit) = crate::error::tell(error, common);
         crate::out::json(&serde_json::json!({
             "run": null,
             "outcome": exit.name(),
@@ -290,7 +282,7 @@ mod tests {
 
     #[test]
     fn every_bad_end_names_a_command() {
-        assert!(next(&summary(RunOutcome::Succeeded), "runner run w.json").is_empty());
+        assert!(next(&summary(RunOutcome::Succeeded), "runner run w.json", "").is_empty());
         for outcome in [
             RunOutcome::Refused,
             RunOutcome::Denied,
@@ -303,8 +295,10 @@ mod tests {
             RunOutcome::BackedOut,
             RunOutcome::Stuck,
         ] {
-            let next = next(&summary(outcome), "runner run w.json");
-            assert!(next.iter().any(|line| line.starts_with("runner ")), "{outcome}: {next:?}");
+            let next = next(&summary(outcome), "runner run w.json --state-dir s", " --state-dir s");
+            let mut commands = next.iter().filter(|line| line.starts_with("runner ")).peekable();
+            assert!(commands.peek().is_some(), "{outcome}: {next:?}");
+            assert!(commands.all(|line| line.contains(" --state-dir s")), "{outcome}: {next:?}");
         }
     }
 }

@@ -97,7 +97,7 @@ impl List {
 impl Verify {
     fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
         let project = project(common, &self.files)?;
-        let sets = chosen(project.backups()?.list(project.platform())?, &self.sets)?;
+        let sets = chosen(project.backups()?.list(project.platform())?, &self.sets, &common.state_option())?;
         let store = project.store()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let mut exit = Exit::Succeeded;
@@ -153,7 +153,7 @@ fn full(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn chosen(sets: Vec<BackupSet>, names: &[String]) -> anyhow::Result<Vec<BackupSet>> {
+fn chosen(sets: Vec<BackupSet>, names: &[String], state_option: &str) -> anyhow::Result<Vec<BackupSet>> {
     if names.is_empty() {
         return Ok(sets);
     }
@@ -163,7 +163,7 @@ fn chosen(sets: Vec<BackupSet>, names: &[String]) -> anyhow::Result<Vec<BackupSe
             sets.iter().find(|set| set.id == *name).cloned().ok_or_else(|| {
                 let near = did_you_mean(name, sets.iter().map(|set| set.id.as_str()));
                 Problem::usage(format!("there is no backup set {name:?}{near}"))
-                    .hint("runner backups list names them")
+                    .hint(format!("runner backups list{state_option} names them"))
                     .into()
             })
         })
@@ -240,9 +240,9 @@ mod tests {
 
     #[test]
     fn an_unknown_set_is_named_with_the_nearest() {
-        let error = chosen(vec![set("etcd-1")], &["etcd-2".to_owned()]).unwrap_err().to_string();
+        let error = chosen(vec![set("etcd-1")], &["etcd-2".to_owned()], "").unwrap_err().to_string();
         assert!(error.contains("etcd-1"), "{error}");
-        assert_eq!(chosen(vec![set("a"), set("b")], &[]).unwrap().len(), 2);
+        assert_eq!(chosen(vec![set("a"), set("b")], &[], "").unwrap().len(), 2);
     }
 
     #[test]

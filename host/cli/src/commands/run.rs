@@ -43,7 +43,7 @@ See also: runner workflow check, runner runs show, runner runs journal";
 
 impl Run {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
-        session::told(self.output, self.begin(common))
+        session::told(common, self.output, self.begin(common))
     }
 
     fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
@@ -58,6 +58,7 @@ impl Run {
             output: self.output,
             told: true,
             again: session::this_command(&concealed.unwrap_or_default()),
+            state_option: common.state_option(),
         };
         Ok(session::exit(&session.carry_out(&plan)?))
     }

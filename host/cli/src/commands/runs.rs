@@ -43,20 +43,24 @@ impl Runs {
 }
 
 /// The directory of all runs.
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder {
+    path: PathBuf,
+    /// The option that names it to commands that lead on.
+    option: String,
+}
 
 impl Folder {
     fn open(common: &Common) -> anyhow::Result<Self> {
-        Ok(Self(Surroundings::real().state(common)?.join("runs")))
+        Ok(Self { path: Surroundings::real().state(common)?.join("runs"), option: common.state_option() })
     }
 
     /// Names of the runs, oldest first: a name begins with its time.
     fn names(&self) -> anyhow::Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.0) {
+        let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => {
-                return Err(anyhow::Error::new(error).context(format!("cannot read {}", self.0.display())));
+                return Err(anyhow::Error::new(error).context(format!("cannot read {}", self.path.display())));
             }
         };
         let mut names = Vec::new();
@@ -75,8 +79,8 @@ impl Folder {
     fn find(&self, wanted: Option<&str>) -> anyhow::Result<PathBuf> {
         let names = self.names()?;
         let Some(wanted) = wanted else {
-            return names.last().map(|name| self.0.join(name)).ok_or_else(|| {
-                Problem::usage(format!("there is no run in {}", self.0.display()))
+            return names.last().map(|name| self.path.join(name)).ok_or_else(|| {
+                Problem::usage(format!("there is no run in {}", self.path.display()))
                     .hint("runner run begins one; --state-dir names another directory")
                     .into()
             });
@@ -86,11 +90,11 @@ impl Folder {
             None => names.iter().filter(|name| name.contains(wanted)).collect(),
         };
         match fitting.as_slice() {
-            [one] => Ok(self.0.join(one)),
+            [one] => Ok(self.path.join(one)),
             [] => {
                 let near = did_you_mean(wanted, names.iter().map(String::as_str));
-                Err(Problem::usage(format!("there is no run {wanted:?} in {}{near}", self.0.display()))
-                    .hint("runner runs list names them")
+                Err(Problem::usage(format!("there is no run {wanted:?} in {}{near}", self.path.display()))
+                    .hint(format!("runner runs list{} names them", self.option))
                     .into())
             }
             many => {
@@ -120,14 +124,16 @@ pub(super) mod tests {
             std::fs::write(run.join(HEADER), "{}").unwrap();
         }
         std::fs::create_dir(home.path().join("unborn")).unwrap();
-        let folder = Folder(home.path().to_owned());
+        let at = |path: &Path| Folder { path: path.to_owned(), option: " --state-dir s".to_owned() };
+        let folder = at(home.path());
         let found = |wanted| folder.find(wanted).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
         assert_eq!(found(None).unwrap(), "2026-11-21-update-77aa");
         assert_eq!(found(Some("3f2a")).unwrap(), "2026-11-20-update-3f2a");
         assert_eq!(found(Some("backout")).unwrap(), "2026-11-21-backout-1111");
         let many = found(Some("update")).unwrap_err().to_string();
         assert!(many.contains("3f2a") && many.contains("77aa"), "{many}");
-        assert!(found(Some("unborn")).is_err());
-        assert!(Folder(home.path().join("none")).find(None).is_err());
+        let unborn = crate::error::tell(&found(Some("unborn")).unwrap_err(), &Common::default()).0;
+        assert!(unborn.contains("runner runs list --state-dir s names them"), "{unborn}");
+        assert!(at(&home.path().join("none")).find(None).is_err());
     }
 }

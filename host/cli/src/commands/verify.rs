@@ -57,7 +57,7 @@ impl From<HowMuch> for Depth {
 
 impl Verify {
     pub(crate) fn carry_out(&self, common: &Common) -> anyhow::Result<Exit> {
-        session::told(self.output, self.begin(common))
+        session::told(common, self.output, self.begin(common))
     }
 
     fn begin(&self, common: &Common) -> anyhow::Result<Exit> {
@@ -70,6 +70,7 @@ impl Verify {
             output: self.output,
             told: true,
             again: session::this_command(&[]),
+            state_option: common.state_option(),
         };
         let summary = session.carry_out(&plan)?;
         match self.output {

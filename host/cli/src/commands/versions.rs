@@ -80,6 +80,7 @@ impl Versions {
             output: RunOutput::Text,
             told: common.verbose > 0,
             again: session::this_command(&[]),
+            state_option: common.state_option(),
         };
         let summary = session.carry_out(&plan)?;
         let found = found(&summary.reports, releases, self.release.as_deref());

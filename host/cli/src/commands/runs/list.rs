@@ -68,7 +68,7 @@ impl List {
     pub(super) fn carry_out(&self, folder: &Folder) -> anyhow::Result<Exit> {
         let names = folder.names()?;
         let skip = self.last.map_or(0, |last| names.len().saturating_sub(last));
-        let rows: Vec<Row> = names.into_iter().skip(skip).map(|name| row(&folder.0.join(&name), name)).collect();
+        let rows: Vec<Row> = names.into_iter().skip(skip).map(|name| row(&folder.path.join(&name), name)).collect();
         match self.output {
             ListOutput::Json => out::json(&rows)?,
             ListOutput::Text => out::stdout(&table(&rows))?,

@@ -42,7 +42,7 @@ impl Check {
             match self.check(path, common) {
                 Ok(text) => out::stdout(&text)?,
                 // The other files are looked at all the same.
-                Err(error) => exit = exit.max(crate::error::show(&error)),
+                Err(error) => exit = exit.max(crate::error::show(&error, common)),
             }
         }
         Ok(exit)
