@@ -1,8 +1,10 @@
 //! Values of `-e`.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use indexmap::IndexMap;
-use runner_types::{Extra, InputSpec, Source, text_of};
+use runner_types::{Extra, InputSpec, MAX_FILE_SIZE, Source, read_limited, text_of};
 use serde_json::Value;
 
 use crate::args::Inputs;
@@ -65,7 +67,7 @@ fn joined(value: &str) -> String {
 fn read(argument: &str) -> anyhow::Result<Extra> {
     match Extra::parse(argument)? {
         Extra::File(path) => {
-            let bytes = std::fs::read(&path)
+            let bytes = read_limited(Path::new(&path), MAX_FILE_SIZE as u64)
                 .map_err(|error| Problem::usage(format!("{path}: {error}")))
                 .with_context(|| format!("cannot read -e @{path}"))?;
             Ok(Extra::Json(Source::parse(text_of(&bytes, &path)?, &path)?))
@@ -100,6 +102,14 @@ mod tests {
         assert_eq!(shown("a='x y' pw=\"hunter 2\"").as_deref(), Some("a=\"x y\" pw=…"));
         assert_eq!(shown("{\"a\": 1, \"pw\": \"hunter2\"}").as_deref(), Some("{\"a\":1,\"pw\":\"…\"}"));
         assert_eq!((shown("a=1"), shown("@file"), shown("{\"a\": 1}")), (None, None, None));
+    }
+
+    #[test]
+    fn a_file_that_never_ends_is_refused() {
+        let error = Inputs { extra: vec!["@/dev/zero".to_owned()] }.read().unwrap_err();
+        let (text, exit) = crate::error::tell(&error, &crate::args::Common::default());
+        assert_eq!(exit, crate::exit::Exit::Usage);
+        assert!(text.contains("/dev/zero: it is not a regular file"), "{text}");
     }
 
     #[test]

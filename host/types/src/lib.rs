@@ -2,13 +2,14 @@
 //! runner writes (run header, journal, backup set, report, event).
 //!
 //! Reading a file goes through [`load`], which names the line, the column and the JSON path of everything that is wrong
-//! with it. Nothing here does input or output except the directory reader of Ansible inventories.
+//! with it. Nothing here does input or output except the reader of files and the directory reader of Ansible inventories.
 
 mod backup_set;
 mod digest;
 mod duration;
 mod event;
 mod expression;
+mod file;
 mod inventory;
 mod journal;
 mod load;
@@ -31,6 +32,7 @@ pub use digest::*;
 pub use duration::*;
 pub use event::*;
 pub use expression::*;
+pub use file::*;
 pub use inventory::*;
 pub use journal::*;
 pub use load::*;

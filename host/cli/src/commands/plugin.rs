@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use runner_engine::plugin::Catalog;
+use runner_types::read_limited;
 
 use crate::args::{Common, Plugins};
 use crate::error::Problem;
@@ -46,11 +47,11 @@ const MOST: u64 = 256 << 20;
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let wrong = |reason: String| Problem::usage(format!("cannot read {}: {reason}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > MOST {
+    let bytes = read_limited(path, MOST).map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > MOST {
         return Err(wrong(format!("it is larger than {} MiB", MOST >> 20)).into());
     }
-    Ok(std::fs::read(path).map_err(|error| wrong(error.to_string()))?)
+    Ok(bytes)
 }
 
 /// The plugins of the directories that are looked into.

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use indexmap::IndexMap;
 use rand::Rng as _;
+use runner_types::simulated::Faults;
 use runner_types::{
     Connection, Depth, Diagnostic, Diagnostics, Digest, Extra, FileDigest, FormatVersion, Inventory, Located,
     Operation, Operator, PluginPin, Policy, Releases, ResolvedInventory, RunHeader, SourceFile, Timestamp, Workflow,
@@ -23,6 +24,7 @@ pub use files::read;
 use files::{check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value};
 
 use crate::artifacts::{DirectoryStore, Store, StoreError};
+use crate::backend::simulated::read_faults;
 use crate::backups::{BackupError, Backups};
 use crate::contract::API_VERSION;
 use crate::executor::{Component, Parts, RunSummary, execute};
@@ -169,6 +171,7 @@ pub struct Project {
     warnings: Vec<String>,
     entry: Option<String>,
     platform: String,
+    faults: Faults,
     options: Options,
 }
 
@@ -178,6 +181,7 @@ impl Project {
     /// # Errors
     /// Everything that is wrong with them, file by file.
     pub fn load(options: Options) -> Result<Self, ProjectError> {
+        let faults = options.faults.as_deref().map(read_faults).transpose().map_err(ProjectError::Files)?;
         let catalog = Catalog::open(&options.plugins, options.cache.clone())?;
         let is_pinned = check_trust(&catalog, options.lock.as_deref())?;
         let (inventory, inventory_file, mut warnings) = inventory(&options.inventory)?;
@@ -227,6 +231,7 @@ impl Project {
             warnings,
             entry,
             platform,
+            faults: faults.unwrap_or_default(),
             options,
         })
     }

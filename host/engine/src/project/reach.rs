@@ -102,7 +102,7 @@ impl Project {
     /// Opens the simulated platform.
     ///
     /// # Errors
-    /// When its seed, its behaviours, its faults or its state are wrong.
+    /// When its seed, its behaviours or its state are wrong.
     pub fn simulated(&self, store: Arc<dyn Store>) -> Result<Simulated, ProjectError> {
         let seed = self.folder().join(self.inventory.platform.as_deref().unwrap_or("platform.json"));
         let behaviours: Vec<PathBuf> = self
@@ -113,7 +113,7 @@ impl Project {
             .collect();
         let directory = self.platform_directory();
         let known = self.options.cache.as_deref().unwrap_or(&directory);
-        Simulated::open(&directory, &seed, &behaviours, self.options.faults.as_deref(), store, known)
+        Simulated::open(&directory, &seed, &behaviours, self.faults.clone(), store, known)
             .map_err(|error| ProjectError::Simulated(error.to_string()))
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_types::simulated::{Behaviours, Faults, PlatformSeed};
-use runner_types::{Diagnostic, Diagnostics, Document, JsonPath, Mistakes, Segment, load_bytes, segments};
+use runner_types::{
+    Diagnostic, Diagnostics, Document, JsonPath, MAX_FILE_SIZE, Mistakes, Segment, load_bytes, read_limited, segments,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -133,7 +135,7 @@ pub fn read_faults(path: &Path) -> Result<Faults, Diagnostics> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Diagnostics> {
-    std::fs::read(path).map_err(|error| {
+    read_limited(path, MAX_FILE_SIZE as u64).map_err(|error| {
         let file = path.display().to_string();
         Diagnostics::one(Diagnostic::of_file(&file, format!("cannot be read: {error}")))
     })

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::birth;
 use super::facts::{self, Facts as _};
 use super::fault::{ApiStatus, FaultKind, Faults, Occasion};
-use super::files::{Checked, SeedFile, behaviours_checked, read_faults};
+use super::files::{Checked, SeedFile, behaviours_checked};
 use super::kubernetes::objects::terms;
 use super::model::Model;
 use super::model::content::Blobs;
@@ -78,7 +78,7 @@ impl Simulated {
         directory: &Path,
         seed: &Path,
         behaviours: &[PathBuf],
-        faults: Option<&Path>,
+        faults: Faults,
         store: Arc<dyn artifacts::Store>,
         known: &Path,
     ) -> Result<Self, SimulatedError> {
@@ -87,10 +87,6 @@ impl Simulated {
         let mut all = behaviours.to_vec();
         all.extend(seed.behaviours.iter().cloned());
         let behaviours = behaviours_checked(&all, &mut checked).map_err(SimulatedError::Files)?;
-        let faults = match faults {
-            Some(path) => read_faults(path).map_err(SimulatedError::Files)?,
-            None => Faults::default(),
-        };
         let platform = Self::with(directory, &seed, behaviours, faults, store)?;
         checked.keep(known);
         Ok(platform)

@@ -10,8 +10,8 @@ use super::tree::{Tree, UNGROUPED, Variables};
 use super::vars::{self, unreadable};
 use super::{ini, json, yaml};
 use crate::{
-    ALL, Diagnostic, Diagnostics, Document, Group, Inventory, InventorySettings, Located, Mistakes, Source, load,
-    text_of,
+    ALL, Diagnostic, Diagnostics, Document, Group, Inventory, InventorySettings, Located, MAX_FILE_SIZE, Mistakes,
+    Source, load, read_limited, text_of,
 };
 
 /// Where files come from: the disk, or a test's memory.
@@ -35,7 +35,7 @@ pub struct DiskFiles;
 
 impl Files for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        absent_is_none(std::fs::read(path))
+        absent_is_none(read_limited(path, MAX_FILE_SIZE as u64))
     }
 
     fn list(&self, path: &Path) -> io::Result<Option<Vec<String>>> {
