@@ -14,7 +14,9 @@ use crate::args::{Common, RunOutput};
 use crate::console::{Console, InAdvance, Terminal, operator};
 use crate::exit::Exit;
 use crate::out::{self, Paint, quoted};
-use crate::reporter::{Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording};
+use crate::reporter::{
+    Ending, HostState, Json, JsonLines, Junit, Lines, Progress, Reporter, Reporters, Wording, refused,
+};
 use crate::signals::{self, Stoppable};
 
 /// Reads everything that a run rests on, and says what should be looked at in it.
@@ -212,19 +214,24 @@ fn command(words: impl Iterator<Item = String>, concealed: &[(String, String)]) 
     std::iter::once("runner".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Tells a machine that a run could not begin, in the form it asked for. Events and tests there are none.
+/// Tells a machine that a run could not begin, in the form it asked for. Events there are none.
 ///
 /// # Errors
 /// The error itself, for people.
 pub(crate) fn told(common: &Common, output: RunOutput, result: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
-    if let (RunOutput::Json, Err(error)) = (output, &result) {
+    if let Err(error) = &result {
         let (text, exit) = crate::error::tell(error, common);
-        crate::out::json(&serde_json::json!({
-            "run": null,
-            "outcome": exit.name(),
-            "exit-code": exit.code(),
-            "message": text.trim_end(),
-        }))?;
+        let message = text.trim_end();
+        match output {
+            RunOutput::Text | RunOutput::Jsonl => {}
+            RunOutput::Json => out::json(&serde_json::json!({
+                "run": null,
+                "outcome": exit.name(),
+                "exit-code": exit.code(),
+                "message": message,
+            }))?,
+            RunOutput::Junit => out::stdout(&refused(message, exit))?,
+        }
     }
     result
 }

@@ -7,6 +7,7 @@ use runner_types::{Check, Event, StepOutcome, Verdict};
 
 use super::tally::Tried;
 use super::{Ending, Reporter, Tally};
+use crate::exit::Exit;
 
 /// One XML document when the run is over.
 pub(crate) struct Junit<W> {
@@ -53,6 +54,14 @@ struct Counts {
     skipped: u32,
 }
 
+/// The document of a run that could not begin: one case, which says why.
+pub(crate) fn refused(message: &str, exit: Exit) -> String {
+    let mut cases = String::new();
+    let mut counts = Counts::default();
+    counts.case(&mut cases, "runner", "run", 0.0, &Case::Error(message.to_owned()));
+    counts.framed("runner", None, &[("outcome", exit.name())], 0.0, &cases)
+}
+
 fn document(tally: &Tally, ending: &Ending) -> String {
     let mut cases = String::new();
     let mut counts = Counts::default();
@@ -70,29 +79,37 @@ fn document(tally: &Tally, ending: &Ending) -> String {
         counts.case(&mut cases, &tally.workflow, "run", 0.0, &Case::Error(message.clone()));
     }
     let seconds = tally.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
-    let Counts { tests, failures, errors, skipped } = counts;
-    let numbers = format!(
-        "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
-    );
-    let run = escaped(&ending.run);
-    let outcome = ending.outcome;
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites name=\"runner\" {numbers}>\n  \
-           <testsuite name=\"{}\" id=\"{run}\" {numbers}>\n    \
-             <properties>\n      \
-               <property name=\"outcome\" value=\"{outcome}\"/>\n      \
-               <property name=\"journal\" value=\"{}\"/>\n    \
-             </properties>\n\
-         {cases}  \
-           </testsuite>\n\
-         </testsuites>\n",
-        escaped(&tally.workflow),
-        escaped(&ending.journal().display().to_string()),
-    )
+    let journal = ending.journal().display().to_string();
+    let properties = [("outcome", ending.outcome.as_str()), ("journal", journal.as_str())];
+    counts.framed(&tally.workflow, Some(&ending.run), &properties, seconds, &cases)
 }
 
 impl Counts {
+    /// The cases that were counted, as one document.
+    fn framed(&self, name: &str, run: Option<&str>, properties: &[(&str, &str)], seconds: f64, cases: &str) -> String {
+        let Self { tests, failures, errors, skipped } = self;
+        let numbers = format!(
+            "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
+        );
+        let id = run.map_or_else(String::new, |run| format!(" id=\"{}\"", escaped(run)));
+        let mut listed = String::new();
+        for (name, value) in properties {
+            let _ = writeln!(listed, "      <property name=\"{name}\" value=\"{}\"/>", escaped(value));
+        }
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <testsuites name=\"runner\" {numbers}>\n  \
+               <testsuite name=\"{}\"{id} {numbers}>\n    \
+                 <properties>\n\
+             {listed}    \
+                 </properties>\n\
+             {cases}  \
+               </testsuite>\n\
+             </testsuites>\n",
+            escaped(name)
+        )
+    }
+
     fn case(&mut self, out: &mut String, class: &str, name: &str, seconds: f64, case: &Case) {
         self.tests += 1;
         let _ = write!(
@@ -182,6 +199,24 @@ mod tests {
         }
         junit.end(&Ending::example()).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_could_not_begin_is_one_error() {
+        assert_eq!(
+            refused("error: no inventory is named\n  hint: name it with -i FILE", Exit::Usage),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <testsuites name=\"runner\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0.000\">\n  \
+               <testsuite name=\"runner\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0.000\">\n    \
+                 <properties>\n      \
+                   <property name=\"outcome\" value=\"usage\"/>\n    \
+                 </properties>\n    \
+                 <testcase classname=\"runner\" name=\"run\" time=\"0.000\">\n      \
+                   <error message=\"error: no inventory is named&#10;  hint: name it with -i FILE\"/>\n    \
+                 </testcase>\n  \
+               </testsuite>\n\
+             </testsuites>\n"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::out;
 pub(crate) use ending::{Ending, HostState, duration, verdict};
 pub(crate) use json::{Json, JsonLines};
-pub(crate) use junit::Junit;
+pub(crate) use junit::{Junit, refused};
 pub(crate) use line::Lines;
 pub(crate) use progress::Progress;
 pub(crate) use recap::recap;
