@@ -15,11 +15,15 @@ pub(crate) fn stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes to standard error, as far as that is possible.
+/// Writes to standard error, as far as that is possible. What steers a terminal is taken out: messages quote files.
 pub(crate) fn stderr(text: &str) {
-    let mut out = io::stderr().lock();
     // Nobody is left to be told.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = to_people(&mut io::stderr().lock(), text);
+}
+
+fn to_people(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    out.write_all(printable(text).as_bytes())?;
+    out.flush()
 }
 
 /// Text that cannot steer a terminal: plugins and remote hosts have no say in where the cursor goes, and what is shown
@@ -121,6 +125,9 @@ mod tests {
     fn text_cannot_steer_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\rc\n\td\u{202e}"), "a\u{fffd}[2Jb\u{fffd}c\n\td\u{fffd}");
         assert!(matches!(printable("plain ü"), Cow::Borrowed(_)));
+        let mut shown = Vec::new();
+        to_people(&mut shown, "warning: \x1b[2J\u{9b}\u{202e}x\n").unwrap();
+        assert_eq!(shown, "warning: \u{fffd}[2J\u{fffd}\u{fffd}x\n".as_bytes());
         let rows = vec![vec!["\x1b]0;x\x07".to_owned()]];
         assert!(!table(&["A"], &rows).contains('\x1b'));
     }

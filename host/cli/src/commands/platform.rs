@@ -92,12 +92,12 @@ impl Show {
             ListOutput::Json => out::json(&document(&facts))?,
             ListOutput::Text if self.facts.is_some() => {
                 let lines: Vec<String> = facts.iter().map(|(key, fact)| format!("{key} {fact}\n")).collect();
-                out::stdout(&lines.concat())?;
+                out::stdout(&out::printable(&lines.concat()))?;
             }
             ListOutput::Text => {
                 let mut text = format!("platform {}, {} facts\n", project.platform(), facts.len());
                 text.push_str(&overview(&facts));
-                out::stdout(&text)?;
+                out::stdout(&out::printable(&text))?;
             }
         }
         Ok(Exit::Succeeded)

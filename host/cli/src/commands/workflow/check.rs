@@ -40,7 +40,7 @@ impl Check {
         let mut exit = Exit::Succeeded;
         for path in &self.workflows {
             match self.check(path, common) {
-                Ok(text) => out::stdout(&text)?,
+                Ok(text) => out::stdout(&out::printable(&text))?,
                 // The other files are looked at all the same.
                 Err(error) => exit = exit.max(crate::error::show(&error, common)),
             }

@@ -47,9 +47,7 @@ impl Graph {
         let name = files.get(&self.workflow).map_or("", |file| file.value().name.as_str());
         match self.output {
             Form::Text => {
-                let mut text = format!("{name}\n");
-                tree(&nodes, "", &mut text);
-                out::stdout(&text)?;
+                out::stdout(&shown(name, &nodes))?;
             }
             Form::Json => {
                 out::json(&json!({"workflow": name, "steps": nodes.iter().map(document).collect::<Vec<_>>()}))?
@@ -176,6 +174,13 @@ fn block_steps(block: &Rolling, prefix: &str) -> Vec<Node> {
     })
 }
 
+/// The tree for people: names and conditions are the file's, and may hold anything.
+fn shown(name: &str, nodes: &[Node]) -> String {
+    let mut text = format!("{name}\n");
+    tree(nodes, "", &mut text);
+    out::printable(&text).into_owned()
+}
+
 fn tree(nodes: &[Node], indent: &str, text: &mut String) {
     for (index, node) in nodes.iter().enumerate() {
         let last = index + 1 == nodes.len();
@@ -273,6 +278,15 @@ mod tests {
              └─ net  workflow inner.json  (needs etcd)\n   \
                 └─ flannel  update flannel\n"
         );
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        let mut nodes = drawn();
+        nodes[0].notes.push("when \x1b[2J\u{9b}\u{202e}".to_owned());
+        let text = shown("ou\x1bter", &nodes);
+        assert!(text.starts_with("ou\u{fffd}ter\n├─ etcd") && text.contains("[when \u{fffd}[2J"), "{text}");
+        assert!(!text.contains(['\x1b', '\u{9b}', '\u{202e}']), "{text}");
     }
 
     #[test]
