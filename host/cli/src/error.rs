@@ -46,6 +46,9 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// What helps where a plugin is not found.
+const NAME_PLUGINS: &str = "name the directory of the plugins with --plugins";
+
 /// The exit code of an error, and what to do about it.
 fn judge(error: &(dyn std::error::Error + 'static), common: &Common) -> Option<(Exit, Option<String>)> {
     if let Some(problem) = error.downcast_ref::<Problem>() {
@@ -61,6 +64,7 @@ fn judge(error: &(dyn std::error::Error + 'static), common: &Common) -> Option<(
             | ProjectError::Connection { .. }
             | ProjectError::Unavailable(_)
             | ProjectError::Simulated(_) => Some((Exit::Usage, None)),
+            ProjectError::NoPlugin { .. } => Some((Exit::Usage, Some(NAME_PLUGINS.to_owned()))),
             ProjectError::Untrusted { .. } => Some((Exit::Refused, None)),
             ProjectError::Unanswerable(_) => {
                 Some((Exit::Unanswerable, Some("begin it at a terminal, or answer in advance".to_owned())))
@@ -91,9 +95,7 @@ fn judge(error: &(dyn std::error::Error + 'static), common: &Common) -> Option<(
     if let Some(error) = error.downcast_ref::<CatalogError>() {
         return Some(match error {
             CatalogError::Engine(_) => (Exit::Internal, None),
-            CatalogError::Missing { .. } => {
-                (Exit::Usage, Some("name the directory of the plugins with --plugins".to_owned()))
-            }
+            CatalogError::Missing { .. } => (Exit::Usage, Some(NAME_PLUGINS.to_owned())),
             CatalogError::OtherContract { path, .. } => {
                 let help = format!(
                     "build it anew against the wit/ of this runner, and pack it; `runner plugin inspect {path}` shows what \

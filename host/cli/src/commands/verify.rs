@@ -123,6 +123,31 @@ mod tests {
     use runner_types::{Check, Operation, Place, Recap, Report, RunOutcome, Target};
 
     #[test]
+    fn without_plugins_their_directory_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let options = runner_engine::project::Options {
+            inventory: file("inventory.json", r#"{"hosts": {"node-1": {"connection": "local"}}}"#),
+            policy: file("policy.json", r#"{"grants": []}"#),
+            plugins: vec![folder.path().join("plugins")],
+            state: folder.path().join("state"),
+            ..Default::default()
+        };
+        let project = runner_engine::project::Project::load(options).unwrap();
+        for components in [Vec::new(), vec!["etcd".to_owned()]] {
+            let error = project.plan_verify(&components, Depth::Versions).unwrap_err().into();
+            let (text, exit) = crate::error::tell(&error, &Common::default());
+            assert_eq!(exit, Exit::Usage);
+            assert!(text.contains(&format!("was found in {}/plugins\n", folder.path().display())), "{text}");
+            assert!(text.contains("--plugins"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_well_stands_last() {
         let check = |name: &str, verdict| Check {
             name: name.to_owned(),

@@ -76,6 +76,12 @@ pub enum ProjectError {
     /// A plugin cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// There is no plugin to look at anything with.
+    #[error("no plugin that verifies was found in {}", searched.join(", "))]
+    NoPlugin {
+        /// Directories looked into.
+        searched: Vec<String>,
+    },
     /// A plugin is not the one that was trusted.
     #[error(
         "the plugin {name} ({found}) is not the one that {lock} names{}; look at it with `runner plugin inspect {name}`, \
@@ -311,7 +317,7 @@ impl Project {
     /// Plans a look at components: a workflow of one verify step each, none of which keeps another back.
     ///
     /// # Errors
-    /// When a component has no plugin.
+    /// When a component has no plugin, or there is none at all.
     pub fn plan_verify(&self, components: &[String], depth: Depth) -> Result<Plan, ProjectError> {
         let all = || -> Vec<String> {
             let verifies = |(manifest, _): &&(Arc<runner_types::Manifest>, Digest)| {
@@ -320,6 +326,10 @@ impl Project {
             self.world.plugins.values().filter(verifies).map(|(manifest, _)| manifest.name.clone()).collect()
         };
         let components = if components.is_empty() { all() } else { components.to_vec() };
+        if components.is_empty() || self.world.plugins.is_empty() {
+            let searched = self.options.plugins.iter().map(|directory| directory.display().to_string()).collect();
+            return Err(ProjectError::NoPlugin { searched });
+        }
         let steps: Vec<Value> = components
             .iter()
             .map(|component| {
