@@ -1,6 +1,7 @@
 //! Where files and directories are when nobody says so.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use runner_engine::project::Options;
@@ -46,9 +47,18 @@ impl Surroundings {
     /// Directory of runs, store and backup sets.
     ///
     /// # Errors
-    /// When no directory can be thought of.
+    /// When no directory can be thought of, or what is named is none.
     pub(crate) fn state(&self, common: &Common) -> anyhow::Result<PathBuf> {
+        const HINT: &str = "name a directory with --state-dir or RUNNER_STATE_DIR";
         if let Some(directory) = &common.state_dir {
+            let is_other = match std::fs::metadata(self.here.join(directory)) {
+                Ok(found) => !found.is_dir(),
+                Err(error) => error.kind() == ErrorKind::NotADirectory,
+            };
+            if is_other {
+                let message = format!("{} is not a directory, so it cannot keep runs", directory.display());
+                return Err(Problem::usage(message).hint(HINT).into());
+            }
             return Ok(directory.clone());
         }
         let shared = Path::new(SHARED_STATE);
@@ -56,9 +66,7 @@ impl Surroundings {
             return Ok(shared.to_owned());
         }
         self.xdg("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
-            Problem::usage("there is no place for runs: neither HOME nor XDG_STATE_HOME is set")
-                .hint("name a directory with --state-dir or RUNNER_STATE_DIR")
-                .into()
+            Problem::usage("there is no place for runs: neither HOME nor XDG_STATE_HOME is set").hint(HINT).into()
         })
     }
 
@@ -242,6 +250,17 @@ mod tests {
         let files = Files { inventory: Some(PathBuf::from("hosts.ini")), ..Files::default() };
         let error = surroundings.options(&common(), &files, None).unwrap_err();
         assert!(crate::error::tell(&error, &common()).0.contains("--policy FILE"), "{error}");
+    }
+
+    #[test]
+    fn a_file_keeps_no_runs() {
+        for path in ["/dev/null", "/dev/null/state"] {
+            let common = Common { state_dir: Some(PathBuf::from(path)), ..Common::default() };
+            let error = at(Path::new("/"), nothing).state(&common).unwrap_err();
+            let (text, exit) = crate::error::tell(&error, &common);
+            assert_eq!(exit, crate::exit::Exit::Usage);
+            assert!(text.contains(path) && text.contains("--state-dir"), "{text}");
+        }
     }
 
     #[test]

@@ -49,18 +49,24 @@ impl Session<'_> {
     ///
     /// # Errors
     /// When the run cannot begin, or its journal cannot be written.
-    pub(crate) fn carry_out(&self, plan: &Plan) -> anyhow::Result<RunSummary> {
+    pub(crate) fn carry_out(&self, plan: &Plan) -> anyhow::Result<Ended> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let terminal = Terminal::open();
         let reporters = Arc::new(Reporters::start(self.reporters(terminal.is_some()))?);
         let summary = runtime.block_on(self.run(plan, terminal, &reporters));
-        match &summary {
+        let lost = match &summary {
             Ok(summary) => reporters.finish(self.ending(plan, summary)),
-            Err(_) => reporters.give_up(),
-        }
+            Err(_) => {
+                reporters.give_up();
+                Vec::new()
+            }
+        };
         // A thread that waits for the terminal would keep the runtime for ever.
         runtime.shutdown_background();
-        summary
+        for lost in &lost {
+            out::stderr(&format!("error: {lost}\n"));
+        }
+        Ok(Ended { summary: summary?, is_told: lost.is_empty() })
     }
 
     async fn run(
@@ -135,6 +141,24 @@ impl Session<'_> {
                 })
                 .collect(),
             next: next(summary, &again, &self.state_option),
+        }
+    }
+}
+
+/// A run that is over.
+pub(crate) struct Ended {
+    /// How it ended.
+    pub(crate) summary: RunSummary,
+    /// Whether standard output holds all that was asked for.
+    is_told: bool,
+}
+
+impl Ended {
+    /// The exit code: what became of the platform counts before what became of the output.
+    pub(crate) fn exit(&self) -> Exit {
+        match Exit::of(self.summary.outcome) {
+            Exit::Succeeded if !self.is_told => Exit::Internal,
+            exit => exit,
         }
     }
 }
@@ -222,23 +246,22 @@ pub(crate) fn told(common: &Common, output: RunOutput, result: anyhow::Result<Ex
     if let Err(error) = &result {
         let (text, exit) = crate::error::tell(error, common);
         let message = text.trim_end();
-        match output {
-            RunOutput::Text | RunOutput::Jsonl => {}
+        let told = match output {
+            RunOutput::Text | RunOutput::Jsonl => Ok(()),
             RunOutput::Json => out::json(&serde_json::json!({
                 "run": null,
                 "outcome": exit.name(),
                 "exit-code": exit.code(),
                 "message": message,
-            }))?,
-            RunOutput::Junit => out::stdout(&refused(message, exit))?,
+            })),
+            RunOutput::Junit => out::stdout(&refused(message, exit)).map_err(Into::into),
+        };
+        // Why the run could not begin is what people want to know.
+        if let Err(lost) = told {
+            out::stderr(&format!("error: standard output cannot be written: {lost}\n"));
         }
     }
     result
-}
-
-/// The exit code of a run.
-pub(crate) fn exit(summary: &RunSummary) -> Exit {
-    Exit::of(summary.outcome)
 }
 
 #[cfg(test)]
@@ -285,6 +308,14 @@ mod tests {
             command(words.into_iter().map(str::to_owned), &hidden),
             "runner run w.json -e 'pw=… a=1' -vepw=… --extra-vars=pw=… -i 'my hosts'"
         );
+    }
+
+    #[test]
+    fn a_lost_output_is_a_failure_where_the_run_was_none() {
+        let exit = |outcome, is_told| Ended { summary: summary(outcome), is_told }.exit();
+        assert_eq!(exit(RunOutcome::Succeeded, true), Exit::Succeeded);
+        assert_eq!(exit(RunOutcome::Succeeded, false), Exit::Internal);
+        assert_eq!(exit(RunOutcome::InDoubt, false), Exit::InDoubt);
     }
 
     #[test]

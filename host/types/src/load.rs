@@ -93,12 +93,12 @@ pub fn load_bytes<T: Document>(bytes: &[u8], name: &str) -> Result<Located<T>, D
 /// A file's bytes as text.
 ///
 /// # Errors
-/// When it is too large or not UTF-8.
+/// When it is too large or not UTF-8, or begins with a byte order mark, which no kind of file has a meaning for.
 pub fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, Diagnostics> {
     if bytes.len() > MAX_FILE_SIZE {
         return Err(source::too_large(name, bytes.len()));
     }
-    std::str::from_utf8(bytes).map_err(|error| {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         Diagnostics::one(Diagnostic {
@@ -108,7 +108,14 @@ pub fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, Diagnostics> 
             message: format!("byte {} is not UTF-8", error.valid_up_to()),
             help: Some("save the file as UTF-8".to_owned()),
         })
-    })
+    })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Diagnostics::one(Diagnostic {
+            position: Some(Position { line: 1, column: 1 }),
+            ..Diagnostic::of_file(name, "the file begins with a byte order mark").help("save it without one")
+        }));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

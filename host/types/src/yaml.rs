@@ -281,10 +281,14 @@ fn integer(text: &str) -> Option<Value> {
         return None;
     }
     let digits: String = digits.chars().filter(|c| *c != '_').collect();
+    // The one sign stands before the radix.
+    let unsigned = |digits: &str, radix| {
+        Some(digits).filter(|digits| !digits.starts_with(['-', '+'])).and_then(|d| i64::from_str_radix(d, radix).ok())
+    };
     let parsed = if let Some(hex) = digits.strip_prefix("0x") {
-        i64::from_str_radix(hex, 16).ok()
+        unsigned(hex, 16)
     } else if let Some(binary) = digits.strip_prefix("0b") {
-        i64::from_str_radix(binary, 2).ok()
+        unsigned(binary, 2)
     } else if digits.len() > 1 && digits.starts_with('0') {
         i64::from_str_radix(&digits, 8).ok()
     } else {
@@ -366,13 +370,15 @@ mod tests {
     fn scalars_are_those_of_yaml_1_1() {
         let text = "a: yes\nb: Off\nc: 010\nd: 0x1F\ne: 1_000\nf: 1.5\ng: '010'\nh: ~\ni:\nj: 1.2.3\nk: -7\nl: 10.0.0.1\n\
                     m: !!str 5\nn: \"yes\"\no: 08\np: 99999999999999999999\nq: 1e3\n\
-                    r: 1.5e+3\ns: 1.5e3\nt: 12:30\nu: 12:60\nv: .5\nw: a:b\n";
+                    r: 1.5e+3\ns: 1.5e3\nt: 12:30\nu: 12:60\nv: .5\nw: a:b\n\
+                    x: -0x-8000000000000000\ny: 0b+1\nz: -0xF\n";
         assert_eq!(
             json_of(text),
             json!({"a": true, "b": false, "c": 8, "d": 31, "e": 1000, "f": 1.5, "g": "010", "h": null, "i": null,
                 "j": "1.2.3", "k": -7, "l": "10.0.0.1", "m": "5", "n": "yes", "o": "08",
                 "p": "99999999999999999999", "q": "1e3",
-                "r": 1500.0, "s": "1.5e3", "t": 750, "u": "12:60", "v": 0.5, "w": "a:b"})
+                "r": 1500.0, "s": "1.5e3", "t": 750, "u": "12:60", "v": 0.5, "w": "a:b",
+                "x": "-0x-8000000000000000", "y": "0b+1", "z": -15})
         );
         assert_eq!(json_of(""), Value::Null);
         assert_eq!(json_of("---\n- 1\n- {a: [b]}\n"), json!([1, {"a": ["b"]}]));

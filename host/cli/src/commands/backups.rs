@@ -123,19 +123,25 @@ impl Verify {
                     .collect();
                 out::json(&results)?;
             }
-            ListOutput::Text => {
-                let rows: Vec<Vec<String>> = results
-                    .iter()
-                    .map(|(set, problem)| {
-                        let state = problem.clone().unwrap_or_else(|| "whole".to_owned());
-                        vec![set.id.clone(), set.component.clone(), set.artifacts().count().to_string(), state]
-                    })
-                    .collect();
-                out::stdout(&out::table(&["SET", "COMPONENT", "ARTIFACTS", "STATE"], &rows))?;
-            }
+            ListOutput::Text => match states(&results) {
+                Some(table) => out::stdout(&table)?,
+                None => out::stderr(&format!("no backup set of platform {}\n", project.platform())),
+            },
         }
         Ok(exit)
     }
+}
+
+/// What was found of each set; none: there is no set.
+fn states(results: &[(&BackupSet, Option<String>)]) -> Option<String> {
+    let rows: Vec<Vec<String>> = results
+        .iter()
+        .map(|(set, problem)| {
+            let state = problem.clone().unwrap_or_else(|| "whole".to_owned());
+            vec![set.id.clone(), set.component.clone(), set.artifacts().count().to_string(), state]
+        })
+        .collect();
+    (!rows.is_empty()).then(|| out::table(&["SET", "COMPONENT", "ARTIFACTS", "STATE"], &rows))
 }
 
 /// An error with its causes in one line.
@@ -236,6 +242,13 @@ mod tests {
                 .replace("ago   ", "ago  ")
                 .replace("TAKEN            ", "TAKEN           ")
         );
+    }
+
+    #[test]
+    fn a_heading_alone_is_no_answer() {
+        assert_eq!(states(&[]), None);
+        let table = states(&[(&set("etcd-1"), None)]);
+        assert!(table.is_some_and(|table| table.ends_with("\netcd-1  etcd       0          whole\n")));
     }
 
     #[test]

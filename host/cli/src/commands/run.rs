@@ -60,6 +60,6 @@ impl Run {
             again: session::this_command(&concealed.unwrap_or_default()),
             state_option: common.state_option(),
         };
-        Ok(session::exit(&session.carry_out(&plan)?))
+        Ok(session.carry_out(&plan)?.exit())
     }
 }

@@ -72,12 +72,12 @@ impl Verify {
             again: session::this_command(&[]),
             state_option: common.state_option(),
         };
-        let summary = session.carry_out(&plan)?;
+        let ended = session.carry_out(&plan)?;
         match self.output {
-            RunOutput::Text => out::stdout(&table(&summary))?,
+            RunOutput::Text => out::stdout(&table(&ended.summary))?,
             RunOutput::Json | RunOutput::Jsonl | RunOutput::Junit => {}
         }
-        Ok(session::exit(&summary))
+        Ok(ended.exit())
     }
 }
 

@@ -82,7 +82,8 @@ impl Versions {
             again: session::this_command(&[]),
             state_option: common.state_option(),
         };
-        let summary = session.carry_out(&plan)?;
+        let ended = session.carry_out(&plan)?;
+        let summary = &ended.summary;
         let found = found(&summary.reports, releases, self.release.as_deref());
         match self.output {
             ListOutput::Text => {
@@ -102,7 +103,7 @@ impl Versions {
         let unknown = summary.failures.iter().any(|failure| !failure.outcome.is_success());
         let differs = found.iter().any(Found::differs);
         Ok(match (unknown, differs) {
-            (true, _) => session::exit(&summary),
+            (true, _) => ended.exit(),
             (false, true) => Exit::Failed,
             (false, false) => Exit::Succeeded,
         })

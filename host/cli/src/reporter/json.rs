@@ -99,6 +99,10 @@ impl<W: Write + Send> Reporter for Json<W> {
         "json"
     }
 
+    fn is_output(&self) -> bool {
+        true
+    }
+
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tally.take(event);
         Ok(())
@@ -115,6 +119,10 @@ impl<W: Write + Send> Reporter for Json<W> {
 impl<W: Write + Send> Reporter for JsonLines<W> {
     fn name(&self) -> &'static str {
         "jsonl"
+    }
+
+    fn is_output(&self) -> bool {
+        true
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {

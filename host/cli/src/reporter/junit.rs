@@ -26,6 +26,10 @@ impl<W: Write + Send> Reporter for Junit<W> {
         "junit"
     }
 
+    fn is_output(&self) -> bool {
+        true
+    }
+
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tally.take(event);
         Ok(())

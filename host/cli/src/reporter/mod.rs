@@ -46,6 +46,11 @@ pub(crate) trait Reporter: Send {
     /// When that cannot be shown.
     fn end(&mut self, ending: &Ending) -> io::Result<()>;
 
+    /// Whether it writes what was asked for, and not what people see: that it could not is a failure of the command.
+    fn is_output(&self) -> bool {
+        false
+    }
+
     /// Whether it shares the terminal with questions.
     fn uses_terminal(&self) -> bool {
         false
@@ -70,7 +75,8 @@ enum Message {
 
 struct Worker {
     messages: mpsc::Sender<Message>,
-    thread: JoinHandle<()>,
+    /// Answers which output is not whole, and why.
+    thread: JoinHandle<Option<String>>,
     uses_terminal: bool,
 }
 
@@ -125,14 +131,15 @@ impl Reporters {
         Held { _releases: releases }
     }
 
-    /// Tells all reporters how the run ended and waits until they have shown it.
-    pub(crate) fn finish(&self, ending: Ending) {
+    /// Tells all reporters how the run ended and waits until they have shown it; answers which outputs are not whole, and
+    /// why.
+    pub(crate) fn finish(&self, ending: Ending) -> Vec<String> {
         let ending = Arc::new(ending);
         let workers = std::mem::take(&mut self.state().workers);
         for worker in &workers {
             let _ = worker.messages.send(Message::End(Arc::clone(&ending)));
         }
-        join(workers);
+        join(workers)
     }
 
     /// Ends all reporters when there was no run to end.
@@ -141,12 +148,13 @@ impl Reporters {
     }
 }
 
-fn join(workers: Vec<Worker>) {
-    for Worker { messages, thread, .. } in workers {
+fn join(workers: Vec<Worker>) -> Vec<String> {
+    let ended = workers.into_iter().filter_map(|Worker { messages, thread, .. }| {
         drop(messages);
         // A reporter that panicked has said so itself.
-        let _ = thread.join();
-    }
+        thread.join().ok().flatten()
+    });
+    ended.collect()
 }
 
 impl Observer for Reporters {
@@ -170,6 +178,7 @@ fn worker(mut reporter: Box<dyn Reporter>) -> io::Result<Worker> {
     let uses_terminal = reporter.uses_terminal();
     let thread = std::thread::Builder::new().name(format!("{} reporter", reporter.name())).spawn(move || {
         let mut failed = false;
+        let mut lost = None;
         while let Ok(message) = incoming.recv() {
             let shown = match message {
                 Message::Hold { ready, release } => {
@@ -186,26 +195,34 @@ fn worker(mut reporter: Box<dyn Reporter>) -> io::Result<Worker> {
             };
             if let Err(error) = shown {
                 failed = true;
-                tell_failure(reporter.name(), &error);
+                lost = tell_failure(&*reporter, &error);
             }
         }
+        lost
     })?;
     Ok(Worker { messages, thread, uses_terminal })
 }
 
-fn tell_failure(name: &str, error: &io::Error) {
+/// Says that a reporter ended early; of an output, answers what is to be said when the run is over.
+fn tell_failure(reporter: &dyn Reporter, error: &io::Error) -> Option<String> {
+    let name = reporter.name();
     tracing::warn!(reporter = name, %error, "reporter ended early");
     // A reader that went away knows that it did.
-    if error.kind() != io::ErrorKind::BrokenPipe {
-        out::stderr(&format!("warning: the {name} output ends here: {error}\n"));
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return None;
     }
+    if reporter.is_output() {
+        return Some(format!("the {name} output is not whole: {error}"));
+    }
+    out::stderr(&format!("warning: the {name} output ends here: {error}\n"));
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Failing;
+    struct Failing(io::ErrorKind);
     struct Panicking;
     struct Counting(Arc<Mutex<Vec<String>>>);
 
@@ -214,10 +231,13 @@ mod tests {
             "failing"
         }
         fn event(&mut self, _: &Event) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
+            Err(self.0.into())
         }
         fn end(&mut self, _: &Ending) -> io::Result<()> {
             panic!("a failed reporter gets nothing more")
+        }
+        fn is_output(&self) -> bool {
+            true
         }
     }
 
@@ -264,12 +284,17 @@ mod tests {
     #[test]
     fn a_failing_reporter_starves_no_other() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let reporters =
-            Reporters::start(vec![Box::new(Failing), Box::new(Panicking), Box::new(Counting(Arc::clone(&seen)))])
-                .unwrap();
+        let reporters = Reporters::start(vec![
+            Box::new(Failing(io::ErrorKind::BrokenPipe)),
+            Box::new(Failing(io::ErrorKind::StorageFull)),
+            Box::new(Panicking),
+            Box::new(Counting(Arc::clone(&seen))),
+        ])
+        .unwrap();
         reporters.observe(waiting());
         reporters.observe(waiting());
-        reporters.finish(Ending::example());
+        let lost = reporters.finish(Ending::example());
+        assert_eq!(lost, ["the failing output is not whole: no storage space"]);
         assert_eq!(*seen.lock().unwrap(), ["event 0", "event 1", "end run-1"]);
     }
 

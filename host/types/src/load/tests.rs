@@ -148,7 +148,6 @@ fn names_that_stand_twice_are_refused() {
 fn breaks_of_the_syntax_say_what_to_do() {
     let cases = [
         ("", "s.json:1:1: the file is empty"),
-        ("\u{feff}{}", "s.json:1:1: the file begins with a byte order mark"),
         (
             "{\"name\": \"x\",}",
             "s.json:1:14: expected a name in double quotes, found `}`\n  help: JSON allows no comma",
@@ -196,6 +195,8 @@ fn depth_and_size_are_limited() {
 fn bytes_that_are_no_text_are_named() {
     let error = load_bytes::<Sample>(b"{\n\"name\": \"\xff\"}", "s.json").unwrap_err();
     assert_eq!(error.to_string(), "s.json:2:1: byte 11 is not UTF-8\n  help: save the file as UTF-8");
+    let error = text_of("\u{feff}{}".as_bytes(), "hosts.ini").unwrap_err();
+    assert_eq!(error.to_string(), "hosts.ini:1:1: the file begins with a byte order mark\n  help: save it without one");
 }
 
 #[test]

@@ -122,9 +122,6 @@ impl Node {
 /// Parses a whole text.
 pub(super) fn parse(text: &str) -> Result<(Node, Vec<Double>), SyntaxError> {
     let mut parser = Parser { text, at: 0, path: Vec::new(), doubles: Vec::new() };
-    if text.starts_with('\u{feff}') {
-        return Err(parser.error("the file begins with a byte order mark", "save it without one"));
-    }
     parser.space();
     if parser.peek().is_none() {
         return Err(parser.error("the file is empty", "a JSON object was expected"));

@@ -109,7 +109,10 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Option<Value> {
         let text = self.taken(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.' | '_'));
         let digits = text.trim_start_matches(['-', '+']);
-        let radix = |prefix: &str, radix| i64::from_str_radix(digits.strip_prefix(prefix)?, radix).ok();
+        let radix = |prefix: &str, radix| {
+            let digits = digits.strip_prefix(prefix).filter(|digits| !digits.starts_with(['-', '+']))?;
+            i64::from_str_radix(digits, radix).ok()
+        };
         let whole = radix("0x", 16)
             .or_else(|| radix("0o", 8))
             .or_else(|| radix("0b", 2))
@@ -168,9 +171,25 @@ mod tests {
 
     #[test]
     fn other_texts_are_texts() {
-        for text in
-            ["", "true", "yes", "0644", "08", "1.2.3", "10.0.0.1", "a", "'a", "[1", "{a: 1}", "5 6", "/x", "-", "1_0x"]
-        {
+        for text in [
+            "",
+            "true",
+            "yes",
+            "0644",
+            "08",
+            "1.2.3",
+            "10.0.0.1",
+            "a",
+            "'a",
+            "[1",
+            "{a: 1}",
+            "5 6",
+            "/x",
+            "-",
+            "1_0x",
+            "-0x-8000000000000000",
+            "0o+7",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
