@@ -76,12 +76,18 @@ impl Diagnostics {
     ///
     /// # Errors
     /// When there are any.
-    pub fn check(mut found: Vec<Diagnostic>) -> Result<(), Self> {
+    pub fn check(found: Vec<Diagnostic>) -> Result<(), Self> {
+        Self::check_beyond(found, 0)
+    }
+
+    /// Those found, and how many there are beyond these.
+    pub(super) fn check_beyond(mut found: Vec<Diagnostic>, beyond: usize) -> Result<(), Self> {
         if found.is_empty() {
             return Ok(());
         }
         found.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
-        if let Some(more) = found.len().checked_sub(MAX_MISTAKES).filter(|more| *more > 0) {
+        let more = found.len().saturating_sub(MAX_MISTAKES) + beyond;
+        if more > 0 {
             found.truncate(MAX_MISTAKES);
             let file = found.last().map(|last| last.file.clone()).unwrap_or_default();
             found.push(Diagnostic::of_file(&file, format!("and {more} more like these")));

@@ -20,7 +20,7 @@ impl Source {
     /// Parses a text. `name` is the path that messages show.
     ///
     /// # Errors
-    /// The first break of JSON's syntax, or all names that stand twice in an object.
+    /// The first break of JSON's syntax, or the names that stand twice in an object.
     pub fn parse(text: &str, name: &str) -> Result<Self, Diagnostics> {
         if text.len() > MAX_FILE_SIZE {
             return Err(too_large(name, text.len()));
@@ -37,8 +37,9 @@ impl Source {
                 help: error.help,
             })
         })?;
-        Diagnostics::check(
+        Diagnostics::check_beyond(
             doubles
+                .first
                 .into_iter()
                 .map(|double| Diagnostic {
                     file: name.to_owned(),
@@ -48,6 +49,7 @@ impl Source {
                     help: Some("remove one of them".to_owned()),
                 })
                 .collect(),
+            doubles.beyond,
         )?;
         Ok(Self { name: name.to_owned(), text: text.to_owned(), line_starts, tree })
     }
@@ -103,12 +105,12 @@ impl Source {
     /// # Errors
     /// When there are any.
     pub fn refuse(&self, mistakes: Mistakes) -> Result<(), Diagnostics> {
-        Diagnostics::check(
-            mistakes
-                .0
-                .into_iter()
-                .map(|(path, message, help)| Diagnostic { help, ..self.at(&path, message) })
-                .collect(),
+        let beyond = mistakes.0.len().saturating_sub(MAX_MISTAKES);
+        // To find the place of each would take longer the more there are.
+        let first = mistakes.0.into_iter().take(MAX_MISTAKES);
+        Diagnostics::check_beyond(
+            first.map(|(path, message, help)| Diagnostic { help, ..self.at(&path, message) }).collect(),
+            beyond,
         )
     }
 

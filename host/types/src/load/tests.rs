@@ -145,6 +145,24 @@ fn names_that_stand_twice_are_refused() {
 }
 
 #[test]
+fn thousands_of_mistakes_in_one_line_take_no_longer_than_the_first() {
+    let begun = std::time::Instant::now();
+    let doubles = format!("{{{}\"a\": 1}}", "\"a\": 1, ".repeat(100_000));
+    let found = messages(&doubles);
+    assert_eq!(found.len(), MAX_MISTAKES + 1);
+    assert_eq!(found[MAX_MISTAKES], format!("s.json: and {} more like these", 100_000 - MAX_MISTAKES));
+    let source = Source::parse(&format!("[{}0]", "0, ".repeat(100_000)), "s.json").unwrap();
+    let mut mistakes = Mistakes::default();
+    for index in 0..100_000 {
+        mistakes.add(&JsonPath::root().index(index), "nothing");
+    }
+    let found = source.refuse(mistakes).unwrap_err();
+    assert_eq!(found.iter().count(), MAX_MISTAKES + 1);
+    // Each place for itself took a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn breaks_of_the_syntax_say_what_to_do() {
     let cases = [
         ("", "s.json:1:1: the file is empty"),

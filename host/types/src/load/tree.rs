@@ -3,7 +3,7 @@
 use serde_json::{Number, Value};
 use std::collections::HashMap;
 
-use super::{MAX_DEPTH, PathItem};
+use super::{MAX_DEPTH, MAX_MISTAKES, PathItem};
 
 /// A value and where it begins.
 #[derive(Debug, Clone)]
@@ -119,9 +119,17 @@ impl Node {
     }
 }
 
+/// The first names that stand twice, and how many there are beyond these: to find the line of each would take longer the
+/// more there are.
+#[derive(Default)]
+pub(super) struct Doubles {
+    pub(super) first: Vec<Double>,
+    pub(super) beyond: usize,
+}
+
 /// Parses a whole text.
-pub(super) fn parse(text: &str) -> Result<(Node, Vec<Double>), SyntaxError> {
-    let mut parser = Parser { text, at: 0, path: Vec::new(), doubles: Vec::new() };
+pub(super) fn parse(text: &str) -> Result<(Node, Doubles), SyntaxError> {
+    let mut parser = Parser { text, at: 0, path: Vec::new(), doubles: Doubles::default() };
     parser.space();
     if parser.peek().is_none() {
         return Err(parser.error("the file is empty", "a JSON object was expected"));
@@ -138,7 +146,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     path: Vec<PathItem>,
-    doubles: Vec<Double>,
+    doubles: Doubles,
 }
 
 impl Parser<'_> {
@@ -252,9 +260,10 @@ impl Parser<'_> {
             self.space();
             let node = self.value()?;
             match first_places.get(&key) {
+                Some(_) if self.doubles.first.len() >= MAX_MISTAKES => self.doubles.beyond += 1,
                 Some(first) => {
                     let path = self.path.clone();
-                    self.doubles.push(Double { offset: key_offset, first: *first, path });
+                    self.doubles.first.push(Double { offset: key_offset, first: *first, path });
                 }
                 None => {
                     first_places.insert(key.clone(), key_offset);
