@@ -111,7 +111,7 @@ fn table(summary: &RunSummary) -> String {
 }
 
 /// A text that keeps a table's columns.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

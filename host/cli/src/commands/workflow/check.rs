@@ -7,16 +7,18 @@ use clap::Args;
 use indexmap::IndexMap;
 use runner_engine::planner::{Plan, PossiblePrompt};
 use runner_engine::project::{Project, read};
-use runner_types::{Located, StepAction, Workflow};
+use runner_types::{InputSpec, Located, StepAction, Workflow};
+use serde_json::Value;
 
 use crate::args::{Common, Files, Inputs};
+use crate::commands::verify::one_line;
 use crate::exit::Exit;
 use crate::out;
 use crate::paths::Surroundings;
 
 /// Check a workflow without running it
 ///
-/// Reads the workflow and its sub-workflows. With an inventory (named, or the demo's beside the workflow) it is also
+/// Reads the workflow and its sub-workflows, and lists its inputs. With an inventory (named, or the demo's beside the workflow) it is also
 /// planned: components, parameters, hosts and expressions are checked, and every question that a run can lead to is
 /// listed with the option that answers it.
 #[derive(Debug, Args)]
@@ -56,6 +58,7 @@ impl Check {
             let _ = write!(text, ", with {inner} sub-workflows");
         }
         text.push('\n');
+        text.push_str(&files.values().next().map_or_else(String::new, |file| inputs(&file.value().inputs)));
         let surroundings = Surroundings::real();
         if surroundings.inventory(self.files.inventory.as_deref(), Some(path)).is_err() {
             text.push_str("  not planned: no inventory is named (-i FILE)\n");
@@ -96,6 +99,34 @@ pub(super) fn with_inner(path: &Path) -> anyhow::Result<IndexMap<PathBuf, Locate
         files.insert(path, file);
     }
     Ok(files)
+}
+
+/// Each input in one line: what may be given with `-e`.
+fn inputs(specs: &IndexMap<String, InputSpec>) -> String {
+    let mut text = String::new();
+    for (name, spec) in specs {
+        let mut of = vec![spec.kind.to_string()];
+        match &spec.default {
+            // It is a secret all the same.
+            Some(_) if spec.secret => of.push("has a default".to_owned()),
+            Some(default) => of.push(format!("default {default}")),
+            None if spec.optional => of.push("may be left out".to_owned()),
+            None => of.push("must be given".to_owned()),
+        }
+        if !spec.choices.is_empty() {
+            let choices: Vec<String> = spec.choices.iter().map(Value::to_string).collect();
+            of.push(format!("one of {}", choices.join(", ")));
+        }
+        if spec.secret {
+            of.push("secret".to_owned());
+        }
+        let description = match spec.description.as_str() {
+            "" => String::new(),
+            description => format!(": {}", one_line(description)),
+        };
+        let _ = writeln!(text, "  input {name} ({}){description}", of.join(", "));
+    }
+    text
 }
 
 /// What will be done, in one line.
@@ -148,6 +179,24 @@ mod tests {
         assert_eq!(files.first().unwrap().1.value().name, "outer");
         fs::remove_file(folder.path().join("inner.json")).unwrap();
         assert!(with_inner(&path).unwrap_err().to_string().contains("inner.json"));
+    }
+
+    #[test]
+    fn inputs_are_listed_with_what_may_be_given() {
+        let specs: IndexMap<String, InputSpec> = serde_json::from_value(serde_json::json!({
+            "release": {"type": "string", "default": "2.0", "enum": ["1.0", "2.0"], "description": "where to"},
+            "pw": {"type": "string", "secret": true},
+            "token": {"type": "string", "secret": true, "default": "hunter2"},
+            "batch": {"type": "integer", "optional": true},
+        }))
+        .unwrap();
+        assert_eq!(
+            inputs(&specs),
+            "  input release (string, default \"2.0\", one of \"1.0\", \"2.0\"): where to\n  \
+               input pw (string, must be given, secret)\n  \
+               input token (string, has a default, secret)\n  \
+               input batch (integer, may be left out)\n"
+        );
     }
 
     #[test]
