@@ -10,6 +10,7 @@ impl Document for Inventory {
 
     fn check(&self, mistakes: &mut Mistakes) {
         let root = JsonPath::root();
+        check_platform(self.name.as_deref(), mistakes);
         if self.hosts.is_empty() {
             mistakes.add(&root.key("hosts"), "there is no host");
         }
@@ -132,12 +133,28 @@ fn is_jump(jump: &str) -> bool {
 
 /// Names stand in host patterns, in file names and on command lines.
 fn check_name(at: &JsonPath, name: &str, what: &str, mistakes: &mut Mistakes) {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name == ALL || name.starts_with(['-', '.']) || !name.chars().all(allowed) {
+    if name == ALL || !is_file_name(name) {
         mistakes.add_with_help(
             at,
             format!("{name:?} cannot be the name of a {what}"),
             "letters, digits, `-`, `_` and `.`, beginning with a letter or digit; `all` means every host",
         );
     }
+}
+
+/// The platform's name is that of a folder and of files in the state directory: one with a `/` or of dots alone would be
+/// that of somebody else's.
+pub(super) fn check_platform(name: Option<&str>, mistakes: &mut Mistakes) {
+    if let Some(name) = name.filter(|name| !is_file_name(name)) {
+        mistakes.add_with_help(
+            &JsonPath::root().key("name"),
+            format!("{name:?} cannot be the name of a platform"),
+            "letters, digits, `-`, `_` and `.`, beginning with a letter or digit",
+        );
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.chars().all(allowed)
 }

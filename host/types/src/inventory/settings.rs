@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::check::check_platform;
 use super::{Access, Cluster, Connection, Group, Host, Inventory, SecretSource};
 use crate::{Document, JsonPath, Mistakes, Targets};
 
@@ -50,8 +51,10 @@ pub struct InventorySettings {
 impl Document for InventorySettings {
     const KIND: &'static str = "settings";
 
-    /// Nothing by itself: what it names is checked with the inventory.
-    fn check(&self, _: &mut Mistakes) {}
+    /// The platform's name; what else it names is checked with the inventory.
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_platform(self.name.as_deref(), mistakes);
+    }
 }
 
 impl InventorySettings {

@@ -152,7 +152,12 @@ fn mistakes_are_named() {
         (r#"{"environment": "SUDO"}"#, r#"{"env": "SUDO"}"#, "$.secrets.sudo.env: \"env\" is not known here"),
         (r#""port": 2201"#, r#""port": 0"#, "$.access.port: no server listens on port 0"),
     ];
-    for (from, to, wanted) in cases {
+    let unfit = ["..", ".", "", "../runs", "a/b", "/etc", ".hidden", "-rf"].map(|name| {
+        let to = format!(r#""name": {name:?}, "platform": "platform.json""#);
+        (to, format!("$.name: {name:?} cannot be the name of a platform\n  help: letters"))
+    });
+    let unfit = unfit.iter().map(|(to, wanted)| (r#""platform": "platform.json""#, to.as_str(), wanted.as_str()));
+    for (from, to, wanted) in cases.into_iter().chain(unfit) {
         assert!(GOOD.contains(from), "{from}");
         let found = load::<Inventory>(&GOOD.replacen(from, to, 1), "i.json").map(|i| format!("{:?}", i.value()));
         let found = found.unwrap_or_else(|errors| errors.to_string());

@@ -281,6 +281,7 @@ fn settings_beside_the_inventory() {
             r#"{"nodes": "kubernets"}"#,
             "i/settings.json:1:11: $.nodes: no host or group \"kubernets\"; did you mean \"kubernetes\"?",
         ),
+        (r#"{"name": ".."}"#, "i/settings.json:1:10: $.name: \"..\" cannot be the name of a platform"),
         (r#"{"cluster": {}}"#, "i/settings.json:1:2: $.cluster: unknown field \"cluster\"; did you mean \"clusters\"?"),
     ];
     for (settings, wanted) in cases {
