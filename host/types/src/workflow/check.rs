@@ -163,6 +163,13 @@ impl Checker<'_> {
                     "remove it; `max-failures` and `on-failure` of the block hold for all its hosts",
                 );
             }
+            if rolling && step.needs.is_some() {
+                self.mistakes.add_with_help(
+                    &at.key("needs"),
+                    "the steps of a rolling block follow each other on each host, and wait for nothing else",
+                    "remove it; put the steps in the order in which they are to be done",
+                );
+            }
             match &step.action {
                 StepAction::Component(of) => {
                     self.component(&at.key("component"), &of.component);
@@ -196,7 +203,9 @@ impl Checker<'_> {
                 }
             }
         }
-        self.needs(at, steps);
+        if !rolling {
+            self.needs(at, steps);
+        }
     }
 
     /// Each need must name another step of the list, and following them must end.

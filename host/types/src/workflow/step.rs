@@ -14,7 +14,8 @@ use crate::{Depth, Expr, Operation, TimeSpan};
 pub struct Step {
     /// Name, unique within its list.
     pub name: String,
-    /// Steps that must have succeeded before; none: the step before it in the list.
+    /// Steps that must have succeeded before; none: the step before it in the list. Not for a step within a rolling block:
+    /// there the steps follow each other.
     pub needs: Option<Vec<String>>,
     /// Skipped unless this is true.
     pub when: Option<Expr>,
@@ -84,7 +85,8 @@ pub struct Rolling {
     pub pause: Pauses,
     /// Gates before the first batch and after each. Before the first batch and after the last one they ask about all
     /// hosts of their component, between about the hosts of the batch that was done, where the component's plugin can
-    /// judge these alone (`any-hosts` of its verify); where those do not pass, all hosts are asked about.
+    /// judge these alone (`any-hosts` of its verify); where those do not pass, all hosts are asked about. A verify of host
+    /// scope is asked about each host by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthGate>,
     /// Values computed anew for each host; strings may hold `${CEL}` and see `host`.

@@ -183,6 +183,11 @@ fn mistakes_are_named_with_place_and_next_step() {
         ),
         (
             r#""component": "docker", "operation": "backout"}"#,
+            r#""component": "docker", "operation": "backout", "needs": []}"#,
+            "w.json:30:92: $.steps[2].rolling.steps[0].needs: the steps of a rolling block follow each other",
+        ),
+        (
+            r#""component": "docker", "operation": "backout"}"#,
             r#""component": "docker"}"#,
             "w.json:30:17: $.steps[2].rolling.steps[0]: step \"docker\" has `component` and needs `operation`",
         ),

@@ -59,7 +59,8 @@ pub(super) struct StepFile {
     /// Whether that workflow's own confirmation is asked when the step begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     confirm: Option<bool>,
-    /// Steps that must have succeeded before; left out: the step before it.
+    /// Steps that must have succeeded before; left out: the step before it. Not for a step within a rolling block: there
+    /// the steps follow each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     needs: Option<Vec<String>>,
     /// Skipped unless this is true.
