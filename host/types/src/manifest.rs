@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
-use crate::{ApiVersion, Operation, Request, Scope};
+use crate::{ApiVersion, InputType, Operation, Request, Scope};
 
 mod check;
 
@@ -67,6 +68,12 @@ pub struct PromptSpec {
     pub key: String,
     /// Operations in which it may be asked.
     pub operations: Vec<Operation>,
+    /// What kind of answer it wants.
+    #[serde(default, skip_serializing_if = "PromptKind::is_default")]
+    pub kind: PromptKind,
+    /// Options of a choice that a workflow can choose in advance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
     /// Boolean parameter without which it is never asked; a leading `!` turns that round. Left out: always possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled_by: Option<Condition>,
@@ -75,6 +82,56 @@ pub struct PromptSpec {
     pub destructive: bool,
     /// What it asks, shortly.
     pub message: String,
+}
+
+/// What kind of answer a prompt wants: which function of `operator` asks it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptKind {
+    /// Yes or no. In advance: true or false.
+    #[default]
+    Confirm,
+    /// The Enter key. In advance: true; false leaves it to the operator.
+    Pause,
+    /// One of several. In advance: one of `options`.
+    Choose,
+}
+
+impl fmt::Display for PromptKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Confirm => "confirm",
+            Self::Pause => "pause",
+            Self::Choose => "choose",
+        })
+    }
+}
+
+impl PromptKind {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl PromptSpec {
+    /// Type of the input that answers it in advance.
+    #[must_use]
+    pub const fn answered_by(&self) -> InputType {
+        match self.kind {
+            PromptKind::Confirm | PromptKind::Pause => InputType::Boolean,
+            PromptKind::Choose => InputType::String,
+        }
+    }
+
+    /// Whether a value answers it in advance.
+    #[must_use]
+    pub fn is_answered(&self, value: &Value) -> bool {
+        match self.kind {
+            PromptKind::Confirm => value.is_boolean(),
+            PromptKind::Pause => *value == Value::Bool(true),
+            PromptKind::Choose => self.options.iter().any(|option| value == option.as_str()),
+        }
+    }
 }
 
 /// A boolean parameter, or `!` and a boolean parameter.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use runner_types::PromptKind;
 use serde_json::Value;
 
 use crate::contract::{Backend, Class, Place};
@@ -66,8 +67,15 @@ pub enum Subject<'a> {
     },
     /// A secret by name.
     Secret(&'a str),
-    /// A prompt by key: the manifest must list it, no grant is needed.
-    Prompt(&'a str),
+    /// A prompt: the manifest must list it as it is asked, no grant is needed.
+    Prompt {
+        /// Its key.
+        key: &'a str,
+        /// What kind of answer it wants.
+        kind: PromptKind,
+        /// What a choice is among.
+        options: &'a [String],
+    },
     /// Needs no grant: clock, randomness, log, progress, data in the run's own store.
     Free,
 }

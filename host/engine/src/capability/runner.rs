@@ -1,6 +1,8 @@
 //! `operator`, `log`, `progress`, `clock`, `random`: they have no place and need no grant; a prompt must be one that the
 //! manifest lists.
 
+use runner_types::PromptKind;
+
 use super::{Capable, Subject};
 use crate::contract::clock::{ElapsedQuestion, NowQuestion, SleepQuestion};
 use crate::contract::log::WriteQuestion;
@@ -8,9 +10,15 @@ use crate::contract::operator::{Choice, Confirmation, Question};
 use crate::contract::progress::ShowQuestion;
 use crate::contract::random::BytesQuestion;
 
+impl Question {
+    fn asked<'a>(&'a self, kind: PromptKind, options: &'a [String]) -> Subject<'a> {
+        Subject::Prompt { key: &self.key, kind, options }
+    }
+}
+
 impl Capable for Question {
     fn subject(&self) -> Result<Subject<'_>, String> {
-        Ok(Subject::Prompt(&self.key))
+        Ok(self.asked(PromptKind::Pause, &[]))
     }
     fn label(&self) -> String {
         self.key.clone()
@@ -19,7 +27,7 @@ impl Capable for Question {
 
 impl Capable for Confirmation {
     fn subject(&self) -> Result<Subject<'_>, String> {
-        self.question.subject()
+        Ok(self.question.asked(PromptKind::Confirm, &[]))
     }
     fn label(&self) -> String {
         self.question.label()
@@ -36,7 +44,7 @@ impl Capable for Choice {
         if !inside(self.planned) || self.default.is_some_and(|default| !inside(default)) {
             return Err(format!("an index is beyond the {count} options"));
         }
-        self.question.subject()
+        Ok(self.question.asked(PromptKind::Choose, &self.options))
     }
     fn label(&self) -> String {
         self.question.label()

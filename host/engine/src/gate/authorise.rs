@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::PoisonError;
 
-use runner_types::{EffectClass, Field, Grant, Use};
+use runner_types::{EffectClass, Field, Grant, PromptKind, Use};
 
 use super::Attempt;
 use crate::backend::live::secrets::Secrets;
@@ -55,7 +55,7 @@ impl Attempt {
         self.authorise_secrets::<F>(item)?;
         match &subject {
             Subject::Free => return Ok(()),
-            Subject::Prompt(key) => return self.authorise_prompt(key),
+            Subject::Prompt { key, kind, options } => return self.authorise_prompt(key, *kind, options),
             Subject::Place
             | Subject::Unit(_)
             | Subject::Repository(_)
@@ -115,19 +115,27 @@ impl Attempt {
         failure(FailureKind::Denied(denial), label.to_owned(), message)
     }
 
-    fn authorise_prompt(&self, key: &str) -> Result<(), Failure> {
-        let listed = self.spec.prompts.iter().any(|prompt| prompt.key == key);
-        if listed {
-            return Ok(());
+    /// What answers a prompt in advance was judged by what the manifest says of it, so it must be asked like that.
+    fn authorise_prompt(&self, key: &str, kind: PromptKind, options: &[String]) -> Result<(), Failure> {
+        let plugin = &self.spec.plugin;
+        let Some(listed) = self.spec.prompts.iter().find(|prompt| prompt.key == key) else {
+            let known: Vec<&str> = self.spec.prompts.iter().map(|prompt| prompt.key.as_str()).collect();
+            let message = format!(
+                "the manifest of {plugin} lists no prompt {key:?} for `{}` with these parameters (it lists: {})",
+                self.spec.operation,
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            );
+            return Err(invalid(key.to_owned(), message));
+        };
+        if listed.kind != kind {
+            let message = format!("the manifest of {plugin} lists {key:?} as `{}`, and it is `{kind}`", listed.kind);
+            return Err(invalid(key.to_owned(), message));
         }
-        let known: Vec<&str> = self.spec.prompts.iter().map(|prompt| prompt.key.as_str()).collect();
-        let message = format!(
-            "the manifest of {} lists no prompt {key:?} for `{}` with these parameters (it lists: {})",
-            self.spec.plugin,
-            self.spec.operation,
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        );
-        Err(invalid(key.to_owned(), message))
+        if let Some(option) = listed.options.iter().find(|option| !options.contains(option)) {
+            let message = format!("the manifest of {plugin} lists the option {option:?} of {key:?}, which it lacks");
+            return Err(invalid(key.to_owned(), message));
+        }
+        Ok(())
     }
 
     fn usage<'a, F: Function>(&'a self, place: &Place, class: Class, subject: &'a Subject<'_>) -> Use<'a> {
@@ -185,7 +193,7 @@ impl Attempt {
 fn subjects<'a>(subject: &'a Subject<'_>) -> (Vec<(Field, String)>, &'a [String]) {
     let one = |field, text: &str| vec![(field, text.to_owned())];
     match subject {
-        Subject::Place | Subject::Prompt(_) | Subject::Free => (Vec::new(), &[]),
+        Subject::Place | Subject::Prompt { .. } | Subject::Free => (Vec::new(), &[]),
         Subject::Unit(unit) => (one(Field::Units, unit), &[]),
         Subject::Repository(id) => (one(Field::Repositories, id), &[]),
         Subject::Packages(names) => (names.iter().map(|name| (Field::Packages, (*name).to_owned())).collect(), &[]),

@@ -207,7 +207,10 @@ fn question(key: &str) -> operator::Question {
 }
 
 fn prompts() -> Vec<runner_types::PromptSpec> {
-    serde_json::from_value(json!([{"key": "stop", "operations": ["update"], "message": "m"}])).unwrap()
+    let prompt = |key: &str, kind: &str| json!({"key": key, "operations": ["update"], "kind": kind, "message": "m"});
+    let mut choice = prompt("which", "choose");
+    choice["options"] = json!(["one", "two"]);
+    serde_json::from_value(json!([prompt("stop", "pause"), prompt("go", "confirm"), choice])).unwrap()
 }
 
 #[tokio::test]
@@ -222,6 +225,28 @@ async fn a_prompt_must_stand_in_the_manifest() {
         matches!(line.entry, Entry::Decision(decision) if matches!(decision.what, runner_types::Decision::Answered { .. }))
     });
     assert!(answered, "who answered is journalled");
+}
+
+#[tokio::test]
+async fn a_prompt_is_asked_as_the_manifest_lists_it() {
+    let bench = bench();
+    let attempt = bench.attempt_as(json!([]), Operation::Update, prompts());
+    let paused = attempt.call::<operator::Pause>(vec![question("go")]).await.unwrap();
+    let failure = paused[0].as_ref().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Invalid);
+    assert_eq!(failure.message, "the manifest of p lists \"go\" as `confirm`, and it is `pause`");
+    let chosen = |options: &[&str]| {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        attempt.call::<operator::Choose>(vec![operator::Choice {
+            question: question("which"),
+            options,
+            default: None,
+            planned: 0,
+        }])
+    };
+    assert_eq!(chosen(&["two", "three", "one"]).await.unwrap()[0], Ok(0));
+    let failure = chosen(&["two", "three"]).await.unwrap()[0].clone().unwrap_err();
+    assert!(failure.message.contains("lists the option \"one\" of \"which\", which it lacks"), "{}", failure.message);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::HashSet;
 
-use super::{Manifest, OperationSpec, PromptSpec};
+use super::{Manifest, OperationSpec, PromptKind, PromptSpec};
 use crate::policy::check_line;
 use crate::{Document, JsonPath, Mistakes, Operation, Request, did_you_mean};
 
@@ -110,6 +110,13 @@ impl Manifest {
         if prompt.operations.is_empty() {
             mistakes.add(&at.key("operations"), "a prompt of no operation is never asked");
         }
+        if !prompt.options.is_empty() && prompt.kind != PromptKind::Choose {
+            mistakes.add_with_help(
+                &at.key("options"),
+                format!("prompt {:?} is no choice and has no options", prompt.key),
+                "write \"kind\": \"choose\", or remove `options`",
+            );
+        }
         for (index, operation) in prompt.operations.iter().enumerate() {
             let Some(spec) = self.operations.get(operation) else {
                 let message = format!("the plugin does not offer {operation}");
@@ -174,7 +181,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load;
+    use crate::{InputType, load};
     use serde_json::json;
 
     const GOOD: &str = r#"{
@@ -214,6 +221,20 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_is_answered_by_values_of_its_kind() {
+        let answers = |kind: &str| {
+            let text = GOOD.replacen("\"destructive\"", &format!("{kind} \"destructive\""), 1);
+            let prompt = load::<Manifest>(&text, "m").unwrap().value().prompts[0].clone();
+            let values = [json!(true), json!(false), json!("a"), json!("c"), json!(null)];
+            (prompt.answered_by(), values.map(|value| prompt.is_answered(&value)))
+        };
+        assert_eq!(answers(""), (InputType::Boolean, [true, true, false, false, false]));
+        assert_eq!(answers(r#""kind": "pause","#), (InputType::Boolean, [true, false, false, false, false]));
+        let choose = r#""kind": "choose", "options": ["a", "b"],"#;
+        assert_eq!(answers(choose), (InputType::String, [false, false, true, false, false]));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let cases = [
             ("\"name\": \"etcd\"", "\"name\": \"Etcd\"", "$.name: \"Etcd\" cannot be the name of a component"),
@@ -239,6 +260,11 @@ mod tests {
                 "\"update\": {",
                 "\"update\": {\"any-hosts\": true, ",
                 "$.operations.update.any-hosts: only verify can be given part of its hosts",
+            ),
+            (
+                "\"destructive\": true",
+                "\"kind\": \"pause\", \"options\": [\"a\"]",
+                "$.prompts[0].options: prompt \"lose\" is no choice and has no options",
             ),
             ("[\"update\"]", "[\"backout\"]", "$.prompts[0].operations[0]: the plugin does not offer backout"),
             (
