@@ -1,11 +1,13 @@
 //! Expressions of workflows: CEL over inputs, inventory and earlier outputs, and strings that hold `${…}`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cel::Context;
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
+use indexmap::IndexMap;
 use runner_types::{Expr, Segment, Template, segments};
 use serde_json::{Map, Value};
 
@@ -39,6 +41,18 @@ impl Scope {
         let mut scope = self.clone();
         scope.set(name, value);
         scope
+    }
+
+    /// What of this scope is known beforehand where each host has these `vars` of its own: where it has any, none of
+    /// `vars`, as they may go by the names of the workflow's.
+    #[must_use]
+    pub fn of_hosts(&self, vars: &IndexMap<String, Value>) -> Cow<'_, Self> {
+        if vars.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut scope = self.clone();
+        scope.variables.remove("vars");
+        Cow::Owned(scope)
     }
 
     /// The same scope with what `below` knows beside it; what both know is taken from here.
@@ -95,6 +109,12 @@ impl Scope {
         }
     }
 
+    /// Whether a condition is known to be false. One that cannot be evaluated yet may hold.
+    #[must_use]
+    pub fn never_holds(&self, condition: Option<&Expr>) -> bool {
+        self.holds(condition).is_ok_and(|holds| !holds)
+    }
+
     /// The text of a template.
     ///
     /// # Errors
@@ -133,17 +153,13 @@ impl Scope {
     /// Whether every expression in the value only names what is known here.
     #[must_use]
     pub fn knows_all(&self, value: &Value) -> bool {
-        match value {
-            Value::String(text) => segments(text).is_ok_and(|segments| {
-                segments.iter().all(|segment| match segment {
-                    Segment::Text(_) => true,
-                    Segment::Expr(expression) => self.knows(expression),
-                })
-            }),
-            Value::Array(items) => items.iter().all(|item| self.knows_all(item)),
-            Value::Object(fields) => fields.values().all(|value| self.knows_all(value)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        }
+        every_expression(value, &|expression| self.knows(expression))
+    }
+
+    /// Whether every expression in the value is one at all.
+    #[must_use]
+    pub fn compiles_all(&self, value: &Value) -> bool {
+        every_expression(value, &|expression| self.compiles(expression).is_ok())
     }
 
     fn text(&self, template: &str) -> Result<String, ExpressionError> {
@@ -160,6 +176,21 @@ impl Scope {
             }
         }
         Ok(out)
+    }
+}
+
+/// Whether something is true of every expression in a value.
+fn every_expression(value: &Value, holds: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => segments(text).is_ok_and(|segments| {
+            segments.iter().all(|segment| match segment {
+                Segment::Text(_) => true,
+                Segment::Expr(expression) => holds(expression),
+            })
+        }),
+        Value::Array(items) => items.iter().all(|item| every_expression(item, holds)),
+        Value::Object(fields) => fields.values().all(|value| every_expression(value, holds)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }
 

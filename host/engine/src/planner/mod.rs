@@ -2,8 +2,11 @@
 //! what it is given.
 
 mod parameters;
+mod parts;
 mod prompts;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use parameters::{ParameterError, parameters};
+pub use parts::{check_parts, part_path, plain_path};
 pub use prompts::PossiblePrompt;
 pub(crate) use resolve::host_value;
 pub use resolve::plan;
@@ -34,7 +38,7 @@ pub struct World {
     pub components: IndexMap<String, IndexMap<String, Value>>,
     /// Manifest and digest of each plugin, by name.
     pub plugins: BTreeMap<String, (Arc<Manifest>, Digest)>,
-    /// Workflow files by the path that steps name them with; the first of all is the one that was asked for.
+    /// Workflow files by their paths (see [`part_path`]); the first of all is the one that was asked for.
     pub workflows: IndexMap<String, Located<Workflow>>,
     /// `inventory` and `releases`, as expressions see them.
     pub scope: Scope,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use runner_types::{Manifest, Operation};
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
+use runner_types::{Manifest, Operation, OperationSpec};
 use serde_json::{Map, Value};
 
 /// Why parameters cannot be used.
@@ -51,6 +53,48 @@ pub fn parameters(
     settings: Option<&IndexMap<String, Value>>,
     with: &Map<String, Value>,
 ) -> Result<Value, ParameterError> {
+    let (spec, values) = merged(manifest, operation, settings, with)?;
+    fits(manifest, operation, spec, &values, |_| true)?;
+    Ok(values)
+}
+
+/// Checks what is known of a step's parameters: their values, and the names of those that are known `later`.
+///
+/// # Errors
+/// When the operation does not exist, or it would not be right whatever the later values are.
+pub(super) fn check_known(
+    manifest: &Arc<Manifest>,
+    operation: Operation,
+    settings: Option<&IndexMap<String, Value>>,
+    known: &Map<String, Value>,
+    later: &[&str],
+) -> Result<(), ParameterError> {
+    let mut with = known.clone();
+    with.extend(later.iter().map(|name| ((*name).to_owned(), Value::Null)));
+    let (spec, values) = merged(manifest, operation, settings, &with)?;
+    fits(manifest, operation, spec, &values, |error| {
+        let place = error.instance_path().to_string();
+        match place.strip_prefix('/').and_then(|place| place.split('/').next()) {
+            Some(name) => !later.contains(&name.replace("~1", "/").replace("~0", "~").as_str()),
+            // What is said of all of them may change with the later values, except which names there are.
+            None => {
+                let is_of_names = matches!(
+                    error.kind(),
+                    ValidationErrorKind::AdditionalProperties { .. } | ValidationErrorKind::Required { .. }
+                );
+                later.is_empty() || is_of_names
+            }
+        }
+    })
+}
+
+/// The specification of an operation, and its parameters: the nearer value wins.
+fn merged<'m>(
+    manifest: &'m Manifest,
+    operation: Operation,
+    settings: Option<&IndexMap<String, Value>>,
+    with: &Map<String, Value>,
+) -> Result<(&'m OperationSpec, Value), ParameterError> {
     let spec = manifest.operations.get(&operation).ok_or_else(|| ParameterError::NoOperation {
         component: manifest.name.clone(),
         operation,
@@ -72,14 +116,25 @@ pub fn parameters(
     for (name, value) in with {
         values.insert(name.clone(), value.clone());
     }
-    let values = Value::Object(values);
+    Ok((spec, Value::Object(values)))
+}
+
+/// Holds values against the schema of an operation; of what it finds, `counts` says what is a finding.
+fn fits(
+    manifest: &Manifest,
+    operation: Operation,
+    spec: &OperationSpec,
+    values: &Value,
+    counts: impl Fn(&ValidationError<'_>) -> bool,
+) -> Result<(), ParameterError> {
     let validator = jsonschema::validator_for(&spec.parameters).map_err(|error| ParameterError::Schema {
         component: manifest.name.clone(),
         operation,
         reason: error.to_string(),
     })?;
     let wrong: Vec<String> = validator
-        .iter_errors(&values)
+        .iter_errors(values)
+        .filter(|error| counts(error))
         .take(20)
         .map(|error| {
             let place = error.instance_path().to_string();
@@ -87,7 +142,7 @@ pub fn parameters(
         })
         .collect();
     if wrong.is_empty() {
-        return Ok(values);
+        return Ok(());
     }
     Err(ParameterError::Invalid { component: manifest.name.clone(), operation, reason: wrong.join("; ") })
 }
@@ -124,6 +179,22 @@ mod tests {
         let step = with(json!({"versions": {}, "wait": 9}));
         let found = parameters(&manifest(), Operation::Update, Some(&settings), &step).unwrap();
         assert_eq!(found, json!({"versions": {}, "wait": 9, "pool": "b"}));
+    }
+
+    #[test]
+    fn what_is_known_later_is_held_against_the_names_alone() {
+        let check = |known: Value, later: &[&str]| {
+            check_known(&manifest(), Operation::Update, None, &with(known), later).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(json!({}), &["versions"]), Ok(()));
+        assert_eq!(check(json!({"versions": {}}), &["wait", "pool"]), Ok(()));
+        let wrong = |known: Value, later: &[&str], text: &str| {
+            let found = check(known, later).unwrap_err();
+            assert!(found.contains(text), "{found}");
+        };
+        wrong(json!({}), &["versions", "wiat"], "'wiat' was unexpected");
+        wrong(json!({"wait": "long"}), &["versions"], "/wait: \"long\" is not of type");
+        wrong(json!({}), &["wait"], "\"versions\" is a required property");
     }
 
     #[test]

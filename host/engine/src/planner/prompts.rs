@@ -1,9 +1,10 @@
 //! Questions that a plan can lead to, and what answers them without a terminal.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
-use runner_types::{Expr, Manifest, OnFailure, Operation, Precondition, Prompt, SkipWhen};
+use runner_types::{Manifest, OnFailure, Operation, Precondition, Prompt, PromptKind, PromptSpec, SkipWhen};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -40,8 +41,8 @@ impl Plan {
         self.collect(world, "", &mut prompts);
         let mut updates = Vec::new();
         unwound(self, &self.steps, false, &mut updates);
-        for (plan, path, update) in updates {
-            plan.of_backout(world, path, update, &mut prompts);
+        for Update { plan, path, component, scope } in updates {
+            plan.of_backout(world, path, &Call::of(component, &scope), &mut prompts);
         }
         for prompt in &mut prompts {
             // What a sub-workflow calls an input is no option of this one.
@@ -60,7 +61,9 @@ impl Plan {
         }
         for step in &self.steps {
             match &step.action {
-                PlannedAction::Component(component) => self.of_component(world, &step.path, component, prompts),
+                PlannedAction::Component(component) => {
+                    self.of_call(world, &step.path, &Call::of(component, &self.scope), prompts);
+                }
                 PlannedAction::Workflow(plan) => plan.collect(world, &step.path, prompts),
                 PlannedAction::Rolling(rolling) => self.of_rolling(world, &step.path, rolling, prompts),
             }
@@ -68,7 +71,7 @@ impl Plan {
     }
 
     fn of_precondition(&self, world: &World, path: &str, condition: &Precondition, prompts: &mut Vec<PossiblePrompt>) {
-        if self.never_holds(condition.when.as_ref()) {
+        if self.scope.never_holds(condition.when.as_ref()) {
             return;
         }
         let components = match condition.component.as_deref() {
@@ -77,16 +80,20 @@ impl Plan {
         };
         for component in components {
             let path = format!("{path}/{component}");
-            self.of_operation(world, &path, &component, Operation::Verify, &condition.with, prompts);
+            let scope = self.scope.with("component", &Value::from(component.as_str()));
+            let call =
+                Call { component: &component, operation: Operation::Verify, with: &condition.with, scope: &scope };
+            self.of_call(world, &path, &call, prompts);
         }
     }
 
     fn of_rolling(&self, world: &World, path: &str, rolling: &PlannedRolling, prompts: &mut Vec<PossiblePrompt>) {
+        let of_host = self.scope.of_hosts(&rolling.vars);
         for host in rolling.batches.iter().flatten() {
             let Some(host) = world.inventory.host(host) else {
                 continue;
             };
-            let scope = self.scope.with("host", &host_value(host, Some(&host.address)));
+            let scope = of_host.with("host", &host_value(host, Some(&host.address)));
             let path = format!("{path}/{}", host.name);
             if let Some(pause) = &rolling.pause.before {
                 self.own(Some(&path), "pause-before", pause, &scope, prompts);
@@ -95,44 +102,35 @@ impl Plan {
                 self.own(Some(&path), "pause-after", pause, &scope, prompts);
             }
         }
-        for gate in rolling.health.iter().filter(|gate| !self.never_holds(gate.when.as_ref())) {
+        for gate in rolling.health.iter().filter(|gate| !self.scope.never_holds(gate.when.as_ref())) {
             let path = format!("{path}/gate/{}", gate.component);
-            self.of_operation(world, &path, &gate.component, Operation::Verify, &gate.with, prompts);
+            let component = &gate.component;
+            let call = Call { component, operation: Operation::Verify, with: &gate.with, scope: &self.scope };
+            self.of_call(world, &path, &call, prompts);
         }
         for part in &rolling.maintenance {
-            self.of_operation(world, path, &part.component, Operation::Maintenance, &part.with, prompts);
+            let component = &part.component;
+            let call = Call { component, operation: Operation::Maintenance, with: &part.with, scope: &of_host };
+            self.of_call(world, path, &call, prompts);
         }
         for step in &rolling.steps {
             if let PlannedAction::Component(component) = &step.action {
-                self.of_component(world, &step.path, component, prompts);
+                self.of_call(world, &step.path, &Call::of(component, &of_host), prompts);
             }
         }
     }
 
-    fn of_component(&self, world: &World, path: &str, step: &PlannedComponent, prompts: &mut Vec<PossiblePrompt>) {
-        self.of_operation(world, path, &step.component, step.operation, &step.with, prompts);
-    }
-
-    fn of_operation(
-        &self,
-        world: &World,
-        path: &str,
-        component: &str,
-        operation: Operation,
-        with: &IndexMap<String, Value>,
-        prompts: &mut Vec<PossiblePrompt>,
-    ) {
-        let Some((manifest, _)) = world.plugins.get(component) else {
+    fn of_call(&self, world: &World, path: &str, call: &Call<'_>, prompts: &mut Vec<PossiblePrompt>) {
+        let Some((manifest, _)) = world.plugins.get(call.component) else {
             return;
         };
-        let known = self.known(with);
-        let values = parameters(manifest, operation, world.components.get(component), &known).ok();
-        self.asked(manifest, operation, path, with, values.as_ref(), prompts);
+        let values = parameters(manifest, call.operation, world.components.get(call.component), &call.known()).ok();
+        self.asked(manifest, path, call, values.as_ref(), prompts);
     }
 
     /// Prompts of the backout of an update. It gets those of the update's parameters that it knows.
-    fn of_backout(&self, world: &World, path: &str, update: &PlannedComponent, prompts: &mut Vec<PossiblePrompt>) {
-        let Some((manifest, _)) = world.plugins.get(&update.component) else {
+    fn of_backout(&self, world: &World, path: &str, update: &Call<'_>, prompts: &mut Vec<PossiblePrompt>) {
+        let Some((manifest, _)) = world.plugins.get(update.component) else {
             return;
         };
         let Some(spec) = manifest.operations.get(&Operation::Backout) else {
@@ -140,8 +138,8 @@ impl Plan {
         };
         let properties = spec.parameters.get("properties").and_then(Value::as_object);
         let is_known = |name: &String| properties.is_some_and(|known| known.contains_key(name));
-        let settings = world.components.get(&update.component);
-        let of_update = parameters(manifest, Operation::Update, settings, &self.known(&update.with)).ok();
+        let settings = world.components.get(update.component);
+        let of_update = parameters(manifest, Operation::Update, settings, &update.known()).ok();
         let values = of_update.and_then(|values| {
             let Value::Object(values) = values else { return None };
             let with: Map<String, Value> = values.into_iter().filter(|(name, _)| is_known(name)).collect();
@@ -150,31 +148,26 @@ impl Plan {
         let with = update.with.iter().filter(|(name, _)| is_known(name));
         let with = with.map(|(name, value)| (name.clone(), value.clone())).collect();
         let path = format!("unwinding/{path}/backout");
-        self.asked(manifest, Operation::Backout, &path, &with, values.as_ref(), prompts);
+        let backout = Call { operation: Operation::Backout, with: &with, ..*update };
+        self.asked(manifest, &path, &backout, values.as_ref(), prompts);
     }
 
-    /// The parameters of a step whose values are known beforehand.
-    fn known(&self, with: &IndexMap<String, Value>) -> Map<String, Value> {
-        with.iter().filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?))).collect()
-    }
-
-    /// Prompts of an operation with these parameters: as the step writes them, and the values of all, as far as they are
-    /// known. What is not known yet leaves its prompt possible.
+    /// Prompts of an operation, with the values of all its parameters as far as they are known. What is not known yet
+    /// leaves its prompt possible.
     fn asked(
         &self,
         manifest: &Manifest,
-        operation: Operation,
         path: &str,
-        with: &IndexMap<String, Value>,
+        call: &Call<'_>,
         values: Option<&Value>,
         prompts: &mut Vec<PossiblePrompt>,
     ) {
         let component = manifest.name.as_str();
-        for prompt in manifest.prompts.iter().filter(|prompt| prompt.operations.contains(&operation)) {
+        for prompt in manifest.prompts.iter().filter(|prompt| prompt.operations.contains(&call.operation)) {
             let enabled = match (&prompt.enabled_by, values) {
                 (Some(condition), Some(values)) => {
-                    let written = with.get(condition.parameter());
-                    condition.holds(values) || written.is_some_and(|value| self.scope.resolve(value).is_err())
+                    let written = call.with.get(condition.parameter());
+                    condition.holds(values) || written.is_some_and(|value| call.scope.resolve(value).is_err())
                 }
                 (Some(_), None) | (None, _) => true,
             };
@@ -189,19 +182,15 @@ impl Plan {
                 key: prompt.key.clone(),
                 message: prompt.message.clone(),
                 destructive: prompt.destructive,
-                option: answer.map(|answer| format!("-e {}=yes", answer.input)).or_else(|| {
+                option: answer.map(|answer| format!("-e {}={}", answer.input, in_advance(prompt))).or_else(|| {
                     let condition = turned_off?;
-                    self.input_behind(with.get(condition.parameter())?)
+                    self.input_behind(call.with.get(condition.parameter())?)
                 }),
-                answered: answer
-                    .is_some_and(|answer| self.inputs.get(&answer.input).is_some_and(|value| !value.is_null())),
+                answered: answer.is_some_and(|answer| {
+                    self.inputs.get(&answer.input).is_some_and(|value| prompt.is_answered(value))
+                }),
             });
         }
-    }
-
-    /// Whether a condition is known to be false. One that is not known beforehand leaves its question possible.
-    fn never_holds(&self, condition: Option<&Expr>) -> bool {
-        self.scope.holds(condition).is_ok_and(|holds| !holds)
     }
 
     /// The input that a parameter's expression names, as an option for people.
@@ -213,7 +202,7 @@ impl Plan {
 
     fn own(&self, step: Option<&str>, key: &str, prompt: &Prompt, scope: &Scope, prompts: &mut Vec<PossiblePrompt>) {
         // A condition that is not known beforehand leaves the question possible.
-        if scope.holds(prompt.when.as_ref()).is_ok_and(|holds| !holds) {
+        if scope.never_holds(prompt.when.as_ref()) {
             return;
         }
         prompts.push(PossiblePrompt {
@@ -233,19 +222,42 @@ impl Plan {
     }
 }
 
-/// Updates that can have changed something when a step with `on-failure: back-out` fails, each with the plan and the path
-/// that it stands in. `outside`: whether such a step of a list around this one can fail after any of these began.
-fn unwound<'p>(
+/// An operation with its parameters as they are written, and what their expressions know beforehand.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    component: &'a str,
+    operation: Operation,
+    with: &'a IndexMap<String, Value>,
+    scope: &'a Scope,
+}
+
+impl<'a> Call<'a> {
+    fn of(step: &'a PlannedComponent, scope: &'a Scope) -> Self {
+        Self { component: &step.component, operation: step.operation, with: &step.with, scope }
+    }
+
+    /// The parameters whose values are known beforehand.
+    fn known(&self) -> Map<String, Value> {
+        self.with.iter().filter_map(|(name, value)| Some((name.clone(), self.scope.resolve(value).ok()?))).collect()
+    }
+}
+
+/// An update that may be backed out, with the plan and the path that it stands in.
+struct Update<'p> {
     plan: &'p Plan,
-    steps: &'p [PlannedStep],
-    outside: bool,
-    found: &mut Vec<(&'p Plan, &'p str, &'p PlannedComponent)>,
-) {
-    let mut take = |step: &'p PlannedStep| {
+    path: &'p str,
+    component: &'p PlannedComponent,
+    scope: Cow<'p, Scope>,
+}
+
+/// Updates that can have changed something when a step with `on-failure: back-out` fails. `outside`: whether such a step
+/// of a list around this one can fail after any of these began.
+fn unwound<'p>(plan: &'p Plan, steps: &'p [PlannedStep], outside: bool, found: &mut Vec<Update<'p>>) {
+    let mut take = |step: &'p PlannedStep, scope: Cow<'p, Scope>| {
         if let PlannedAction::Component(component) = &step.action
             && component.operation == Operation::Update
         {
-            found.push((plan, step.path.as_str(), component));
+            found.push(Update { plan, path: step.path.as_str(), component, scope });
         }
     };
     let mut inner = Vec::new();
@@ -257,9 +269,11 @@ fn unwound<'p>(
         let is_unwound = outside || step.on_failure == OnFailure::BackOut || steps.iter().any(can_have_begun);
         match &step.action {
             PlannedAction::Workflow(plan) => inner.push((&**plan, is_unwound)),
-            PlannedAction::Component(_) if is_unwound => take(step),
+            PlannedAction::Component(_) if is_unwound => take(step, Cow::Borrowed(&plan.scope)),
             // Within the block a failure is the block's, whatever its steps say.
-            PlannedAction::Rolling(rolling) if is_unwound => rolling.steps.iter().for_each(&mut take),
+            PlannedAction::Rolling(rolling) if is_unwound => {
+                rolling.steps.iter().for_each(|step| take(step, plan.scope.of_hosts(&rolling.vars)));
+            }
             PlannedAction::Component(_) | PlannedAction::Rolling(_) => {}
         }
     }
@@ -291,6 +305,14 @@ fn waits_for(steps: &[PlannedStep], step: &PlannedStep, other: &str) -> bool {
         }
     }
     false
+}
+
+/// What an operator writes to answer a prompt.
+fn in_advance(prompt: &PromptSpec) -> String {
+    match prompt.kind {
+        PromptKind::Confirm | PromptKind::Pause => "yes".to_owned(),
+        PromptKind::Choose => prompt.options.join("|"),
+    }
 }
 
 /// The option that makes a question unnecessary, as operators write it.

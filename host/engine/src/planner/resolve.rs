@@ -1,25 +1,27 @@
 //! Resolving a workflow: names to plugins, patterns to hosts, expressions that are known beforehand to values.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use runner_types::{
-    ComponentStep, Diagnostic, Diagnostics, Expr, JsonPath, Located, Operation, Rolling, Scope as TargetScope, Step,
-    StepAction, SubWorkflow, Targets, Template, Workflow, did_you_mean,
+    ComponentStep, Diagnostic, Diagnostics, JsonPath, Located, Operation, Rolling, Scope as TargetScope, Segment, Step,
+    StepAction, SubWorkflow, Targets, Template, Workflow, WorkflowText, did_you_mean, segments,
 };
 use serde_json::{Map, Value};
 
-use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World, parameters};
+use super::parameters::check_known;
+use super::parts::{check_parts, part_key};
+use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World};
 use crate::expression::{ExpressionError, Scope};
-
-/// Sub-workflows may nest this deep.
-const MAX_DEPTH: usize = 8;
 
 /// Plans a workflow of the world with these inputs, checked and complete.
 ///
 /// # Errors
 /// Everything that is wrong, each with its file, line and JSON path.
 pub fn plan(world: &World, workflow: &str, inputs: &IndexMap<String, Value>) -> Result<Plan, Diagnostics> {
-    let mut planner = Planner { world, wrong: Vec::new() };
-    let planned = planner.workflow(workflow, inputs, "", 0);
+    check_parts(&world.workflows, workflow)?;
+    let mut planner = Planner { world, wrong: Vec::new(), compiled: HashSet::new() };
+    let planned = planner.workflow(workflow, inputs, "");
     Diagnostics::check(planner.wrong)?;
     planned.ok_or_else(|| Diagnostics::one(Diagnostic::of_file(workflow, "the workflow was not read")))
 }
@@ -27,6 +29,8 @@ pub fn plan(world: &World, workflow: &str, inputs: &IndexMap<String, Value>) -> 
 struct Planner<'a> {
     world: &'a World,
     wrong: Vec<Diagnostic>,
+    /// Files whose expressions were compiled.
+    compiled: HashSet<&'a str>,
 }
 
 /// A place in a workflow file.
@@ -44,7 +48,7 @@ impl<'a> At<'a> {
     }
 }
 
-impl Planner<'_> {
+impl<'w> Planner<'w> {
     fn wrong(&mut self, at: &At<'_>, message: impl Into<String>, help: Option<String>) {
         let mut diagnostic = at.file.source().at(&at.path, message);
         if let Some(help) = help {
@@ -53,17 +57,37 @@ impl Planner<'_> {
         self.wrong.push(diagnostic);
     }
 
-    fn expression(&mut self, at: &At<'_>, error: &ExpressionError) {
-        self.wrong(at, error.to_string(), None);
+    /// A value that cannot be evaluated. Of one that does not even compile that was said already.
+    fn expression(&mut self, at: &At<'_>, value: &Value, error: &ExpressionError) {
+        if self.world.scope.compiles_all(value) {
+            self.wrong(at, error.to_string(), None);
+        }
     }
 
-    fn workflow(&mut self, name: &str, inputs: &IndexMap<String, Value>, prefix: &str, depth: usize) -> Option<Plan> {
-        let file = self.world.workflows.get(name)?;
-        let root = At { file, path: JsonPath::root() };
-        if depth > MAX_DEPTH {
-            self.wrong(&root, format!("workflows nest deeper than {MAX_DEPTH}"), None);
-            return None;
+    /// What does not compile would end the run when it is evaluated. Each file is looked at once.
+    fn compile(&mut self, name: &'w str, file: &'w Located<Workflow>) {
+        if !self.compiled.insert(name) {
+            return;
         }
+        for (path, text) in file.value().texts() {
+            let expressions = match text {
+                WorkflowText::Expr(expression) => vec![expression],
+                WorkflowText::Template(text) => expressions_of(text),
+            };
+            for expression in expressions {
+                if let Err(error) = self.world.scope.compiles(expression) {
+                    let message = format!("this is no expression: {error}");
+                    let help = "expressions are CEL, for example `inputs.release == '2.0'`";
+                    self.wrong(&At { file, path: path.clone() }, message, Some(help.to_owned()));
+                }
+            }
+        }
+    }
+
+    fn workflow(&mut self, key: &str, inputs: &IndexMap<String, Value>, prefix: &str) -> Option<Plan> {
+        let (key, file) = self.world.workflows.get_key_value(key)?;
+        let root = At { file, path: JsonPath::root() };
+        self.compile(key, file);
         let workflow = file.value();
         let mut scope = self.world.scope.clone();
         let given: Map<String, Value> = inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -76,20 +100,12 @@ impl Planner<'_> {
                 Ok(value) => {
                     vars.insert(name.clone(), value);
                 }
-                Err(error) => self.expression(&root.key("vars").key(name), &error),
+                Err(error) => self.expression(&root.key("vars").key(name), value, &error),
             }
         }
         scope.set("vars", &Value::Object(vars.clone()));
-        self.check_answers(&root, workflow);
-        for (index, condition) in workflow.preconditions.iter().enumerate() {
-            let at = root.key("preconditions").index(index);
-            if let Some(component) = condition.component.as_deref().filter(|component| *component != "*") {
-                self.plugin(&at.key("component"), component, Operation::Verify);
-            }
-            self.compiles(&at.key("check"), condition.check.as_ref());
-            self.compiles(&at.key("when"), condition.when.as_ref());
-        }
-        let steps = self.steps(&root.key("steps"), &workflow.steps, &scope, prefix, depth);
+        self.check_answers(&root, workflow, inputs);
+        let steps = self.steps(&root.key("steps"), key, &workflow.steps, &scope, prefix);
         let (mut lock, mut requires) = (workflow.lock, workflow.requires.clone());
         for step in &steps {
             // A workflow asks no less as a part of another than alone.
@@ -98,7 +114,7 @@ impl Planner<'_> {
                 requires.backup.max_age = requires.backup.max_age.min(part.requires.backup.max_age);
             }
         }
-        Some(Plan {
+        let plan = Plan {
             workflow: workflow.name.clone(),
             description: workflow.description.clone(),
             inputs: inputs.clone(),
@@ -110,12 +126,33 @@ impl Planner<'_> {
             requires,
             steps,
             scope,
-        })
+        };
+        self.check_preconditions(&root.key("preconditions"), &plan);
+        Some(plan)
     }
 
-    /// An answer in advance to a prompt that no plugin asks would be an option without effect.
-    fn check_answers(&mut self, root: &At<'_>, workflow: &Workflow) {
-        for name in workflow.answers.keys() {
+    fn check_preconditions(&mut self, at: &At<'_>, plan: &Plan) {
+        for (index, condition) in plan.preconditions.iter().enumerate() {
+            let at = at.index(index);
+            let components = match condition.component.as_deref() {
+                Some("*") => plan.components_in_order(),
+                named => named.map(str::to_owned).into_iter().collect(),
+            };
+            let is_looked_at = !plan.scope.never_holds(condition.when.as_ref());
+            for component in components {
+                let found = self.plugin(&at.key("component"), &component, Operation::Verify);
+                if found.is_some() && is_looked_at {
+                    let scope = plan.scope.with("component", &Value::from(component.as_str()));
+                    self.check_parameters(&at, &component, Operation::Verify, &condition.with, &scope);
+                }
+            }
+        }
+    }
+
+    /// An answer in advance to a prompt that no plugin asks, or one that answers no such question, would be an option
+    /// without effect.
+    fn check_answers(&mut self, root: &At<'_>, workflow: &Workflow, inputs: &IndexMap<String, Value>) {
+        for (name, source) in &workflow.answers {
             let at = root.key("answers").key(name);
             let Some((component, key)) = name.split_once('/') else {
                 self.wrong(&at, "an answer is named `component/prompt`", None);
@@ -125,20 +162,43 @@ impl Planner<'_> {
                 self.unknown_plugin(&at, component);
                 continue;
             };
-            if !manifest.prompts.iter().any(|prompt| prompt.key == key) {
+            let Some(prompt) = manifest.prompts.iter().find(|prompt| prompt.key == key) else {
                 let keys: Vec<&str> = manifest.prompts.iter().map(|prompt| prompt.key.as_str()).collect();
                 let near = did_you_mean(key, keys);
                 self.wrong(&at, format!("{component} has no prompt {key:?}{near}"), None);
+                continue;
+            };
+            let Some(input) = workflow.inputs.get(&source.input) else {
+                continue;
+            };
+            let (at, kind) = (at.key("input"), prompt.answered_by());
+            if input.kind != kind {
+                let message = format!(
+                    "a value of type {kind} answers {name}, and input {:?} is of type {}",
+                    source.input, input.kind
+                );
+                self.wrong(&at, message, Some(format!("name an input of type {kind}")));
+            } else if let Some(Value::String(text)) = inputs.get(&source.input)
+                && !prompt.options.contains(text)
+            {
+                let message = format!("{text:?}, the value of input {:?}, is no option of {name}", source.input);
+                let help = match prompt.options.as_slice() {
+                    [] => {
+                        format!("it can only be answered at a terminal: {component} names no options in its manifest")
+                    }
+                    options => format!("options: {}", options.join(", ")),
+                };
+                self.wrong(&at, message, Some(help));
             }
         }
     }
 
-    fn steps(&mut self, at: &At<'_>, steps: &[Step], scope: &Scope, prefix: &str, depth: usize) -> Vec<PlannedStep> {
+    /// Steps of the workflow with that key.
+    fn steps(&mut self, at: &At<'_>, key: &str, steps: &[Step], scope: &Scope, prefix: &str) -> Vec<PlannedStep> {
         let mut planned = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let at = at.index(index);
             let path = if prefix.is_empty() { step.name.clone() } else { format!("{prefix}/{}", step.name) };
-            self.compiles(&at.key("when"), step.when.as_ref());
             let action = match &step.action {
                 StepAction::Component(component) => {
                     self.component(&at, component, scope, true).map(PlannedAction::Component)
@@ -146,9 +206,9 @@ impl Planner<'_> {
                 StepAction::Rolling(rolling) => self
                     .rolling(&at.key("rolling"), rolling, scope, &path)
                     .map(|rolling| PlannedAction::Rolling(Box::new(rolling))),
-                StepAction::Workflow(inner) => self
-                    .sub_workflow(&at, inner, scope, &path, depth)
-                    .map(|plan| PlannedAction::Workflow(Box::new(plan))),
+                StepAction::Workflow(inner) => {
+                    self.sub_workflow(&at, key, inner, scope, &path).map(|plan| PlannedAction::Workflow(Box::new(plan)))
+                }
             };
             let before = index.checked_sub(1).and_then(|before| steps.get(before)).map(|step| step.name.clone());
             let needs = step.needs.clone().unwrap_or_else(|| before.into_iter().collect());
@@ -222,22 +282,22 @@ impl Planner<'_> {
         scope: &Scope,
     ) {
         let mut known = Map::new();
+        let mut later = Vec::new();
         for (name, value) in with {
-            if !scope.knows_all(value) {
-                return;
-            }
             match scope.resolve(value) {
                 Ok(value) => {
                     known.insert(name.clone(), value);
                 }
                 Err(error) => {
-                    self.expression(&at.key("with").key(name), &error);
-                    return;
+                    if scope.knows_all(value) {
+                        self.wrong(&at.key("with").key(name), error.to_string(), None);
+                    }
+                    later.push(name.as_str());
                 }
             }
         }
         if let Some((manifest, _)) = self.world.plugins.get(component)
-            && let Err(error) = parameters(manifest, operation, self.world.components.get(component), &known)
+            && let Err(error) = check_known(manifest, operation, self.world.components.get(component), &known, &later)
         {
             self.wrong(&at.key("with"), error.to_string(), None);
         }
@@ -281,9 +341,13 @@ impl Planner<'_> {
     fn rolling(&mut self, at: &At<'_>, rolling: &Rolling, scope: &Scope, path: &str) -> Option<PlannedRolling> {
         let hosts = self.hosts(&at.key("over"), "all", Some(&rolling.over))?;
         let cluster = self.cluster(at, None)?;
+        let of_host = scope.of_hosts(&rolling.vars);
         for (index, part) in rolling.maintenance.iter().enumerate() {
             let at = at.key("maintenance").index(index);
             let found = self.plugin(&at, &part.component, Operation::Maintenance);
+            if found.is_some() {
+                self.check_parameters(&at, &part.component, Operation::Maintenance, &part.with, &of_host);
+            }
             if found == Some(TargetScope::Cluster) {
                 let message = format!("maintenance of {} works on a whole cluster, not on a host", part.component);
                 self.wrong(&at, message, None);
@@ -291,8 +355,10 @@ impl Planner<'_> {
         }
         for (index, gate) in rolling.health.iter().enumerate() {
             let at = at.key("health").index(index);
-            self.plugin(&at.key("component"), &gate.component, Operation::Verify);
-            self.compiles(&at.key("when"), gate.when.as_ref());
+            let found = self.plugin(&at.key("component"), &gate.component, Operation::Verify);
+            if found.is_some() && !scope.never_holds(gate.when.as_ref()) {
+                self.check_parameters(&at, &gate.component, Operation::Verify, &gate.with, scope);
+            }
         }
         let mut steps = Vec::new();
         for (index, step) in rolling.steps.iter().enumerate() {
@@ -301,8 +367,7 @@ impl Planner<'_> {
                 self.wrong(&at, "a rolling block holds component steps only", None);
                 continue;
             };
-            self.compiles(&at.key("when"), step.when.as_ref());
-            let Some(component) = self.component(&at, component, scope, false) else {
+            let Some(component) = self.component(&at, component, &of_host, false) else {
                 continue;
             };
             if component.scope == TargetScope::Cluster {
@@ -316,7 +381,7 @@ impl Planner<'_> {
             steps.push(PlannedStep {
                 name: step.name.clone(),
                 path: format!("{path}/{}", step.name),
-                needs: step.needs.clone().unwrap_or_else(|| before.map(|step| step.name.clone()).into_iter().collect()),
+                needs: before.map(|step| step.name.clone()).into_iter().collect(),
                 when: step.when.clone(),
                 on_failure: step.on_failure,
                 action: PlannedAction::Component(component),
@@ -337,15 +402,10 @@ impl Planner<'_> {
         })
     }
 
-    fn sub_workflow(
-        &mut self,
-        at: &At<'_>,
-        step: &SubWorkflow,
-        scope: &Scope,
-        path: &str,
-        depth: usize,
-    ) -> Option<Plan> {
-        let Some(file) = self.world.workflows.get(&step.workflow) else {
+    /// The workflow that a step of the one with key `from` names.
+    fn sub_workflow(&mut self, at: &At<'_>, from: &str, step: &SubWorkflow, scope: &Scope, path: &str) -> Option<Plan> {
+        let key = part_key(from, &step.workflow);
+        let Some(file) = self.world.workflows.get(&key) else {
             self.wrong(&at.key("workflow"), format!("the workflow {:?} was not read", step.workflow), None);
             return None;
         };
@@ -360,7 +420,7 @@ impl Planner<'_> {
                 Some(value) => match scope.resolve(value) {
                     Ok(value) => value,
                     Err(error) => {
-                        self.expression(&at.key("inputs").key(name), &error);
+                        self.expression(&at.key("inputs").key(name), value, &error);
                         continue;
                     }
                 },
@@ -380,20 +440,24 @@ impl Planner<'_> {
                 Err(reason) => self.wrong(&at.key("inputs").key(name), reason, None),
             }
         }
-        let mut plan = self.workflow(&step.workflow, &inputs, path, depth + 1)?;
+        let mut plan = self.workflow(&key, &inputs, path)?;
         if !step.confirm {
             plan.confirm = None;
         }
         Some(plan)
     }
+}
 
-    fn compiles(&mut self, at: &At<'_>, expression: Option<&Expr>) {
-        if let Some(expression) = expression
-            && let Err(error) = self.world.scope.compiles(expression.as_str())
-        {
-            self.expression(at, &error);
-        }
-    }
+/// The expressions of a text that may hold `${…}`; one whose braces are wrong was refused when it was read.
+fn expressions_of(text: &str) -> Vec<&str> {
+    segments(text)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|segment| match segment {
+            Segment::Expr(expression) => Some(expression),
+            Segment::Text(_) => None,
+        })
+        .collect()
 }
 
 /// Cuts hosts into batches: canaries alone first, then the batches.

@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use answers::InAdvance;
-pub use files::read;
-use files::{check_capabilities, check_trust, inventory, inventory_value, read_workflows, releases_value};
+use files::{check_capabilities, check_trust, inventory, inventory_value, platform_name, releases_value};
+pub use files::{read, read_workflows};
 
 use crate::artifacts::{DirectoryStore, Store, StoreError};
 use crate::backend::simulated::read_faults;
@@ -195,17 +195,9 @@ impl Project {
         let policy: Located<Policy> = read(&options.policy)?;
         check_capabilities(&policy)?;
         let releases: Option<Located<Releases>> = options.releases.as_deref().map(read).transpose()?;
-        let mut workflows = IndexMap::new();
-        let entry = match &options.workflow {
-            Some(path) => Some(read_workflows(path, &mut workflows)?),
-            None => None,
-        };
-        let platform = inventory.name.clone().unwrap_or_else(|| {
-            options
-                .inventory
-                .file_stem()
-                .map_or_else(|| "platform".to_owned(), |stem| stem.to_string_lossy().into_owned())
-        });
+        let workflows = options.workflow.as_deref().map(read_workflows).transpose()?.unwrap_or_default();
+        let entry = workflows.keys().next().cloned();
+        let platform = platform_name(&inventory, &options.inventory)?;
         let mut scope = Scope::default();
         scope.set("inventory", &inventory_value(&inventory, &resolved));
         scope.set("releases", &releases.as_ref().map_or(Value::Null, |releases| releases_value(releases.value())));

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indexmap::IndexMap;
 use runner_engine::planner::{Plan, PossiblePrompt};
-use runner_engine::project::{Project, read};
-use runner_types::{InputSpec, Located, StepAction, Workflow};
+use runner_engine::project::{Project, read_workflows};
+use runner_types::InputSpec;
 use serde_json::Value;
 
 use crate::args::{Common, Files, Inputs};
@@ -51,7 +51,7 @@ impl Check {
     }
 
     fn check(&self, path: &Path, common: &Common) -> anyhow::Result<String> {
-        let files = with_inner(path)?;
+        let files = read_workflows(path)?;
         let inner = files.len() - 1;
         let mut text = format!("{}: sound", path.display());
         if inner > 0 {
@@ -78,27 +78,6 @@ impl Check {
         text.push_str(&questions(&plan.prompts(project.world())));
         Ok(text)
     }
-}
-
-/// A workflow and all that its steps name, each by its path; the first is the one that was asked for.
-pub(super) fn with_inner(path: &Path) -> anyhow::Result<IndexMap<PathBuf, Located<Workflow>>> {
-    let mut files = IndexMap::new();
-    let mut waiting = vec![path.to_owned()];
-    while let Some(path) = waiting.pop() {
-        if files.contains_key(&path) {
-            continue;
-        }
-        let file: Located<Workflow> = read(&path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for step in &file.value().steps {
-            match &step.action {
-                StepAction::Workflow(inner) => waiting.push(folder.join(&inner.workflow)),
-                StepAction::Component(_) | StepAction::Rolling(_) => {}
-            }
-        }
-        files.insert(path, file);
-    }
-    Ok(files)
 }
 
 /// Each input in one line: what may be given with `-e`.
@@ -163,23 +142,6 @@ fn questions(prompts: &[PossiblePrompt]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    #[test]
-    fn sub_workflows_are_read_once_and_from_beside_their_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let step = r#"{"name": "a", "component": "etcd", "operation": "verify"}"#;
-        let inner = format!(r#"{{"name": "inner", "steps": [{step}]}}"#);
-        fs::write(folder.path().join("inner.json"), inner).unwrap();
-        let outer = r#"{"name": "outer", "steps": [{"name": "a", "workflow": "inner.json"}, {"name": "b", "workflow": "inner.json"}]}"#;
-        let path = folder.path().join("outer.json");
-        fs::write(&path, outer).unwrap();
-        let files = with_inner(&path).unwrap();
-        assert_eq!(files.len(), 2);
-        assert_eq!(files.first().unwrap().1.value().name, "outer");
-        fs::remove_file(folder.path().join("inner.json")).unwrap();
-        assert!(with_inner(&path).unwrap_err().to_string().contains("inner.json"));
-    }
 
     #[test]
     fn inputs_are_listed_with_what_may_be_given() {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
+use runner_engine::planner::part_path;
+use runner_engine::project::read_workflows;
 use runner_types::{ComponentStep, Located, OnFailure, Rolling, Step, StepAction, Workflow};
 use serde_json::{Value, json};
 
-use super::check::with_inner;
 use crate::exit::Exit;
 use crate::out;
 
@@ -41,10 +42,8 @@ enum Form {
 
 impl Graph {
     pub(super) fn carry_out(&self) -> anyhow::Result<Exit> {
-        let files = with_inner(&self.workflow)?;
-        let nodes = files.get(&self.workflow).map(|file| nodes(file.value(), &self.workflow, &files, "", 0));
-        let nodes = nodes.unwrap_or_default();
-        let name = files.get(&self.workflow).map_or("", |file| file.value().name.as_str());
+        let files = read_workflows(&self.workflow)?;
+        let (name, nodes) = drawn(&files);
         match self.output {
             Form::Text => {
                 out::stdout(&shown(name, &nodes))?;
@@ -75,23 +74,22 @@ struct Node {
     inner: Vec<Node>,
 }
 
-/// Workflows nest at most this deep: the planner refuses more.
-const DEEPEST: usize = 8;
+/// The first of these workflows with all that its steps name: its name and its steps.
+fn drawn(files: &IndexMap<String, Located<Workflow>>) -> (&str, Vec<Node>) {
+    let Some((path, file)) = files.first() else {
+        return ("", Vec::new());
+    };
+    (&file.value().name, nodes(file.value(), path, files, ""))
+}
 
-fn nodes(
-    workflow: &Workflow,
-    path: &Path,
-    files: &IndexMap<PathBuf, Located<Workflow>>,
-    prefix: &str,
-    depth: usize,
-) -> Vec<Node> {
+/// Steps of the workflow at a path. That following them ends was found out when the files were read.
+fn nodes(workflow: &Workflow, path: &str, files: &IndexMap<String, Located<Workflow>>, prefix: &str) -> Vec<Node> {
     list(&workflow.steps, prefix, &|step, at| match &step.action {
         StepAction::Component(of) => ("component", component(of), Vec::new()),
         StepAction::Rolling(block) => ("rolling", rolling(block), block_steps(block, at)),
         StepAction::Workflow(of) => {
-            let file = path.parent().unwrap_or(Path::new("")).join(&of.workflow);
-            let inner = files.get(&file).filter(|_| depth < DEEPEST);
-            let inner = inner.map(|inner| nodes(inner.value(), &file, files, at, depth + 1)).unwrap_or_default();
+            let file = part_path(Path::new(path), &of.workflow).display().to_string();
+            let inner = files.get(&file).map(|inner| nodes(inner.value(), &file, files, at)).unwrap_or_default();
             ("workflow", format!("workflow {}", of.workflow), inner)
         }
     })
@@ -256,19 +254,18 @@ mod tests {
         {"name": "net", "needs": ["etcd"], "workflow": "inner.json"}],
         "inputs": {"all": {"type": "boolean", "default": true}}}"#;
 
-    fn drawn() -> Vec<Node> {
+    fn outer() -> Vec<Node> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outer.json");
         fs::write(&path, OUTER).unwrap();
         fs::write(folder.path().join("inner.json"), INNER).unwrap();
-        let files = with_inner(&path).unwrap();
-        nodes(files[&path].value(), &path, &files, "", 0)
+        drawn(&read_workflows(&path).unwrap()).1
     }
 
     #[test]
     fn the_tree_shows_order_and_conditions() {
         let mut text = String::new();
-        tree(&drawn(), "", &mut text);
+        tree(&outer(), "", &mut text);
         assert_eq!(
             text,
             "├─ etcd  update etcd on etcd\n\
@@ -291,7 +288,7 @@ mod tests {
 
     #[test]
     fn dot_has_every_step_and_every_need() {
-        let text = dot("outer", &drawn());
+        let text = dot("outer", &outer());
         for line in [
             "  \"etcd\" [label=\"etcd\\nupdate etcd on etcd\"];",
             "  \"etcd\" -> \"nodes\";",
@@ -305,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_document_nests_as_the_workflow_does() {
-        let document = document(&drawn()[1]);
+        let document = document(&outer()[1]);
         assert_eq!(document["kind"], "rolling");
         assert_eq!(document["steps"][1]["needs"][0], "nodes/docker");
     }
