@@ -14,6 +14,7 @@ mod steps;
 mod tests;
 mod unit;
 mod unwind;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -71,22 +71,24 @@ impl Executor {
             if backs_out(plan, name) {
                 unit.backup = self.set_of(name);
             }
-            let ended = self.unit(&unit).await;
-            if let Some(stop) = ended.stop {
-                return Err(StepEnd::stopped(stop));
-            }
-            let texts: Vec<String> = ended.findings.iter().map(|finding| finding.message.clone()).collect();
-            match &ended.report {
-                Some(report) => {
-                    components.insert(name.clone(), found(report, &texts));
-                    failed.extend(texts);
+            let (mut reports, mut texts) = (Vec::new(), Vec::new());
+            let all = self.verify(unit).await;
+            let count = all.len();
+            for ended in all {
+                if let Some(stop) = ended.stop {
+                    return Err(StepEnd::stopped(stop));
                 }
-                // It could not even be looked at.
-                None => {
-                    worst = worse(worst, ended.outcome);
-                    failed.extend(texts);
+                texts.extend(ended.findings.iter().map(|finding| finding.message.clone()));
+                match ended.report {
+                    Some(report) => reports.push(report),
+                    // It could not even be looked at.
+                    None => worst = worse(worst, ended.outcome),
                 }
             }
+            if reports.len() == count {
+                components.insert(name.clone(), found(&reports, &texts));
+            }
+            failed.extend(texts);
         }
         scope.set("components", &Value::Object(components.clone()));
         scope.set("failed", &json!(failed));
@@ -145,10 +147,10 @@ impl Executor {
 }
 
 /// What expressions see of a verified component.
-fn found(report: &Report, failed: &[String]) -> Value {
+fn found(reports: &[Report], failed: &[String]) -> Value {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut hosts: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-    for version in &report.versions {
+    for version in reports.iter().flat_map(|report| &report.versions) {
         let known = versions.entry(&version.part).or_default();
         if !known.contains(&version.version.as_str()) {
             known.push(&version.version);

@@ -11,7 +11,6 @@ use runner_types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::ended::Ended;
 use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use super::{Executor, Job};
@@ -414,12 +413,21 @@ impl Executor {
             match self.gate_unit(&format!("{path}/gate-{batches}"), rolling, gate, scope) {
                 Err(end) => return Some(end),
                 Ok(unit) => {
-                    let ended: Ended = match part.and_then(|batch| self.part_of(&unit, batch)) {
-                        Some(part) => self.unit_by_part(&unit, part).await,
-                        None => self.unit(&unit).await,
+                    let ended = match part.and_then(|batch| self.part_of(&unit, batch)) {
+                        // What one host shows is its own: the others would tell no more of it.
+                        Some(hosts) if self.verifies_each_host(&unit.component) => {
+                            self.verify(Unit { hosts, ..unit }).await
+                        }
+                        Some(part) => vec![self.unit_by_part(&unit, part).await],
+                        None => self.verify(unit).await,
                     };
-                    if !ended.outcome.is_success() || ended.stop.is_some() {
-                        return Some(StepEnd::of_unit(ended));
+                    let mut end = StepEnd::of(StepOutcome::Ok);
+                    for one in ended {
+                        end.outcome = worse(end.outcome, one.outcome);
+                        end.stop = end.stop.or(one.stop);
+                    }
+                    if !end.outcome.is_success() || end.stop.is_some() {
+                        return Some(end);
                     }
                 }
             }

@@ -19,7 +19,7 @@ use crate::gate::Stop;
 use crate::planner::{Plan, PlannedAction, PlannedComponent, PlannedStep, parameters};
 
 /// Hosts that a step works on at the same time unless it says otherwise.
-const FORKS: u32 = 16;
+pub(super) const FORKS: u32 = 16;
 
 /// How a step, a list of steps or a rolling block ended.
 #[derive(Debug)]

@@ -75,6 +75,18 @@ async fn gates_between_batches_ask_about_the_batch_and_the_first_and_last_about_
 }
 
 #[tokio::test]
+async fn a_gate_of_a_component_that_looks_at_one_host_looks_at_each() {
+    let looks = |hosts: &[&str]| hosts.iter().map(|host| format!("h verify-health {host}")).collect::<Vec<_>>();
+    let done = run(rolling(json!({"health": [{"component": "h"}]})), &[("h verify-health c", Act::Unhealthy)]).await;
+    assert_eq!(done.summary.outcome, RunOutcome::Failed, "the last of the hosts is ill");
+    assert_eq!(done.calls, looks(&["a", "b", "c"]));
+    let done = run(rolling(json!({"health": [{"component": "h"}]})), &[]).await;
+    let expected =
+        [looks(&["a", "b", "c"]), looks(&["a", "a"]), looks(&["b", "b"]), looks(&["c"]), looks(&["a", "b", "c"])];
+    assert_eq!(done.calls, expected.concat());
+}
+
+#[tokio::test]
 async fn the_last_gate_is_the_one_after_the_last_batch_with_work() {
     let steps = json!([{"name": "check", "component": "h", "operation": "verify", "when": "host.name != 'c'"}]);
     let done = run(rolling(json!({"health": [{"component": "p"}], "steps": steps})), &[]).await;
