@@ -1,11 +1,12 @@
 //! Backup sets of a platform: made by backups, bound by updates, used by backouts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_types::{BackupSet, ComponentVersion, Releases, Timestamp};
+use runner_types::{BackupSet, BoundUpdate, ComponentVersion, Digest, Releases, Target, Timestamp};
 
 use crate::artifacts::{Store, StoreError};
 use crate::state;
@@ -139,26 +140,40 @@ impl Backups {
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
     }
 
-    /// The set bound to the latest update of a component that was not backed out, when there is one.
+    /// The set to go back to: of those bound to updates of a component that were not backed out the one bound last, of
+    /// those that hold something of every one of these hosts where there are such; `None` when none is bound.
     ///
     /// # Errors
     /// When sets cannot be read.
-    pub fn bound(&self, platform: &str, component: &str) -> Result<Option<BackupSet>, BackupError> {
-        let sets = self.list(platform)?;
-        Ok(sets.into_iter().find(|set| set.component == component && set.bound_to.is_some()))
+    pub fn bound(&self, platform: &str, component: &str, hosts: &Hosts) -> Result<Option<BackupSet>, BackupError> {
+        let mut sets = self.of(platform, component)?;
+        sets.retain(|set| set.bound_to.is_some());
+        Ok(latest(&sets, hosts).cloned())
     }
 
-    /// Binds an update to the set that a backout of it will use.
+    fn of(&self, platform: &str, component: &str) -> Result<Vec<BackupSet>, BackupError> {
+        let mut sets = self.list(platform)?;
+        sets.retain(|set| set.component == component);
+        Ok(sets)
+    }
+
+    /// Chooses and verifies the set that an update is to rest on. Nothing is bound yet.
     ///
-    /// An update that was begun before keeps its set, so that a repetition over a half-updated platform never forgets
-    /// where it started; only a complete later backup of another release replaces it.
+    /// An update that is repeated keeps its set: whatever its age while it is unfinished, so that a repetition over a
+    /// half-updated platform never forgets where it started; and where it ended well the repetition needs a young set as
+    /// any update, but the one from before the update stays the one to go back to. Once the platform was taken back by
+    /// other means, which a later set of the same release shows, that one is chosen.
     ///
     /// # Errors
-    /// When no set is complete, verified, of one release and younger than `max_age`.
-    pub async fn bind(&self, store: &dyn Store, wanted: &Binding<'_>) -> Result<BackupSet, BackupError> {
-        let sets: Vec<BackupSet> =
-            self.list(wanted.platform)?.into_iter().filter(|set| set.component == wanted.component).collect();
-        let bound = sets.iter().find(|set| set.bound_to.is_some());
+    /// When no set is complete, whole, of one release, younger than `max_age` and of every host.
+    pub async fn choose(&self, store: &dyn Store, wanted: &Wanted<'_>) -> Result<BackupSet, BackupError> {
+        let sets = self.of(wanted.platform, wanted.component)?;
+        let bound: Vec<BackupSet> = sets.iter().filter(|set| set.bound_to.is_some()).cloned().collect();
+        let repeated = latest(&bound, wanted.hosts).filter(|set| {
+            !set.update.hosts.is_empty()
+                && !set.update.goals.is_disjoint(wanted.goals)
+                && lacking(set, wanted).is_none()
+        });
         let mut reasons = Vec::new();
         let mut candidate = None;
         for set in &sets {
@@ -170,25 +185,58 @@ impl Backups {
                 Err(reason) => reasons.push(format!("{} {reason}", set.id)),
             }
         }
-        let chosen = match (bound, candidate) {
-            (Some(bound), Some(candidate)) if replaces(candidate, bound) => candidate,
-            (Some(bound), _) => bound,
-            (None, Some(candidate)) => candidate,
-            (None, None) => {
+        let chosen = match (repeated, candidate) {
+            (Some(repeated), _) if !repeated.update.finished => repeated,
+            (Some(repeated), Some(candidate)) if candidate.release != repeated.release => repeated,
+            (_, Some(candidate)) => candidate,
+            (_, None) => {
                 return Err(BackupError::NoneForUpdate { component: wanted.component.to_owned(), reasons });
             }
         };
         verify(store, chosen).await?;
-        let mut chosen = chosen.clone();
-        if chosen.bound_to.is_none() {
-            chosen.bound_to = Some(wanted.run.to_owned());
-            self.save(&chosen)?;
-            for other in sets.iter().filter(|set| set.id != chosen.id && set.bound_to.is_some()) {
-                let released = BackupSet { bound_to: None, ..other.clone() };
-                self.save(&released)?;
+        Ok(chosen.clone())
+    }
+
+    /// Binds a set to an update that begins on these hosts; none: another component's begins, of the same run.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn bind(&self, set: &BackupSet, update: &Begun<'_>) -> Result<BackupSet, BackupError> {
+        let mut set = set.clone();
+        if set.bound_to.is_none() {
+            set.bound_to = Some(update.run.to_owned());
+            set.update = BoundUpdate::default();
+        }
+        set.update.bound = Some(update.bound);
+        if !update.hosts.is_empty() {
+            if set.update.goals.is_disjoint(update.goals) {
+                set.update.goals.clear();
+                set.update.finished = false;
+            }
+            set.update.goals.extend(update.goals.iter().cloned());
+            set.update.hosts.extend(update.hosts.iter().cloned());
+        }
+        self.save(&set)?;
+        Ok(set)
+    }
+
+    /// Notes that a set's update ended well: where it did so on every host that the set holds something of, it is
+    /// finished, and no update before it is to be backed out any more.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn finish(&self, set: &BackupSet) -> Result<(), BackupError> {
+        if !set.installed_on().iter().all(|host| set.update.hosts.contains(*host)) {
+            return Ok(());
+        }
+        let update = BoundUpdate { finished: true, ..set.update.clone() };
+        self.save(&BackupSet { update, ..set.clone() })?;
+        for other in self.of(&set.platform, &set.component)? {
+            if other.id != set.id && other.bound_to.is_some() && set.lacks(places(&other)).is_empty() {
+                self.release(&other)?;
             }
         }
-        Ok(chosen)
+        Ok(())
     }
 
     /// The set that a backout goes to: bound to the update that it reverses, whatever its age, and whole.
@@ -200,9 +248,10 @@ impl Backups {
         store: &dyn Store,
         platform: &str,
         component: &str,
+        hosts: &Hosts,
     ) -> Result<BackupSet, BackupError> {
         let set = self
-            .bound(platform, component)?
+            .bound(platform, component, hosts)?
             .ok_or_else(|| BackupError::NoneForBackout { component: component.to_owned() })?;
         verify(store, &set).await?;
         Ok(set)
@@ -213,26 +262,69 @@ impl Backups {
     /// # Errors
     /// When the file system fails.
     pub fn release(&self, set: &BackupSet) -> Result<(), BackupError> {
-        self.save(&BackupSet { bound_to: None, ..set.clone() })
+        self.save(&BackupSet { bound_to: None, update: BoundUpdate::default(), ..set.clone() })
     }
 }
 
+/// Hosts, each with its cluster where it has one.
+pub type Hosts = BTreeSet<(Option<String>, String)>;
+
 /// What an update wants its backup set to be.
 #[derive(Debug, Clone, Copy)]
-pub struct Binding<'a> {
+pub struct Wanted<'a> {
     /// Platform.
     pub platform: &'a str,
     /// Component.
     pub component: &'a str,
-    /// Run of the update.
-    pub run: &'a str,
+    /// Hosts that the update works on.
+    pub hosts: &'a Hosts,
+    /// Digests of the parameters of its steps.
+    pub goals: &'a BTreeSet<Digest>,
     /// Greatest age of the set.
     pub max_age: Duration,
     /// The time now.
     pub now: Timestamp,
 }
 
-fn usable(set: &BackupSet, wanted: &Binding<'_>) -> Result<(), String> {
+/// An update that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun<'a> {
+    /// Its run.
+    pub run: &'a str,
+    /// When that began to update.
+    pub bound: Timestamp,
+    /// Hosts on which it begins; none yet.
+    pub hosts: &'a [String],
+    /// Digests of the parameters of its steps.
+    pub goals: &'a BTreeSet<Digest>,
+}
+
+/// Of bound sets the one that was bound last, if possible one that holds something of all these hosts.
+pub(crate) fn latest<'s>(bound: &'s [BackupSet], hosts: &Hosts) -> Option<&'s BackupSet> {
+    let holds_all = |set: &BackupSet| set.lacks(each(hosts)).is_empty();
+    bound.iter().max_by_key(|set| (holds_all(set), set.update.bound, set.created))
+}
+
+fn each(hosts: &Hosts) -> impl Iterator<Item = (Option<&str>, &str)> {
+    hosts.iter().map(|(cluster, host)| (cluster.as_deref(), host.as_str()))
+}
+
+fn places(set: &BackupSet) -> impl Iterator<Item = (Option<&str>, &str)> {
+    set.parts.iter().flat_map(|part| {
+        let cluster = match &part.target {
+            Target::Cluster(cluster) => Some(cluster.as_str()),
+            Target::Host(_) | Target::Hosts => None,
+        };
+        part.hosts.iter().map(move |host| (cluster, host.as_str()))
+    })
+}
+
+fn lacking(set: &BackupSet, wanted: &Wanted<'_>) -> Option<String> {
+    let hosts: Vec<&str> = set.lacks(each(wanted.hosts)).into_iter().collect();
+    (!hosts.is_empty()).then(|| format!("holds nothing of {}", hosts.join(", ")))
+}
+
+fn usable(set: &BackupSet, wanted: &Wanted<'_>) -> Result<(), String> {
     if !set.complete {
         return Err("is not complete".to_owned());
     }
@@ -244,11 +336,7 @@ fn usable(set: &BackupSet, wanted: &Binding<'_>) -> Result<(), String> {
         let hours = |span: Duration| span.as_secs().div_ceil(3600);
         return Err(format!("is {} h old, and at most {} h is allowed", hours(age), hours(wanted.max_age)));
     }
-    Ok(())
-}
-
-fn replaces(candidate: &BackupSet, bound: &BackupSet) -> bool {
-    candidate.created > bound.created && candidate.release != bound.release
+    lacking(set, wanted).map_or(Ok(()), Err)
 }
 
 /// Checks that all data of a set is in the store and is what its digests say.
@@ -281,105 +369,4 @@ pub fn release_of(releases: &Releases, component: &str, versions: &[ComponentVer
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::artifacts::DirectoryStore;
-    use runner_types::{Artifact, BackupPart, Digest, FormatVersion, Place, Target};
-
-    const DAY: Duration = Duration::from_secs(86_400);
-    const NOW: i64 = 1_795_000_000_000;
-
-    struct Home {
-        _home: tempfile::TempDir,
-        backups: Backups,
-        store: DirectoryStore,
-    }
-
-    fn home() -> Home {
-        let home = tempfile::tempdir().unwrap();
-        let backups = Backups::open(&home.path().join("sets")).unwrap();
-        let store = DirectoryStore::open(&home.path().join("store")).unwrap();
-        Home { _home: home, backups, store }
-    }
-
-    async fn set(home: &Home, id: &str, age: Duration, release: Option<&str>) -> BackupSet {
-        let digest = home.store.put_bytes(id.as_bytes().to_vec()).await.unwrap();
-        let set = BackupSet {
-            format: FormatVersion::CURRENT,
-            id: id.to_owned(),
-            component: "db".to_owned(),
-            platform: "p".to_owned(),
-            created: Timestamp::from_unix_millis(NOW - i64::try_from(age.as_millis()).unwrap()),
-            run: "backup-run".to_owned(),
-            step: "db".to_owned(),
-            plugin: Digest::zero(),
-            release: release.map(str::to_owned),
-            complete: true,
-            parts: vec![BackupPart {
-                target: Target::Hosts,
-                hosts: vec!["a".to_owned()],
-                versions: Vec::new(),
-                artifacts: vec![Artifact {
-                    digest: digest.parse().unwrap(),
-                    size: id.len() as u64,
-                    name: "data".to_owned(),
-                    origin: Place::Runner,
-                    labels: Vec::new(),
-                }],
-                notes: serde_json::Map::new(),
-            }],
-            bound_to: None,
-        };
-        home.backups.save(&set).unwrap();
-        set
-    }
-
-    fn wanted(run: &str) -> Binding<'_> {
-        Binding { platform: "p", component: "db", run, max_age: DAY, now: Timestamp::from_unix_millis(NOW) }
-    }
-
-    #[tokio::test]
-    async fn an_update_without_a_good_backup_is_refused_with_every_reason() {
-        let home = home();
-        set(&home, "old", DAY * 3, Some("1.0")).await;
-        set(&home, "mixed", DAY / 4, None).await;
-        let error = home.backups.bind(&home.store, &wanted("u1")).await.unwrap_err().to_string();
-        assert!(error.contains("old is 72 h old") && error.contains("mixed was taken while"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_repeated_update_keeps_its_first_set() {
-        let home = home();
-        set(&home, "first", DAY / 2, Some("1.0")).await;
-        assert_eq!(home.backups.bind(&home.store, &wanted("u1")).await.unwrap().id, "first");
-        set(&home, "again", DAY / 4, Some("1.0")).await;
-        set(&home, "mixed", DAY / 8, None).await;
-        assert_eq!(home.backups.bind(&home.store, &wanted("u2")).await.unwrap().id, "first");
-        set(&home, "later", DAY / 16, Some("2.0")).await;
-        assert_eq!(home.backups.bind(&home.store, &wanted("u3")).await.unwrap().id, "later");
-        assert_eq!(home.backups.for_backout(&home.store, "p", "db").await.unwrap().id, "later");
-    }
-
-    #[tokio::test]
-    async fn a_backout_wants_an_update_and_whole_data() {
-        let home = home();
-        let made = set(&home, "first", DAY / 2, Some("1.0")).await;
-        let none = home.backups.for_backout(&home.store, "p", "db").await.unwrap_err();
-        assert!(matches!(none, BackupError::NoneForBackout { .. }));
-        home.backups.bind(&home.store, &wanted("u1")).await.unwrap();
-        let digest = made.artifacts().next().unwrap().digest.to_string();
-        let file = home._home.path().join("store").join(&digest[..2]).join(&digest);
-        fs::write(file, "other").unwrap();
-        let damaged = home.backups.for_backout(&home.store, "p", "db").await.unwrap_err();
-        assert!(matches!(damaged, BackupError::NotWhole { .. }), "{damaged}");
-    }
-
-    #[tokio::test]
-    async fn a_set_that_cannot_be_read_is_not_passed_over() {
-        let home = home();
-        set(&home, "first", DAY / 2, Some("1.0")).await;
-        fs::write(home._home.path().join("sets/second.json"), "{\"format\": 99}").unwrap();
-        let error = home.backups.list("p").unwrap_err().to_string();
-        assert!(error.contains("second.json") && error.contains("newer"), "{error}");
-    }
-}
+mod tests;

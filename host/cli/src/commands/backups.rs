@@ -229,6 +229,7 @@ mod tests {
             complete: true,
             parts: Vec::new(),
             bound_to: None,
+            update: runner_types::BoundUpdate::default(),
         }
     }
 

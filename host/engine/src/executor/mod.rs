@@ -7,6 +7,7 @@ mod component;
 mod ended;
 mod preconditions;
 mod record;
+mod rests;
 mod rolling;
 mod sets;
 mod steps;
@@ -21,9 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
-use runner_types::{
-    BackupSet, Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome, Timestamp,
-};
+use runner_types::{Entry, EventKind, Finding, Recap, Releases, RunEnded, RunOutcome, StepOutcome, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -99,7 +98,7 @@ pub(crate) struct Executor {
     run: String,
     stamp: Timestamp,
     record: Mutex<record::Record>,
-    sets: tokio::sync::Mutex<BTreeMap<String, Arc<BackupSet>>>,
+    sets: tokio::sync::Mutex<sets::Sets>,
     terminal: tokio::sync::Mutex<()>,
     /// What sub-workflows are told beside their own inputs and vars.
     found: Mutex<Found>,
@@ -110,6 +109,7 @@ pub(crate) struct Executor {
 /// # Errors
 /// When the journal cannot even say how the run ended.
 pub async fn execute(parts: Parts, plan: &Plan) -> Result<RunSummary, JournalError> {
+    let sets = sets::Sets::of(plan, &parts.world);
     let executor = Arc::new(Executor {
         world: parts.world,
         components: parts.components,
@@ -121,7 +121,7 @@ pub async fn execute(parts: Parts, plan: &Plan) -> Result<RunSummary, JournalErr
         run: parts.run,
         stamp: parts.stamp,
         record: Mutex::default(),
-        sets: tokio::sync::Mutex::default(),
+        sets,
         terminal: tokio::sync::Mutex::default(),
         found: Mutex::default(),
     });
@@ -145,7 +145,7 @@ impl Executor {
 
     /// Preconditions, backup sets, the question, the steps.
     async fn whole(self: &Arc<Self>, plan: &Plan) -> Ending {
-        let mut scope = match self.scope(plan) {
+        let mut scope = match self.scope(plan).await {
             Ok(scope) => scope,
             Err(error) => {
                 return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
@@ -155,11 +155,11 @@ impl Executor {
         if let Some(end) = self.preconditions(plan, "", &mut scope, &mut components).await {
             return Ending::Step(end);
         }
-        if let Some(end) = self.choose_sets(plan).await.into_iter().next() {
+        if let Some(end) = self.choose_sets().await.into_iter().next() {
             return Ending::Step(end);
         }
-        // An update has just been bound to its set.
-        match self.backups_value() {
+        // The sets of updates have just been chosen.
+        match self.backups_value().await {
             Ok(backups) => scope.set("backups", &backups),
             Err(error) => {
                 return Ending::Step(self.fail("", StepOutcome::Failed, "backup-set", error.to_string()));
@@ -206,9 +206,9 @@ impl Executor {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn scope(&self, plan: &Plan) -> Result<Scope, BackupError> {
+    async fn scope(&self, plan: &Plan) -> Result<Scope, BackupError> {
         let mut scope = plan.scope.clone();
-        scope.set("backups", &self.backups_value()?);
+        scope.set("backups", &self.backups_value().await?);
         scope.set("components", &Value::Object(Map::new()));
         scope.set("steps", &Value::Object(Map::new()));
         Ok(scope)
@@ -222,11 +222,7 @@ impl Executor {
     }
 
     fn hosts_of_component(&self, component: &str) -> Vec<String> {
-        let inventory = &self.world.inventory;
-        match inventory.groups.get(component) {
-            Some(hosts) => hosts.clone(),
-            None => inventory.hosts.keys().cloned().collect(),
-        }
+        rests::hosts_of_component(&self.world, component)
     }
 
     async fn conclude(&self, plan: &Plan, end: Ending) -> Result<RunSummary, JournalError> {
@@ -237,9 +233,7 @@ impl Executor {
             Ending::Step(end) => outcome_of(end),
             Ending::Unwound(outcome) => (*outcome, None),
         };
-        if matches!(outcome, RunOutcome::Succeeded)
-            && let Err(error) = self.release_sets(plan).await
-        {
+        if let Err(error) = self.settle_sets(plan, outcome).await {
             message = Some(error.to_string());
         }
         let (recap, failures, hosts, warnings, reports) = {

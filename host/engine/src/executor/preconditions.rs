@@ -6,7 +6,7 @@ use std::sync::Arc;
 use runner_types::{Decision, Operation, Place, Precondition, Report, StepOutcome, Target};
 use serde_json::{Map, Value, json};
 
-use super::sets::backs_out;
+use super::rests::backs_out;
 use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use super::{Executor, Job};
@@ -69,7 +69,7 @@ impl Executor {
             let with = inner.resolve_all(&condition.with).map_err(wrong)?;
             let mut unit = self.verify_unit(&format!("{path}/{name}"), name, condition, &with)?;
             if backs_out(plan, name) {
-                unit.backup = self.set_of(name);
+                unit.backup = self.set_of(name).await;
             }
             let (mut reports, mut texts) = (Vec::new(), Vec::new());
             let all = self.verify(unit).await;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use runner_types::{Finding, HostRecap, Operation, Recap, Report, StepOutcome, Target};
+use runner_types::{
+    BackupSet, ComponentVersion, Finding, HostRecap, Operation, Place, Recap, Report, StepOutcome, Target,
+};
 use serde::Serialize;
 
 /// Something that did not end well.
@@ -114,9 +116,58 @@ impl Record {
         }
     }
 
+    /// Whether an update of the component failed somewhere.
+    pub(super) fn update_failed(&self, component: &str) -> bool {
+        let failed = |step: &str| self.failures.iter().any(|failure| failure.step == step);
+        self.changed.iter().any(|update| update.component == component && failed(&update.step))
+    }
+
+    /// Whether a backout at this path ended well on a host, with no update of the component after it.
+    pub(super) fn backed_out(&self, component: &str, path: &str, host: &str) -> bool {
+        let last = self.reports.iter().rev().find(|reported| {
+            reported.component == component
+                && (reported.step == path || reported.operation == Operation::Update)
+                && is_of(&reported.target, host)
+        });
+        last.is_some_and(|reported| reported.operation == Operation::Backout)
+    }
+
+    /// Whether a step failed on a host.
+    pub(super) fn failed(&self, path: &str, host: &str) -> bool {
+        self.failures
+            .iter()
+            .any(|failure| failure.step == path && failure.target.as_ref().is_none_or(|target| is_of(target, host)))
+    }
+
+    /// Whether what the run saw last of a component on a host are the versions of a backup set.
+    pub(super) fn seen_at(&self, component: &str, host: &str, set: &BackupSet) -> bool {
+        let by_host = |version: &&ComponentVersion| matches!(&version.place, Place::Host(other) if other == host);
+        let mut wanted: Vec<&ComponentVersion> = set.versions().filter(by_host).collect();
+        if wanted.is_empty() {
+            let parts = set.parts.iter().filter(|part| part.hosts.iter().any(|other| other == host));
+            let versions = parts.flat_map(|part| &part.versions);
+            wanted.extend(versions.filter(|version| !matches!(version.place, Place::Host(_))));
+        }
+        let seen = |wanted: &&ComponentVersion| {
+            let reports = self.reports.iter().rev().filter(|reported| reported.component == component);
+            let mut found = reports.flat_map(|reported| reported.report.versions.iter().rev());
+            found.find(|found| found.place == wanted.place && found.part == wanted.part).map(|found| &found.version)
+                == Some(&wanted.version)
+        };
+        !wanted.is_empty() && wanted.iter().all(seen)
+    }
+
     /// Counts per host, in inventory order.
     pub(super) fn recap<'a>(&self, order: impl Iterator<Item = &'a String>) -> Recap {
         Recap(order.filter_map(|host| Some((host.clone(), *self.recap.get(host)?))).collect())
+    }
+}
+
+/// Whether an operation over a target works on a host: one over a cluster does on all of its hosts.
+fn is_of(target: &Target, host: &str) -> bool {
+    match target {
+        Target::Host(name) => name == host,
+        Target::Cluster(_) | Target::Hosts => true,
     }
 }
 

@@ -231,7 +231,7 @@ impl Executor {
                 continue;
             };
             let component = PlannedComponent { hosts: vec![window.host.clone()], ..component.clone() };
-            let one = self.component(plan, &format!("{path}/{}", step.name), &component, &window.scope).await;
+            let one = self.component(&format!("{path}/{}", step.name), &component, &window.scope).await;
             end.outcome = worse(end.outcome, one.outcome);
             if one.stop.is_some() || !one.outcome.is_success() {
                 end.stop = one.stop;

@@ -1,20 +1,22 @@
 //! Backup sets in a run: what a backup leaves, what an update rests on, what a backout goes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use runner_types::{
-    BackupPart, BackupSet, ComponentVersion, Decision, FormatVersion, Operation, Place, StepOutcome, Timestamp,
+    BackupPart, BackupSet, BoundUpdate, ComponentVersion, Decision, FormatVersion, Place, RunOutcome, StepOutcome,
+    Timestamp,
 };
 use serde_json::{Map, Value, json};
 
 use super::Executor;
 use super::ended::Ended;
+use super::rests::{self, Want, Wants};
 use super::steps::{StepEnd, worse};
 use super::unit::Unit;
-use crate::backups::{BackupError, Binding, release_of};
-use crate::planner::{Plan, PlannedAction, PlannedComponent, PlannedStep};
+use crate::backups::{BackupError, Begun, Hosts, Wanted, latest, release_of};
+use crate::planner::{Plan, PlannedComponent, World};
 
 impl Executor {
     /// Writes the set of a backup step, complete or not. Its manifest comes last, when all data is in the store.
@@ -57,6 +59,7 @@ impl Executor {
             complete: end.outcome.is_success() && end.stop.is_none(),
             parts,
             bound_to: None,
+            update: BoundUpdate::default(),
         };
         if let Err(error) = self.backups.save(&set) {
             return self.fail(path, StepOutcome::Failed, "backup-set", error.to_string());
@@ -70,109 +73,252 @@ impl Executor {
         end
     }
 
-    /// The set that an update of the component is bound to; chosen and verified once a run.
-    pub(super) async fn bound_set(&self, plan: &Plan, path: &str, component: &str) -> Result<Arc<BackupSet>, StepEnd> {
-        let mut known = self.sets.lock().await;
-        if let Some(set) = known.get(component) {
-            return Ok(Arc::clone(set));
+    /// The set that an update rests on; bound to it before the first write. With the first update of a run every set that
+    /// was chosen is bound, so that what an update left half-done can be backed out whole.
+    pub(super) async fn begin_update(&self, path: &str, step: &PlannedComponent) -> Result<Arc<BackupSet>, StepEnd> {
+        let mut sets = self.sets.lock().await;
+        if !sets.resting.contains_key(&step.component) {
+            self.choose_for_update(&mut sets, path, &step.component).await?;
         }
-        let wanted = Binding {
+        let Sets { wants, resting, .. } = &mut *sets;
+        if let Some(rests) = resting.get(&step.component) {
+            let hosts = step.hosts.iter().map(|host| (step.cluster.as_deref(), host.as_str()));
+            let lacks: Vec<&str> = rests.set.lacks(hosts).into_iter().collect();
+            if !lacks.is_empty() {
+                let (set, lacks) = (&rests.set.id, lacks.join(", "));
+                let message = format!("the backup set {set} of {} holds nothing of {lacks}", step.component);
+                return Err(self.fail(path, StepOutcome::Refused, "backup-set", message));
+            }
+        }
+        let bound = Timestamp::from(SystemTime::now());
+        let mut set = None;
+        for (component, rests) in resting.iter_mut() {
+            let own = *component == step.component;
+            let hosts: &[String] = if own { &step.hosts } else { &[] };
+            let first = !rests.bound || (own && !rests.begun);
+            if first || !hosts.iter().all(|host| rests.set.update.hosts.contains(host)) {
+                let none = BTreeSet::new();
+                let goals = wants.updates.get(component).map_or(&none, |want| &want.goals);
+                let begun = Begun { run: &self.run, bound, hosts, goals };
+                rests.set =
+                    Arc::new(self.backups.bind(&rests.set, &begun).map_err(|error| self.without_set(path, &error))?);
+                rests.bound = true;
+            }
+            if own {
+                rests.begun = true;
+                set = Some(Arc::clone(&rests.set));
+            }
+        }
+        set.ok_or_else(|| self.fail(path, StepOutcome::Failed, "backup-set", "no set was chosen".to_owned()))
+    }
+
+    /// Chooses the set of a component's updates, once a run.
+    async fn choose_for_update(&self, sets: &mut Sets, path: &str, component: &str) -> Result<(), StepEnd> {
+        let none = Want::default();
+        let want = sets.wants.updates.get(component).unwrap_or(&none);
+        let wanted = Wanted {
             platform: &self.platform,
             component,
-            run: &self.run,
-            max_age: plan.requires.backup.max_age.get(),
+            hosts: &want.hosts,
+            goals: &want.goals,
+            max_age: sets.max_age,
             now: Timestamp::from(SystemTime::now()),
         };
-        let bound = self.backups.bind(&*self.store, &wanted).await;
-        self.take(&mut known, path, component, bound).await
+        let chosen = self.backups.choose(&*self.store, &wanted).await;
+        let set = self.take(path, component, chosen).await?;
+        let rests = Resting { before: Arc::clone(&set), set, bound: false, begun: false };
+        sets.resting.insert(component.to_owned(), rests);
+        Ok(())
     }
 
     /// The set that a backout of the component goes to; verified once a run.
     pub(super) async fn backout_set(&self, path: &str, component: &str) -> Result<Arc<BackupSet>, StepEnd> {
-        let mut known = self.sets.lock().await;
-        if let Some(set) = known.get(component) {
+        let mut sets = self.sets.lock().await;
+        if let Some(rests) = sets.resting.get(component).filter(|rests| rests.begun) {
+            return Ok(Arc::clone(&rests.set));
+        }
+        if let Some(set) = sets.backouts.get(component) {
             return Ok(Arc::clone(set));
         }
-        let found = self.backups.for_backout(&*self.store, &self.platform, component).await;
-        self.take(&mut known, path, component, found).await
+        let none = Want::default();
+        let want = sets.wants.backouts.get(component).unwrap_or(&none);
+        let found = self.backups.for_backout(&*self.store, &self.platform, component, &want.hosts).await;
+        let set = self.take(path, component, found).await?;
+        sets.backouts.insert(component.to_owned(), Arc::clone(&set));
+        Ok(set)
     }
 
     async fn take(
         &self,
-        known: &mut BTreeMap<String, Arc<BackupSet>>,
         path: &str,
         component: &str,
         found: Result<BackupSet, BackupError>,
     ) -> Result<Arc<BackupSet>, StepEnd> {
-        let set = Arc::new(found.map_err(|error| {
-            let (outcome, message) = match &error {
-                BackupError::NotWhole { source, .. } => (StepOutcome::Refused, format!("{error}: {source}")),
-                BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } => {
-                    (StepOutcome::Refused, error.to_string())
-                }
-                BackupError::Io { .. } | BackupError::Damaged { .. } => (StepOutcome::Failed, error.to_string()),
-            };
-            self.fail(path, outcome, "backup-set", message)
-        })?);
+        let set = Arc::new(found.map_err(|error| self.without_set(path, &error))?);
         let what = Decision::BackupSet { component: component.to_owned(), set: set.id.clone() };
         self.decide(Some(path), None, what).await.map_err(StepEnd::stopped)?;
-        known.insert(component.to_owned(), Arc::clone(&set));
         Ok(set)
+    }
+
+    fn without_set(&self, path: &str, error: &BackupError) -> StepEnd {
+        let (outcome, message) = match error {
+            BackupError::NotWhole { source, .. } => (StepOutcome::Refused, format!("{error}: {source}")),
+            BackupError::NoneForUpdate { .. } | BackupError::NoneForBackout { .. } => {
+                (StepOutcome::Refused, error.to_string())
+            }
+            BackupError::Io { .. } | BackupError::Damaged { .. } => (StepOutcome::Failed, error.to_string()),
+        };
+        self.fail(path, outcome, "backup-set", message)
     }
 
     /// The set that a backout of the component would go to, for a look at it beforehand: which data it holds is verified
     /// when the backout takes it.
-    pub(super) fn set_of(&self, component: &str) -> Option<Arc<BackupSet>> {
-        let sets = self.backups.list(&self.platform).ok()?;
-        sets.into_iter().find(|set| set.component == component && set.bound_to.is_some()).map(Arc::new)
+    pub(super) async fn set_of(&self, component: &str) -> Option<Arc<BackupSet>> {
+        let sets = self.sets.lock().await;
+        let hosts = &sets.wants.backouts.get(component)?.hosts;
+        self.backups.bound(&self.platform, component, hosts).ok().flatten().map(Arc::new)
     }
 
     /// Chooses and verifies, before anything is changed, the sets that the plan's updates and backouts rest on.
     /// Components that the plan itself backs up first get theirs when their step begins.
-    pub(super) async fn choose_sets(&self, plan: &Plan) -> Vec<StepEnd> {
+    pub(super) async fn choose_sets(&self) -> Vec<StepEnd> {
         let mut wrong = Vec::new();
-        let mut backed_up = Vec::new();
-        let mut wanted = Vec::new();
-        wants(plan, &mut backed_up, &mut wanted);
-        for (component, operation, path) in wanted {
-            let chosen = match operation {
-                Operation::Update if backed_up.contains(&component) => continue,
-                Operation::Update => self.bound_set(plan, &path, &component).await,
-                Operation::Backout => self.backout_set(&path, &component).await,
-                Operation::Backup | Operation::Verify | Operation::Maintenance => continue,
+        let mut updates = Vec::new();
+        let mut backouts = Vec::new();
+        {
+            let sets = self.sets.lock().await;
+            let paths = |wants: &BTreeMap<String, Want>| -> Vec<(String, String)> {
+                let now = wants.iter().filter(|(_, want)| !want.later);
+                now.map(|(component, want)| (component.clone(), want.path.clone())).collect()
             };
-            if let Err(end) = chosen {
+            updates.extend(paths(&sets.wants.updates));
+            backouts.extend(paths(&sets.wants.backouts));
+        }
+        for (component, path) in updates {
+            let mut sets = self.sets.lock().await;
+            if let Err(end) = self.choose_for_update(&mut sets, &path, &component).await {
+                wrong.push(end);
+            }
+        }
+        for (component, path) in backouts {
+            if let Err(end) = self.backout_set(&path, &component).await {
                 wrong.push(end);
             }
         }
         wrong
     }
 
-    /// Frees the sets of components that are backed out completely.
-    pub(super) async fn release_sets(&self, plan: &Plan) -> Result<(), BackupError> {
-        let mut components: BTreeMap<String, bool> = BTreeMap::new();
-        backouts(&plan.steps, &mut |component, top| {
-            let done = self.record().steps.get(top).is_some_and(|outcome| outcome.is_success());
-            let all = components.entry(component.to_owned()).or_insert(true);
-            *all = *all && done;
-        });
-        let known = self.sets.lock().await;
-        for component in components.into_iter().filter(|(_, done)| *done).map(|(component, _)| component) {
-            if let Some(set) = known.get(&component) {
-                self.backups.release(set)?;
+    /// Leaves the sets as the end of the run wants it: bound as before where everything was backed out, finished where
+    /// updates ended well, free where the plan's backouts brought every host back.
+    pub(super) async fn settle_sets(&self, plan: &Plan, outcome: RunOutcome) -> Result<(), BackupError> {
+        let mut sets = self.sets.lock().await;
+        let Sets { resting, backouts, .. } = &mut *sets;
+        match outcome {
+            RunOutcome::BackedOut => {
+                for rests in resting.values().filter(|rests| rests.bound) {
+                    self.backups.save(&rests.before)?;
+                }
             }
+            RunOutcome::Succeeded => {
+                for (component, rests) in resting.iter().filter(|(_, rests)| rests.begun) {
+                    let failed = self.record().update_failed(component);
+                    if !failed {
+                        self.backups.finish(&rests.set)?;
+                    }
+                    // A backout later in the same run goes to it, too.
+                    backouts.insert(component.clone(), Arc::clone(&rests.set));
+                }
+                for (component, set) in backouts.iter() {
+                    if self.is_back(plan, component, set) {
+                        self.backups.release(set)?;
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    /// `backups`, as expressions see it: for each component the set that a backout would use.
-    pub(super) fn backups_value(&self) -> Result<Value, BackupError> {
+    /// Whether every host on which the update of a set was begun was backed out by this run, or was seen at the versions
+    /// of the set where a backout left it out.
+    fn is_back(&self, plan: &Plan, component: &str, set: &BackupSet) -> bool {
+        let places: Vec<(String, &str)> = rests::backouts(plan)
+            .into_iter()
+            .filter(|(name, _, _)| *name == component)
+            .map(|(_, path, host)| (path, host))
+            .collect();
+        if places.is_empty() {
+            return false;
+        }
+        let begun: BTreeSet<&str> = match set.update.hosts.is_empty() {
+            true => set.installed_on(),
+            false => set.update.hosts.iter().map(String::as_str).collect(),
+        };
+        let record = self.record();
+        begun.into_iter().all(|host| {
+            let mut own = places.iter().filter(|(_, other)| *other == host).peekable();
+            let some = own.peek().is_some();
+            let all = own.clone().all(|(path, _)| record.backed_out(component, path, host));
+            let failed = own.any(|(path, _)| record.failed(path, host));
+            !failed && ((some && all) || record.seen_at(component, host, set))
+        })
+    }
+
+    /// `backups`, as expressions see it: for each component the set that a backout would use, and where the run's updates
+    /// have chosen one, that.
+    pub(super) async fn backups_value(&self) -> Result<Value, BackupError> {
+        let mut bound: BTreeMap<String, Vec<BackupSet>> = BTreeMap::new();
+        for set in self.backups.list(&self.platform)?.into_iter().filter(|set| set.bound_to.is_some()) {
+            bound.entry(set.component.clone()).or_default().push(set);
+        }
+        let sets = self.sets.lock().await;
         let mut values = Map::new();
-        for set in self.backups.list(&self.platform)?.iter().filter(|set| set.bound_to.is_some()) {
-            values.entry(set.component.clone()).or_insert_with(|| set_value(set));
+        for (component, bound) in &bound {
+            let hosts = sets.wants.backouts.get(component).map(|want| &want.hosts);
+            if let Some(set) = latest(bound, hosts.unwrap_or(&Hosts::new())) {
+                values.insert(component.clone(), set_value(set));
+            }
+        }
+        for (component, rests) in &sets.resting {
+            values.insert(component.clone(), set_value(&rests.set));
         }
         Ok(Value::Object(values))
     }
+}
+
+/// The backup sets of a run.
+#[derive(Debug)]
+pub(super) struct Sets {
+    wants: Wants,
+    /// Greatest age of a set on which an update rests, of the whole plan.
+    max_age: Duration,
+    /// What updates rest on, by component.
+    resting: BTreeMap<String, Resting>,
+    /// What backouts go to, by component.
+    backouts: BTreeMap<String, Arc<BackupSet>>,
+}
+
+impl Sets {
+    pub(super) fn of(plan: &Plan, world: &World) -> tokio::sync::Mutex<Self> {
+        tokio::sync::Mutex::new(Self {
+            wants: Wants::of(plan, world),
+            max_age: plan.requires.backup.max_age.get(),
+            resting: BTreeMap::new(),
+            backouts: BTreeMap::new(),
+        })
+    }
+}
+
+/// What the updates of a component rest on.
+#[derive(Debug)]
+struct Resting {
+    set: Arc<BackupSet>,
+    /// The same before this run.
+    before: Arc<BackupSet>,
+    /// An update of this run has begun.
+    bound: bool,
+    /// One of this component has.
+    begun: bool,
 }
 
 fn set_value(set: &BackupSet) -> Value {
@@ -191,54 +337,4 @@ fn set_value(set: &BackupSet) -> Value {
         "versions": versions,
         "hosts": hosts,
     })
-}
-
-/// Whether the plan backs the component out.
-pub(super) fn backs_out(plan: &Plan, component: &str) -> bool {
-    let mut found = false;
-    each_component(&plan.steps, &mut |planned, _| {
-        found |= planned.operation == Operation::Backout && planned.component == component;
-    });
-    found
-}
-
-/// Components with a backup step, and every update or backout with its path.
-fn wants(plan: &Plan, backed_up: &mut Vec<String>, wanted: &mut Vec<(String, Operation, String)>) {
-    each_component(&plan.steps, &mut |component, path| match component.operation {
-        Operation::Backup => backed_up.push(component.component.clone()),
-        Operation::Update | Operation::Backout => {
-            if !wanted.iter().any(|(known, _, _)| *known == component.component) {
-                wanted.push((component.component.clone(), component.operation, path.to_owned()));
-            }
-        }
-        Operation::Verify | Operation::Maintenance => {}
-    });
-}
-
-fn each_component(steps: &[PlannedStep], see: &mut dyn FnMut(&PlannedComponent, &str)) {
-    for step in steps {
-        match &step.action {
-            PlannedAction::Component(component) => see(component, &step.path),
-            PlannedAction::Rolling(rolling) => each_component(&rolling.steps, see),
-            PlannedAction::Workflow(plan) => each_component(&plan.steps, see),
-        }
-    }
-}
-
-/// Each backout with the path of the step whose outcome is recorded: a rolling block's for those inside it.
-fn backouts(steps: &[PlannedStep], see: &mut dyn FnMut(&str, &str)) {
-    for step in steps {
-        match &step.action {
-            PlannedAction::Component(component) if component.operation == Operation::Backout => {
-                see(&component.component, &step.path);
-            }
-            PlannedAction::Component(_) => {}
-            PlannedAction::Rolling(rolling) => each_component(&rolling.steps, &mut |component, _| {
-                if component.operation == Operation::Backout {
-                    see(&component.component, &step.path);
-                }
-            }),
-            PlannedAction::Workflow(plan) => backouts(&plan.steps, see),
-        }
-    }
 }

@@ -120,7 +120,7 @@ impl Executor {
             Err(error) => return self.wrong(&step.path, "condition", error.to_string()),
         }
         match &step.action {
-            PlannedAction::Component(component) => self.component(plan, &step.path, component, scope).await,
+            PlannedAction::Component(component) => self.component(&step.path, component, scope).await,
             PlannedAction::Rolling(rolling) => self.rolling(plan, &step.path, rolling, scope).await,
             PlannedAction::Workflow(inner) => self.part(inner, &step.path).await,
         }
@@ -152,14 +152,8 @@ impl Executor {
     }
 
     /// One operation of a component over its hosts.
-    pub(super) async fn component(
-        self: &Arc<Self>,
-        plan: &Plan,
-        path: &str,
-        step: &PlannedComponent,
-        scope: &Scope,
-    ) -> StepEnd {
-        let unit = match self.prepare(plan, path, step, scope).await {
+    pub(super) async fn component(self: &Arc<Self>, path: &str, step: &PlannedComponent, scope: &Scope) -> StepEnd {
+        let unit = match self.prepare(path, step, scope).await {
             Ok(unit) => unit,
             Err(end) => return end,
         };
@@ -176,17 +170,11 @@ impl Executor {
     }
 
     /// The unit of a step, before it is split by host.
-    async fn prepare(
-        self: &Arc<Self>,
-        plan: &Plan,
-        path: &str,
-        step: &PlannedComponent,
-        scope: &Scope,
-    ) -> Result<Unit, StepEnd> {
+    async fn prepare(self: &Arc<Self>, path: &str, step: &PlannedComponent, scope: &Scope) -> Result<Unit, StepEnd> {
         let with = scope.resolve_all(&step.with).map_err(|error| self.wrong(path, "parameters", error.to_string()))?;
         let parameters = self.parameters_of(&step.component, step.operation, &with, path)?;
         let backup = match step.operation {
-            Operation::Update => Some(self.bound_set(plan, path, &step.component).await?),
+            Operation::Update => Some(self.begin_update(path, step).await?),
             Operation::Backout => Some(self.backout_set(path, &step.component).await?),
             Operation::Backup | Operation::Verify | Operation::Maintenance => None,
         };
