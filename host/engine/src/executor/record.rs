@@ -122,6 +122,18 @@ impl Record {
         self.changed.iter().any(|update| update.component == component && failed(&update.step))
     }
 
+    /// Whether every update of the component was turned down before it changed anything.
+    pub(super) fn only_refused(&self, component: &str) -> bool {
+        let refused = |update: &super::unwind::Changed| {
+            self.failures.iter().any(|failure| {
+                failure.step == update.step
+                    && failure.target.as_ref() == Some(&update.target)
+                    && matches!(failure.outcome, StepOutcome::Refused | StepOutcome::Declined)
+            })
+        };
+        self.changed.iter().filter(|update| update.component == component).all(refused)
+    }
+
     /// Whether a backout at this path ended well on a host, with no update of the component after it.
     pub(super) fn backed_out(&self, component: &str, path: &str, host: &str) -> bool {
         let last = self.reports.iter().rev().find(|reported| {

@@ -234,7 +234,23 @@ impl Executor {
                     }
                 }
             }
-            _ => {}
+            RunOutcome::Failed
+            | RunOutcome::Refused
+            | RunOutcome::Declined
+            | RunOutcome::Denied
+            | RunOutcome::Unreachable
+            | RunOutcome::Unanswerable
+            | RunOutcome::Cancelled => {
+                for (component, rests) in resting.iter().filter(|(_, rests)| rests.begun) {
+                    // Nothing of it is there to be repeated.
+                    if self.record().only_refused(component) {
+                        let update = BoundUpdate { bound: rests.set.update.bound, ..rests.before.update.clone() };
+                        self.backups.save(&BackupSet { update, ..(*rests.set).clone() })?;
+                    }
+                }
+            }
+            // What was changed is not known.
+            RunOutcome::Stuck | RunOutcome::InDoubt => {}
         }
         Ok(())
     }

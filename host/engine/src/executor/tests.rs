@@ -1,6 +1,7 @@
 //! The executor with scripted components, without wasm.
 
 mod rolling;
+mod sets;
 mod sub_workflows;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,40 @@ struct Scripted {
     acts: BTreeMap<String, Act>,
     calls: Calls,
     busy: Arc<Busy>,
+    /// Versions by host; none: every operation but verify tells version 1 of the runner's own machine.
+    installed: Option<Installed>,
+}
+
+/// Versions by component and host, where they are not 1.
+type Installed = Arc<Mutex<BTreeMap<(String, String), String>>>;
+
+impl Scripted {
+    fn versions(&self, job: &Job, invocation: &Invocation) -> Vec<ComponentVersion> {
+        let version =
+            |version: &str, place| ComponentVersion { part: "p".to_owned(), version: version.to_owned(), place };
+        let Some(installed) = &self.installed else {
+            return if let Job::Verify(_) = job { Vec::new() } else { vec![version("1", Place::Runner)] };
+        };
+        let mut installed = installed.lock().unwrap();
+        let hosts = invocation.target.hosts.iter().map(|host| {
+            let key = (self.manifest.name.clone(), host.name.clone());
+            let parameters: Value = serde_json::from_str(&invocation.parameters).unwrap();
+            let held = invocation.backup.iter().flat_map(|set| &set.versions);
+            match job {
+                Job::Update => {
+                    installed.insert(key.clone(), parameters["version"].as_str().unwrap_or("2").to_owned());
+                }
+                Job::Backout => {
+                    let held = held.filter(|held| matches!(&held.place, Place::Host(name) if *name == host.name));
+                    installed.extend(held.map(|held| (key.clone(), held.version.clone())));
+                }
+                _ => {}
+            }
+            let found = installed.get(&key).map_or("1", String::as_str);
+            version(found, Place::Host(host.name.clone()))
+        });
+        hosts.collect()
+    }
 }
 
 #[async_trait::async_trait]
@@ -124,14 +159,17 @@ impl Component for Scripted {
                 observed: "no".to_owned(),
                 verdict,
             };
-            return Ok(Done::Verification(Ok(Verification { checks: vec![check], versions: Vec::new() })));
+            return Ok(Done::Verification(Ok(Verification {
+                checks: vec![check],
+                versions: self.versions(job, invocation),
+            })));
         }
         Ok(Done::Report(Ok(Report {
             changed: act != Act::Nothing,
             summary: String::new(),
             outputs: json!({"did": job.operation()}).to_string(),
             artifacts: Vec::new(),
-            versions: vec![ComponentVersion { part: "p".to_owned(), version: "1".to_owned(), place: Place::Runner }],
+            versions: self.versions(job, invocation),
             warnings: Vec::new(),
         })))
     }
@@ -192,54 +230,85 @@ async fn run_over(
     cancel: bool,
 ) -> Outcome {
     let bench = Bench::new(json!([]), console);
-    let loaded = |(name, workflow): &(&str, Value)| {
-        let file = runner_types::load(&workflow.to_string(), name).unwrap_or_else(|error| panic!("{error}"));
-        ((*name).to_owned(), file)
-    };
-    let names = ["p", "q", "h"];
-    let world = World {
-        inventory,
-        clusters: Vec::new(),
-        components: IndexMap::new(),
-        plugins: names.iter().map(|name| ((*name).to_owned(), (manifest(name), Digest::zero()))).collect(),
-        workflows: workflows.iter().map(loaded).collect(),
-        scope: Scope::default(),
-    };
-    let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
-    let plan = plan(&world, "w.json", &inputs).unwrap_or_else(|error| panic!("{error}"));
-    let calls = Calls::default();
-    let busy = Arc::new(Busy::default());
-    let component = |name: &str| -> Arc<dyn Component> {
-        let mine = acts.iter().filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
-        Arc::new(Scripted {
-            manifest: manifest(name),
-            digest: Digest::zero(),
-            acts: mine.collect(),
-            calls: Arc::clone(&calls),
-            busy: Arc::clone(&busy),
-        })
-    };
-    let home = tempfile::tempdir().unwrap();
-    let parts = Parts {
-        world: Arc::new(world),
-        components: names.iter().map(|name| ((*name).to_owned(), component(name))).collect(),
-        gate: Arc::clone(&bench.gate),
-        backups: Backups::open(&home.path().join("sets")).unwrap(),
-        store: Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap()),
-        releases: serde_json::from_value(
-            json!({"releases": {"1.0": {"p": {"versions": {"p": "1"}}, "q": {"versions": {"p": "1"}}}}}),
-        )
-        .unwrap(),
-        platform: "p".to_owned(),
-        run: "r".to_owned(),
-        stamp: Timestamp::from(std::time::SystemTime::now()),
-    };
     if cancel {
         bench.gate.cancel();
     }
-    let summary = execute(parts, &plan).await.unwrap();
-    let calls = calls.lock().unwrap().clone();
-    Outcome { summary, calls, at_once: busy.most.load(Ordering::Relaxed), plan, bench }
+    Home::new(None).run(bench, inventory, workflows, acts).await
+}
+
+/// What outlasts a run.
+struct Home {
+    directory: tempfile::TempDir,
+    installed: Option<Installed>,
+    runs: AtomicUsize,
+}
+
+impl Home {
+    fn new(installed: Option<Installed>) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), installed, runs: AtomicUsize::new(0) }
+    }
+
+    fn backups(&self) -> Backups {
+        Backups::open(&self.directory.path().join("sets")).unwrap()
+    }
+
+    async fn run(
+        &self,
+        bench: Bench,
+        inventory: ResolvedInventory,
+        workflows: &[(&str, Value)],
+        acts: &[(&str, Act)],
+    ) -> Outcome {
+        let loaded = |(name, workflow): &(&str, Value)| {
+            let file = runner_types::load(&workflow.to_string(), name).unwrap_or_else(|error| panic!("{error}"));
+            ((*name).to_owned(), file)
+        };
+        let names = ["p", "q", "h"];
+        let world = World {
+            inventory,
+            clusters: Vec::new(),
+            components: IndexMap::new(),
+            plugins: names.iter().map(|name| ((*name).to_owned(), (manifest(name), Digest::zero()))).collect(),
+            workflows: workflows.iter().map(loaded).collect(),
+            scope: Scope::default(),
+        };
+        let inputs = world.workflows["w.json"].value().input_values(&[]).unwrap_or_else(|error| panic!("{error}"));
+        let plan = plan(&world, "w.json", &inputs).unwrap_or_else(|error| panic!("{error}"));
+        let calls = Calls::default();
+        let busy = Arc::new(Busy::default());
+        let component = |name: &str| -> Arc<dyn Component> {
+            let mine = acts.iter().filter_map(|(key, act)| Some((key.strip_prefix(name)?.trim().to_owned(), *act)));
+            Arc::new(Scripted {
+                manifest: manifest(name),
+                digest: Digest::zero(),
+                acts: mine.collect(),
+                calls: Arc::clone(&calls),
+                busy: Arc::clone(&busy),
+                installed: self.installed.clone(),
+            })
+        };
+        let release = |version: &str| {
+            let versions = json!({"versions": {"p": version}});
+            json!({"p": versions, "q": versions})
+        };
+        let parts = Parts {
+            world: Arc::new(world),
+            components: names.iter().map(|name| ((*name).to_owned(), component(name))).collect(),
+            gate: Arc::clone(&bench.gate),
+            backups: self.backups(),
+            store: Arc::new(DirectoryStore::open(&self.directory.path().join("store")).unwrap()),
+            releases: serde_json::from_value(
+                json!({"releases": {"1.0": release("1"), "2.0": release("2"), "3.0": release("3")}}),
+            )
+            .unwrap(),
+            platform: "p".to_owned(),
+            run: format!("r{}", self.runs.fetch_add(1, Ordering::Relaxed)),
+            stamp: Timestamp::from(std::time::SystemTime::now()),
+        };
+        let summary = execute(parts, &plan).await.unwrap();
+        let calls = calls.lock().unwrap().clone();
+        Outcome { summary, calls, at_once: busy.most.load(Ordering::Relaxed), plan, bench }
+    }
 }
 
 fn verify(name: &str, extra: Value) -> Value {
