@@ -19,7 +19,9 @@ use crate::contract::systemd::{
     Capability as Systemd, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder,
     UnitQuery, UnitRef, UnitStatus,
 };
-use crate::contract::{Backend, Caller, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported};
+use crate::contract::{
+    Backend, Caller, Cut, Failure, FailureKind, InDoubt, Performed, Place, RetryAdvice, Unsupported,
+};
 use crate::gate::{Answer, Ask, Asked, Attempt, AttemptSpec, Gate, Nobody, Observer, Platform, Reply, Wanted};
 use crate::journal::Journal;
 
@@ -65,7 +67,7 @@ impl Script {
 
     async fn change(&self, orders: Vec<(String, String)>, to: bool, verb: &str) -> Performed<UnitChange> {
         let mut answers: Vec<Result<UnitChange, Failure>> = Vec::new();
-        for (index, (host, unit)) in orders.into_iter().enumerate() {
+        for (host, unit) in orders {
             if answers.last().is_some_and(Result::is_err) {
                 answers.push(Err(failure(FailureKind::NotAttempted, &unit)));
                 continue;
@@ -78,7 +80,8 @@ impl Script {
             tokio::time::sleep(takes).await;
             self.performed.lock().unwrap().push(format!("{verb} {host}/{unit}"));
             if self.doubtful.lock().unwrap().contains(&unit) {
-                return Err(InDoubt { item: index, message: "the connection was lost".to_owned() }.into());
+                let message = "the connection was lost".to_owned();
+                return Err(Cut::after(&mut answers, InDoubt { item: 0, message }));
             }
             if self.failing.lock().unwrap().contains(&unit) {
                 let exit = crate::contract::types::Exit { code: Some(1), signal: None, tail: "no".to_owned() };

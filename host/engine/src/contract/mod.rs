@@ -55,7 +55,42 @@ impl From<types::EffectClass> for Class {
 ///
 /// # Errors
 /// A [`Stop`], which is no answer: [`InDoubt`] when a write was begun and nobody knows how it ended.
-pub type Performed<A> = Result<Vec<Result<A, Failure>>, Stop>;
+pub type Performed<A> = Result<Vec<Result<A, Failure>>, Cut<A>>;
+
+/// A call that a stop cut at a place, with the ends that are known all the same: a resume must not take these for begun
+/// only.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{stop}")]
+pub struct Cut<A> {
+    /// Why there are no more.
+    pub stop: Stop,
+    /// Answers by the item's index among those performed at this place.
+    pub known: Vec<(usize, Result<A, Failure>)>,
+}
+
+impl<A> Cut<A> {
+    /// Of items that are performed one after the other: those before have answers, which are taken out, and the stop is
+    /// about the next one.
+    pub fn after(answers: &mut Vec<Result<A, Failure>>, stop: impl Into<Stop>) -> Self {
+        let stop = match stop.into() {
+            Stop::InDoubt(doubt) => InDoubt { item: answers.len(), ..doubt }.into(),
+            stop => stop,
+        };
+        Self { stop, known: answers.drain(..).enumerate().collect() }
+    }
+
+    /// The same with other answers.
+    pub fn map<B>(self, mut answer: impl FnMut(usize, Result<A, Failure>) -> Result<B, Failure>) -> Cut<B> {
+        let known = self.known.into_iter().map(|(item, known)| (item, answer(item, known))).collect();
+        Cut { stop: self.stop, known }
+    }
+}
+
+impl<A, S: Into<Stop>> From<S> for Cut<A> {
+    fn from(stop: S) -> Self {
+        Self { stop: stop.into(), known: Vec::new() }
+    }
+}
 
 /// A write whose outcome is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -19,6 +19,8 @@ pub(super) struct Ended {
     pub(super) findings: Vec<Finding>,
     /// The run must stop.
     pub(super) stop: Option<Stop>,
+    /// The platform is other than before, however it ended.
+    pub(super) changed: bool,
     /// Hosts that caused a failure or a refusal; none: no host in particular.
     pub(super) culprits: Vec<String>,
     /// Artifacts of the report, in the order in which they were stored.
@@ -34,6 +36,7 @@ impl Ended {
             report: None,
             findings: Vec::new(),
             stop: None,
+            changed: outcome == StepOutcome::Changed,
             culprits: Vec::new(),
             artifacts: Vec::new(),
             failure: None,
@@ -165,7 +168,7 @@ impl Ended {
         // The plugin can only add to what the host saw change.
         let changed = report.changed || host_saw_change;
         let outcome = if changed { StepOutcome::Changed } else { StepOutcome::Ok };
-        Self { report: Some(Report { changed, ..report }), artifacts, ..Self::nothing(outcome) }
+        Self { report: Some(Report { changed, ..report }), artifacts, changed, ..Self::nothing(outcome) }
     }
 }
 

@@ -130,6 +130,7 @@ pub async fn execute(parts: Parts, plan: &Plan) -> Result<RunSummary, JournalErr
     if let Ending::Step(step) = &end
         && step.unwind
         && step.stop.is_none()
+        && executor.gate.doubt(None).is_none()
     {
         end = Ending::Unwound(executor.unwind(plan).await);
         executor.gate.settled().await;
@@ -226,12 +227,16 @@ impl Executor {
     }
 
     async fn conclude(&self, plan: &Plan, end: Ending) -> Result<RunSummary, JournalError> {
-        let (outcome, mut message) = match &end {
-            Ending::Declined => {
+        let doubt = self.gate.doubt(None).map(|doubt| doubt.to_string());
+        let (outcome, mut message) = match (&end, doubt) {
+            (Ending::Unwound(RunOutcome::Stuck), doubt) => (RunOutcome::Stuck, doubt),
+            // However the rest ended: nothing leads on before it is known what became of the effect.
+            (_, Some(doubt)) => (RunOutcome::InDoubt, Some(doubt)),
+            (Ending::Declined, None) => {
                 (RunOutcome::Declined, Some("the operator answered no; nothing was changed".to_owned()))
             }
-            Ending::Step(end) => outcome_of(end),
-            Ending::Unwound(outcome) => (*outcome, None),
+            (Ending::Step(end), None) => outcome_of(end),
+            (Ending::Unwound(outcome), None) => (*outcome, None),
         };
         if let Err(error) = self.settle_sets(plan, outcome).await {
             message = Some(error.to_string());

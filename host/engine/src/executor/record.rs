@@ -9,6 +9,8 @@ use runner_types::{
 };
 use serde::Serialize;
 
+use super::ended::Ended;
+
 /// Something that did not end well.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,17 +71,16 @@ pub(super) struct Record {
 
 impl Record {
     /// Counts the end of a step over these hosts. What did not end well counts for the hosts that caused it, if there
-    /// were any.
-    pub(super) fn count(&mut self, step: &str, hosts: &[String], outcome: StepOutcome, culprits: &[String]) {
+    /// were any; what was changed by then is changed all the same.
+    pub(super) fn count(&mut self, step: &str, hosts: &[String], ended: &Ended) {
+        let Ended { outcome, culprits, .. } = ended;
+        let outcome = *outcome;
         for host in hosts {
             let blamed = culprits.is_empty() || culprits.contains(host);
             let recap = self.recap.entry(host.clone()).or_default();
+            recap.changed += u32::from(ended.changed);
             match outcome {
-                StepOutcome::Ok => recap.ok += 1,
-                StepOutcome::Changed => {
-                    recap.ok += 1;
-                    recap.changed += 1;
-                }
+                StepOutcome::Ok | StepOutcome::Changed => recap.ok += 1,
                 StepOutcome::Skipped => recap.skipped += 1,
                 // Once is enough to know it, however many steps asked.
                 StepOutcome::Unreachable if blamed => recap.unreachable = 1,
@@ -191,9 +192,10 @@ mod tests {
     fn only_the_host_that_did_not_answer_is_unreachable() {
         let mut record = Record::default();
         let hosts = ["a".to_owned(), "b".to_owned()];
-        record.count("s", &hosts, StepOutcome::Changed, &[]);
-        record.count("s", &hosts, StepOutcome::Unreachable, &hosts[1..]);
-        record.count("t", &hosts, StepOutcome::Unreachable, &hosts[1..]);
+        let silent = || Ended { culprits: hosts[1..].to_vec(), ..Ended::nothing(StepOutcome::Unreachable) };
+        record.count("s", &hosts, &Ended::nothing(StepOutcome::Changed));
+        record.count("s", &hosts, &silent());
+        record.count("t", &hosts, &silent());
         let recap = record.recap(hosts.iter());
         assert_eq!(recap.0["a"], HostRecap { ok: 1, changed: 1, ..HostRecap::default() });
         assert_eq!(recap.0["b"], HostRecap { ok: 1, changed: 1, unreachable: 1, ..HostRecap::default() });

@@ -55,15 +55,15 @@ impl Executor {
             if let Err(stop) = self.decide(Some(path), None, what).await {
                 return StepEnd::stopped(stop);
             }
-            let done = self.batch(plan, path, rolling, &batch).await;
-            failures += done.failures;
-            end.outcome = worse(end.outcome, done.outcome);
-            if let Some(stop) = done.stop {
-                end.stop = Some(stop);
+            let (done, failed) = self.batch(plan, path, rolling, &batch).await;
+            failures += failed;
+            let outcome = done.outcome;
+            end.join(done);
+            if end.stop.is_some() {
                 return end;
             }
             let is_canary = number < rolling.canaries;
-            if failures > rolling.max_failures || (is_canary && done.failures > 0) {
+            if failures > rolling.max_failures || (is_canary && failed > 0) {
                 let limit = if is_canary { 0 } else { rolling.max_failures };
                 let what = Decision::Threshold {
                     failures: u32::try_from(failures).unwrap_or(u32::MAX),
@@ -74,20 +74,19 @@ impl Executor {
                 }
                 return end;
             }
-            if let Some(stop) = self.soak(path, rolling, hosts, done.outcome).await {
+            if let Some(stop) = self.soak(path, rolling, hosts, outcome).await {
                 end.stop = Some(stop);
                 return end;
             }
             let part = (Some(number) != last).then_some(batch.as_slice());
             if let Some(gate) = self.gates(path, rolling, scope, number + 1, part).await {
-                end.outcome = worse(end.outcome, gate.outcome);
-                end.stop = gate.stop;
+                end.join(gate);
                 return end;
             }
         }
         // Failures within the tolerated number do not fail the block.
         if failures > 0 && failures <= rolling.max_failures {
-            end.outcome = StepOutcome::Changed;
+            (end.outcome, end.changed) = (StepOutcome::Changed, true);
         }
         end
     }
@@ -162,8 +161,8 @@ impl Executor {
             namespace: None,
             name: node.clone(),
         });
-        let answers =
-            backend.kubernetes().get(&place, &Caller::runner(), asked.collect()).await.map_err(StepEnd::stopped)?;
+        let answers = backend.kubernetes().get(&place, &Caller::runner(), asked.collect()).await;
+        let answers = answers.map_err(|cut| StepEnd::stopped(cut.stop))?;
         let mut found = BTreeMap::new();
         for ((host, node), answer) in nodes.into_iter().zip(answers) {
             let object = answer.map_err(|failure| {
@@ -188,24 +187,22 @@ impl Executor {
         Ok(found)
     }
 
+    /// A batch, and how many of its hosts failed.
     async fn batch(
         self: &Arc<Self>,
         plan: &Plan,
         path: &str,
         rolling: &PlannedRolling,
         batch: &[&Arc<Window>],
-    ) -> BatchEnd {
+    ) -> (StepEnd, usize) {
         let windows = batch.iter().map(|window| self.window(plan, path, rolling, window));
         let mut running: FuturesUnordered<_> = windows.collect();
-        let mut end = BatchEnd { outcome: StepOutcome::Skipped, failures: 0, stop: None };
+        let (mut end, mut failures) = (StepEnd::of(StepOutcome::Skipped), 0);
         while let Some(one) = running.next().await {
-            end.outcome = worse(end.outcome, one.outcome);
-            if !one.outcome.is_success() {
-                end.failures += 1;
-            }
-            end.stop = end.stop.or(one.stop);
+            failures += usize::from(!one.outcome.is_success());
+            end.join(one);
         }
-        end
+        (end, failures)
     }
 
     /// One host: pause, out of service, its steps, back into service, pause. After a failure it stays as it is.
@@ -232,15 +229,15 @@ impl Executor {
             };
             let component = PlannedComponent { hosts: vec![window.host.clone()], ..component.clone() };
             let one = self.component(&format!("{path}/{}", step.name), &component, &window.scope).await;
-            end.outcome = worse(end.outcome, one.outcome);
-            if one.stop.is_some() || !one.outcome.is_success() {
-                end.stop = one.stop;
+            let goes_on = one.stop.is_none() && one.outcome.is_success();
+            end.join(one);
+            if !goes_on {
                 return end;
             }
         }
         match self.into_service(plan, &path, rolling, window, entered, "").await {
-            Ok(outcome) => end.outcome = worse(end.outcome, outcome),
-            Err(end) => return end,
+            Ok(outcome) => end.join(StepEnd::of(outcome)),
+            Err(failed) => end.join(failed),
         }
         end
     }
@@ -495,10 +492,4 @@ pub(super) struct Window {
     host: String,
     scope: Scope,
     steps: Vec<usize>,
-}
-
-struct BatchEnd {
-    outcome: StepOutcome,
-    failures: usize,
-    stop: Option<Stop>,
 }

@@ -16,6 +16,7 @@ use super::rests::{self, Want, Wants};
 use super::steps::{StepEnd, worse};
 use super::unit::Unit;
 use crate::backups::{BackupError, Begun, Hosts, Wanted, latest, release_of};
+use crate::gate::Stop;
 use crate::planner::{Plan, PlannedComponent, World};
 
 impl Executor {
@@ -26,7 +27,8 @@ impl Executor {
         let mut outputs = Map::new();
         for (unit, ended) in done {
             end.outcome = worse(end.outcome, ended.outcome);
-            end.stop = end.stop.or(ended.stop);
+            end.stop = Stop::graver(end.stop, ended.stop);
+            end.changed |= ended.changed;
             let Some(report) = ended.report.filter(|_| ended.outcome.is_success()) else {
                 continue;
             };
@@ -62,11 +64,13 @@ impl Executor {
             update: BoundUpdate::default(),
         };
         if let Err(error) = self.backups.save(&set) {
-            return self.fail(path, StepOutcome::Failed, "backup-set", error.to_string());
+            end.join(self.fail(path, StepOutcome::Failed, "backup-set", error.to_string()));
+            return end;
         }
         let what = Decision::BackupSet { component: step.component.clone(), set: set.id.clone() };
         if let Err(stop) = self.decide(Some(path), None, what).await {
-            return StepEnd::stopped(stop);
+            end.join(StepEnd::stopped(stop));
+            return end;
         }
         outputs.insert("set".to_owned(), Value::from(set.id));
         end.outputs = Value::Object(outputs);

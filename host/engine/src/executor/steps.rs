@@ -28,28 +28,38 @@ pub(super) struct StepEnd {
     /// What expressions see of it.
     pub(super) outputs: Value,
     pub(super) stop: Option<Stop>,
+    /// It changed something, however it ended.
+    pub(super) changed: bool,
     /// What the run changed is to be backed out.
     pub(super) unwind: bool,
 }
 
 impl StepEnd {
     pub(super) fn of(outcome: StepOutcome) -> Self {
-        Self { outcome, outputs: Value::Null, stop: None, unwind: false }
+        Self { outcome, outputs: Value::Null, stop: None, changed: outcome == StepOutcome::Changed, unwind: false }
     }
 
     pub(super) fn stopped(stop: Stop) -> Self {
-        Self { stop: Some(stop), ..Self::of(StepOutcome::Cancelled) }
+        Self::of_unit(Ended::stopped(stop))
     }
 
     pub(super) fn of_unit(ended: Ended) -> Self {
         let outputs = ended.report.map_or(Value::Null, |report| Value::Object(report.outputs));
-        Self { outcome: ended.outcome, outputs, stop: ended.stop, unwind: false }
+        Self { outcome: ended.outcome, outputs, stop: ended.stop, changed: ended.changed, unwind: false }
+    }
+
+    /// Takes in how a part of it ended: the worse outcome, the graver stop, what it changed.
+    pub(super) fn join(&mut self, part: Self) {
+        self.outcome = worse(self.outcome, part.outcome);
+        self.stop = Stop::graver(self.stop.take(), part.stop);
+        self.changed |= part.changed;
+        self.unwind |= part.unwind;
     }
 
     fn value(&self) -> Value {
         json!({
             "outcome": self.outcome,
-            "changed": self.outcome == StepOutcome::Changed,
+            "changed": self.changed,
             "outputs": self.outputs,
         })
     }
@@ -130,7 +140,7 @@ impl Executor {
         if let Err(stop) = self.decide(Some(path), None, Decision::Skipped { reason }).await {
             return StepEnd::stopped(stop);
         }
-        self.record().count(path, hosts, StepOutcome::Skipped, &[]);
+        self.record().count(path, hosts, &Ended::nothing(StepOutcome::Skipped));
         StepEnd::of(StepOutcome::Skipped)
     }
 
@@ -231,28 +241,26 @@ impl Executor {
             });
         }
         let mut done = BTreeMap::new();
+        let mut end = StepEnd::of(StepOutcome::Ok);
         while let Some(joined) = tasks.join_next().await {
             match joined {
                 Ok((number, unit, ended)) => {
                     done.insert(number, (unit, ended));
                 }
-                Err(error) => {
-                    return self.wrong(path, "internal", format!("a task broke down: {error}"));
-                }
+                // The other hosts go on to their ends.
+                Err(error) => end.join(self.wrong(path, "internal", format!("a task broke down: {error}"))),
             }
         }
         let done: Vec<(Unit, Ended)> = done.into_values().collect();
-        if step.operation == Operation::Backup {
+        if step.operation == Operation::Backup && end.outcome.is_success() {
             return self.keep_backup(path, step, done).await;
         }
-        let mut end = StepEnd::of(StepOutcome::Ok);
         let mut outputs = Map::new();
         for (unit, ended) in done {
             let host = unit.hosts.into_iter().next().unwrap_or_default();
-            let one = StepEnd::of_unit(ended);
-            end.outcome = worse(end.outcome, one.outcome);
-            outputs.insert(host, one.outputs);
-            end.stop = end.stop.or(one.stop);
+            let mut one = StepEnd::of_unit(ended);
+            outputs.insert(host, one.outputs.take());
+            end.join(one);
         }
         end.outputs = Value::Object(outputs);
         end
@@ -298,11 +306,7 @@ impl List {
     fn ended(&mut self, step: &PlannedStep, end: StepEnd) {
         self.seen.insert(step.name.clone(), end.value());
         self.done.insert(step.name.clone(), end.outcome.is_success());
-        self.end.outcome = worse(self.end.outcome, end.outcome);
-        if let Some(stop) = end.stop {
-            self.halted = true;
-            self.end.stop.get_or_insert(stop);
-        }
+        self.halted |= end.stop.is_some();
         if !end.outcome.is_success() {
             match step.on_failure {
                 OnFailure::Continue => {}
@@ -313,7 +317,7 @@ impl List {
                 }
             }
         }
-        self.end.unwind |= end.unwind;
+        self.end.join(end);
     }
 }
 

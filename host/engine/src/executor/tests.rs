@@ -2,6 +2,7 @@
 
 mod rolling;
 mod sets;
+mod stops;
 mod sub_workflows;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::*;
 use crate::artifacts::DirectoryStore;
 use crate::backups::Backups;
 use crate::contract::operations::{Check, Verdict, Verification};
+use crate::contract::systemd::{Start, UnitOrder};
 use crate::contract::types::{ComponentVersion, Finding as ContractFinding, Invocation, Problem, Report};
 use crate::contract::{Failure, FailureKind, Place, RetryAdvice};
 use crate::expression::Scope;
@@ -42,7 +44,18 @@ enum Act {
     Unhealthy,
     /// From the second attempt on.
     UnhealthyAgain,
+    /// Starts a unit; the first attempt fails then, and the others find nothing to do.
+    StartThenFail,
+    /// Starts a unit, which takes a while.
+    Start,
+    /// The same and another one, of which nobody knows how it ended.
+    Lose,
+    /// Asks the run to stop while others are at work, and stops.
+    Cancel,
 }
+
+/// How long starting a unit takes.
+const STARTING: Duration = Duration::from_millis(120);
 
 type Calls = Arc<Mutex<Vec<String>>>;
 
@@ -61,6 +74,7 @@ struct Scripted {
     busy: Arc<Busy>,
     /// Versions by host; none: every operation but verify tells version 1 of the runner's own machine.
     installed: Option<Installed>,
+    gate: Arc<Gate>,
 }
 
 /// Versions by component and host, where they are not 1.
@@ -93,6 +107,14 @@ impl Scripted {
         });
         hosts.collect()
     }
+
+    /// Starts units of a host in one call.
+    async fn start(&self, attempt: &Arc<Attempt>, hosts: &[&str], units: &[&str]) -> Result<(), GuestError> {
+        let order = |unit: &&str| UnitOrder { host: hosts.concat(), unit: (*unit).to_owned(), time_out: 1_000 };
+        let answers = attempt.call::<Start>(units.iter().map(order).collect()).await?;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        Ok(())
+    }
 }
 
 #[async_trait::async_trait]
@@ -105,7 +127,7 @@ impl Component for Scripted {
         &self.digest
     }
 
-    async fn run(&self, _attempt: Arc<Attempt>, job: &Job, invocation: &Invocation) -> Result<Done, GuestError> {
+    async fn run(&self, attempt: Arc<Attempt>, job: &Job, invocation: &Invocation) -> Result<Done, GuestError> {
         let hosts: Vec<&str> = invocation.target.hosts.iter().map(|host| host.name.as_str()).collect();
         let name = format!(
             "{}{} {}",
@@ -149,7 +171,26 @@ impl Component for Scripted {
                 return Ok(Done::Report(Err(Problem::Refused(vec![finding]))));
             }
             Act::Decline => return Ok(Done::Report(Err(Problem::Declined("stopping x was declined".to_owned())))),
-            Act::Change | Act::Nothing | Act::Fail | Act::FailOnce | Act::UnhealthyAgain => Verdict::Pass,
+            Act::StartThenFail if invocation.attempt == 1 => {
+                self.start(&attempt, &hosts, &["x.service"]).await?;
+                return failed(FailureKind::NotFound, "thing");
+            }
+            Act::Start => {
+                self.start(&attempt, &hosts, &["x.service"]).await?;
+                Verdict::Pass
+            }
+            Act::Lose => {
+                self.start(&attempt, &hosts, &["x.service", "lost.service"]).await?;
+                Verdict::Pass
+            }
+            Act::Cancel => {
+                tokio::time::sleep(STARTING / 4).await;
+                self.gate.cancel();
+                return Err(attempt.check_stop().unwrap_err().into());
+            }
+            Act::Change | Act::Nothing | Act::Fail | Act::FailOnce | Act::UnhealthyAgain | Act::StartThenFail => {
+                Verdict::Pass
+            }
         };
         if let Job::Verify(_) = job {
             let check = Check {
@@ -165,7 +206,7 @@ impl Component for Scripted {
             })));
         }
         Ok(Done::Report(Ok(Report {
-            changed: act != Act::Nothing,
+            changed: !matches!(act, Act::Nothing | Act::StartThenFail),
             summary: String::new(),
             outputs: json!({"did": job.operation()}).to_string(),
             artifacts: Vec::new(),
@@ -178,15 +219,17 @@ impl Component for Scripted {
 fn manifest(name: &str) -> Arc<Manifest> {
     let free = json!({"type": "object"});
     let operation = |scope: &str| json!({"scope": scope, "parameters": free});
+    let backup = operation(if name == "h" { "host" } else { "cluster" });
     let mut verify = operation(if name == "h" { "host" } else { "cluster" });
     verify["any-hosts"] = json!(name == "p");
     Arc::new(
         serde_json::from_value(json!({
             "name": name, "version": "1.0.0", "api": "0.1.0", "description": "d",
             "operations": {
-                "backup": operation("cluster"), "update": operation("host"), "backout": operation("host"),
+                "backup": backup, "update": operation("host"), "backout": operation("host"),
                 "verify": verify, "maintenance": operation("host")
-            }
+            },
+            "capabilities": [{"capability": "systemd.start", "units": ["*"], "reason": "start units"}]
         }))
         .unwrap(),
     )
@@ -229,11 +272,20 @@ async fn run_over(
     console: Console,
     cancel: bool,
 ) -> Outcome {
-    let bench = Bench::new(json!([]), console);
+    let bench = lab(console);
     if cancel {
         bench.gate.cancel();
     }
     Home::new(None).run(bench, inventory, workflows, acts).await
+}
+
+/// A bench on which the components may start units.
+fn lab(console: Console) -> Bench {
+    let grant = |plugin: &str| json!({"plugin": plugin, "allow": "systemd.start", "units": ["*"]});
+    let bench = Bench::new(json!([grant("p"), grant("q"), grant("h")]), console);
+    *bench.script.takes.lock().unwrap() = STARTING;
+    bench.script.doubtful.lock().unwrap().push("lost.service".to_owned());
+    bench
 }
 
 /// What outlasts a run.
@@ -285,6 +337,7 @@ impl Home {
                 calls: Arc::clone(&calls),
                 busy: Arc::clone(&busy),
                 installed: self.installed.clone(),
+                gate: Arc::clone(&bench.gate),
             })
         };
         let release = |version: &str| {

@@ -43,7 +43,7 @@ impl Executor {
     /// decides, with all its attempts.
     pub(super) async fn unit_by_part(self: &Arc<Self>, unit: &Unit, part: Vec<String>) -> Ended {
         let part = Unit { hosts: part, ..unit.clone() };
-        let ended = self.attempt(&part, 1).await;
+        let ended = self.attempt(&part, 1, false).await;
         if ended.stop.is_some() || ended.outcome.is_success() {
             self.note(&part, &ended);
             return ended;
@@ -58,8 +58,10 @@ impl Executor {
     /// The attempts of a unit, counted on from those before.
     async fn unit_after(self: &Arc<Self>, unit: &Unit, before: u32) -> Ended {
         let mut number = before + 1;
+        let mut changed = false;
         let ended = loop {
-            let ended = self.attempt(unit, number).await;
+            let ended = self.attempt(unit, number, changed).await;
+            changed = ended.changed;
             let delay = unit.retry.as_ref().and_then(|retry| retry.delay_after(number - before));
             let Some(delay) = delay.filter(|_| ended.stop.is_none() && ended.outcome.retries_by_itself()) else {
                 break ended;
@@ -80,7 +82,7 @@ impl Executor {
 
     fn note(&self, unit: &Unit, ended: &Ended) {
         let mut record = self.record();
-        record.count(&unit.step, &unit.hosts, ended.outcome, &ended.culprits);
+        record.count(&unit.step, &unit.hosts, ended);
         // A failed update may have changed something, too.
         if unit.job == Job::Update && ended.outcome != StepOutcome::Ok {
             record.changed.push(super::unwind::Changed {
@@ -112,7 +114,8 @@ impl Executor {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, unit: &Unit, number: u32) -> Ended {
+    /// One attempt; `changed`: one before it changed something.
+    async fn attempt(self: &Arc<Self>, unit: &Unit, number: u32, changed: bool) -> Ended {
         let Some(component) = self.components.get(&unit.component).cloned() else {
             return Ended::failed("no-plugin", &unit.component, "the plugin is not loaded".to_owned());
         };
@@ -158,36 +161,44 @@ impl Executor {
         let invocation = self.invocation(unit, number);
         let work = component.run(Arc::clone(&attempt), &unit.job, &invocation);
         let done = match unit.timeout {
-            None => work.await,
+            None => work.await.map(Ok),
             Some(limit) => match tokio::time::timeout(limit.get(), work).await {
-                Ok(done) => done,
-                Err(_) => return self.timed_out(unit, id, limit).await,
+                Ok(done) => done.map(Ok),
+                Err(_) => {
+                    let what = Decision::TimedOut { after: limit };
+                    self.decide(Some(&unit.step), Some(&unit.target), what)
+                        .await
+                        .map(|()| Err(limit))
+                        .map_err(Into::into)
+                }
             },
         };
+        // The time is over for the instance, not for the effect that it began: nothing follows before its end is known.
+        attempt.settled().await;
+        let done = match self.gate.doubt(Some(&id)) {
+            Some(doubt) => Err(GuestError::Stopped(doubt.into())),
+            None => done,
+        };
+        // A backup's own temporary files are no change of the platform.
+        let changed = changed || (attempt.has_changed() && unit.job != Job::Backup);
         let ended = match done {
             Err(GuestError::Stopped(stop)) => Ended::stopped(stop),
             Err(GuestError::Trapped(reason)) => {
                 Ended::failed("plugin-broke-down", &unit.component, format!("the plugin broke down: {reason}"))
             }
-            Ok(Done::Report(Err(problem)) | Done::Verification(Err(problem))) => Ended::problem(problem, &unit.hosts),
-            // A backup's own temporary files are no change of the platform.
-            Ok(Done::Report(Ok(report))) => {
-                Ended::reported(report, &attempt.stored(), attempt.has_changed() && unit.job != Job::Backup)
+            Ok(Err(limit)) => {
+                let message = format!("it took longer than {limit}; effects that had begun went on to their end");
+                Ended::with(StepOutcome::TimedOut, "timed-out", &unit.component, message)
             }
-            Ok(Done::Verification(Ok(verification))) if unit.informs => Ended::looked(verification),
-            Ok(Done::Verification(Ok(verification))) => Ended::verified(verification),
+            Ok(Ok(Done::Report(Err(problem)) | Done::Verification(Err(problem)))) => {
+                Ended::problem(problem, &unit.hosts)
+            }
+            Ok(Ok(Done::Report(Ok(report)))) => Ended::reported(report, &attempt.stored(), changed),
+            Ok(Ok(Done::Verification(Ok(verification)))) if unit.informs => Ended::looked(verification),
+            Ok(Ok(Done::Verification(Ok(verification)))) => Ended::verified(verification),
         };
-        self.close(id, ended).await
-    }
-
-    async fn timed_out(&self, unit: &Unit, id: runner_types::Attempt, limit: TimeSpan) -> Ended {
-        if let Err(stop) = self.decide(Some(&unit.step), Some(&unit.target), Decision::TimedOut { after: limit }).await
-        {
-            return Ended::stopped(stop);
-        }
-        let message = format!("it took longer than {limit}; effects that had begun went on to their end");
-        let ended = Ended::with(StepOutcome::TimedOut, "timed-out", &unit.component, message);
-        self.close(id, ended).await
+        let changed = changed || ended.changed;
+        self.close(id, Ended { changed, ..ended }).await
     }
 
     async fn close(&self, id: runner_types::Attempt, ended: Ended) -> Ended {
@@ -201,7 +212,7 @@ impl Executor {
                 failure: ended.failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok()),
             };
             if let Err(error) = self.gate.journal.append(Entry::StepEnded(entry), Durability::Lazy).await {
-                return Ended::stopped(error.into());
+                return Ended { changed: ended.changed, ..Ended::stopped(error.into()) };
             }
         }
         self.gate.observer.observe(EventKind::StepEnded {

@@ -10,13 +10,14 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use runner_types::{CallId, Entry, EventKind, Grant, LogLevel, LogLine, Operation, PromptSpec};
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::TaskTracker;
 
 use super::authorise::{effect_class, failure};
 use super::call::{Call, by_place, too_much};
 use super::runner::Runner;
 use super::{Gate, Stop};
 use crate::capability::{Capable, Subject, place_name};
-use crate::contract::{Caller, Class, Failure, FailureKind, Function, Listener, Place, log};
+use crate::contract::{Caller, Class, Failure, FailureKind, Function, InDoubt, Listener, Place, log};
 
 /// Lines that an attempt may log.
 const MAX_LINES: u32 = 10_000;
@@ -63,6 +64,8 @@ pub struct Attempt {
     last_time: AtomicU64,
     random: Mutex<StdRng>,
     pub(super) begun: Instant,
+    /// Its writes under way.
+    effects: TaskTracker,
 }
 
 impl Attempt {
@@ -87,6 +90,7 @@ impl Attempt {
             last_time: AtomicU64::new(unix_millis()),
             random: Mutex::new(StdRng::from_seed(seed.into())),
             begun: Instant::now(),
+            effects: TaskTracker::new(),
         })
     }
 
@@ -100,6 +104,12 @@ impl Attempt {
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for its writes under way, when its instance is dropped: each ends in the time that its backend gives it.
+    pub async fn settled(&self) {
+        self.effects.close();
+        self.effects.wait().await;
     }
 
     /// Artifacts that this attempt put into the store.
@@ -165,7 +175,7 @@ impl Attempt {
     /// Makes a call: the one path of every effect.
     ///
     /// # Errors
-    /// When the run must stop here. Then nothing is journalled as the call's answer.
+    /// When the run must stop here. Then only those items have an End whose end is known.
     pub async fn call<F: Function>(
         self: &Arc<Self>,
         items: Vec<F::Item>,
@@ -175,8 +185,8 @@ impl Attempt {
             return Ok(Vec::new());
         }
         if F::CLASS == Class::None {
-            let answers = F::perform(&Runner(Arc::clone(self)), &Place::Runner, &Caller::runner(), items).await?;
-            return Ok(answers);
+            let answers = F::perform(&Runner(Arc::clone(self)), &Place::Runner, &Caller::runner(), items).await;
+            return answers.map_err(|cut| cut.stop);
         }
         let index = self.calls.fetch_add(1, Ordering::Relaxed);
         if let Some(refusal) = too_much(index, items.len()) {
@@ -192,12 +202,17 @@ impl Attempt {
         let (verdicts, places) = self.judge_all::<F>(&items, class.is_write()).await;
         let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places };
         if class.is_write() {
-            // In a task of its own: when the instance is dropped, the effect still goes to its End.
-            let effect = self.gate.effects.spawn(call.make());
-            effect.await.map_err(|error| crate::contract::InDoubt {
-                item: 0,
-                message: format!("its task broke down: {error}"),
-            })?
+            // In a task of its own: when the instance is dropped, the effect still goes to its End, or leaves its doubt.
+            let attempt = Arc::clone(self);
+            let broken = |error| InDoubt { item: 0, message: format!("the task of {} broke down: {error}", F::NAME) };
+            let effect = async move {
+                let made = tokio::spawn(call.make()).await.unwrap_or_else(|error| Err(broken(error).into()));
+                if let Err(Stop::InDoubt(doubt)) = &made {
+                    attempt.gate.leave(&attempt.spec.id, doubt);
+                }
+                made
+            };
+            self.gate.effects.spawn(self.effects.track_future(effect)).await.map_err(broken)?
         } else {
             // A wait may be long, and nothing is lost with it. Most calls are answered at once: the call is looked at first.
             tokio::select! {

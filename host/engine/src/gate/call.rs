@@ -13,7 +13,7 @@ use super::{Attempt, Stop};
 use crate::backend::failure::NO_RIGHTS;
 use crate::backend::live::secrets::Secrets;
 use crate::capability::{Capable, place_name};
-use crate::contract::{Backend, Class, Failure, FailureKind, Function, InDoubt, Place, RetryAdvice};
+use crate::contract::{Backend, Class, Cut, Failure, FailureKind, Function, InDoubt, Place, RetryAdvice};
 use crate::journal::Durability;
 
 /// Calls that an attempt may make (rule 8 of the contract).
@@ -84,14 +84,10 @@ impl<F: Function> Call<F> {
         let performing = places.into_iter().map(|(place, indices)| self.perform(place, indices));
         // Places do not wait for each other; each has its End when it is done.
         let mut performing: futures::stream::FuturesUnordered<_> = performing.collect();
-        while let Some((indices, performed)) = futures::StreamExt::next(&mut performing).await {
-            match performed {
-                Ok(done) => {
-                    let secrets = Some(&*gate.platform.secrets);
-                    self.end(&mut answers, indices.into_iter().zip(done).collect(), secrets).await?;
-                }
-                Err(reason) => stop = Some(reason),
-            }
+        while let Some((known, cut)) = futures::StreamExt::next(&mut performing).await {
+            let secrets = Some(&*gate.platform.secrets);
+            let ended = if known.is_empty() { Ok(()) } else { self.end(&mut answers, known, secrets).await };
+            stop = Stop::graver(stop, Stop::graver(cut, ended.err()));
         }
         drop(performing);
         if let Some(stop) = stop {
@@ -123,11 +119,12 @@ impl<F: Function> Call<F> {
         if before.iter().all(Value::is_null) { Vec::new() } else { before }
     }
 
+    /// Performs the items at a place: the ends that are known, and why there are no more.
     async fn perform(
         &self,
         place: Place,
         indices: Vec<usize>,
-    ) -> (Vec<usize>, Result<Vec<Result<F::Answer, Failure>>, Stop>) {
+    ) -> (Vec<(usize, Result<F::Answer, Failure>)>, Option<Stop>) {
         let items: Vec<F::Item> = indices.iter().filter_map(|index| self.items.get(*index).cloned()).collect();
         let wanted = items.len();
         let performed = match self.backend(&place) {
@@ -137,20 +134,22 @@ impl<F: Function> Call<F> {
             }
             None => Ok(Vec::new()),
         };
-        let performed = performed.map_err(|stop| match stop {
-            Stop::InDoubt(doubt) => Stop::InDoubt(self.named(&place, &indices, doubt)),
-            Stop::Cancelled | Stop::Unanswerable { .. } | Stop::Journal(_) => stop,
-        });
-        let performed = performed.map(|mut answers| {
-            let missing = || {
-                let message = format!("{} answered fewer items than it was asked", place_name(&place));
-                Err(failure(FailureKind::Other("backend".to_owned()), F::NAME.to_owned(), message))
-            };
-            answers.resize_with(wanted, missing);
-            blame_the_host::<F>(&place, &mut answers);
-            answers
-        });
-        (indices, performed)
+        let (known, cut) = match performed {
+            Ok(mut answers) => {
+                let missing = || {
+                    let message = format!("{} answered fewer items than it was asked", place_name(&place));
+                    Err(failure(FailureKind::Other("backend".to_owned()), F::NAME.to_owned(), message))
+                };
+                answers.resize_with(wanted, missing);
+                (answers.into_iter().enumerate().collect(), None)
+            }
+            Err(Cut { stop: Stop::InDoubt(doubt), known }) => (known, Some(self.named(&place, &indices, doubt).into())),
+            Err(Cut { stop, known }) => (known, Some(stop)),
+        };
+        let mut known: Vec<(usize, Result<F::Answer, Failure>)> =
+            known.into_iter().filter_map(|(at, answer)| Some((*indices.get(at)?, answer))).collect();
+        blame_the_host::<F>(&place, known.iter_mut().map(|(_, answer)| answer));
+        (known, cut)
     }
 
     /// A doubt that says what it is about: `packages.install containerd on node-1: the connection was lost`.
@@ -333,7 +332,7 @@ fn is_the_hosts(kind: &FailureKind) -> bool {
 
 /// What does not answer, or gives no rights, is the host, whatever it was asked for: recaps count by that. A request's
 /// failure names its URL, which may be somewhere else.
-fn blame_the_host<F: Function>(place: &Place, answers: &mut [Result<F::Answer, Failure>]) {
+fn blame_the_host<'a, F: Function>(place: &Place, answers: impl Iterator<Item = &'a mut Result<F::Answer, Failure>>) {
     let Place::Host(host) = place else { return };
     if F::NAME.starts_with("http.") {
         return;

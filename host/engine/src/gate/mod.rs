@@ -12,7 +12,7 @@ mod stop;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use runner_types::{DecisionEntry, Digest, Entry, EventKind, Payload, Policy, ResolvedHost};
@@ -28,7 +28,7 @@ pub use stop::Stop;
 
 use crate::artifacts::Store;
 use crate::backend::live::secrets::Secrets;
-use crate::contract::{Backend, Failure, FailureKind, Place};
+use crate::contract::{Backend, Failure, FailureKind, InDoubt, Place};
 use crate::journal::{Durability, Journal, JournalError};
 
 /// Answers and arguments larger than this go to the store, and the journal names them by digest.
@@ -79,6 +79,8 @@ pub struct Gate {
     cancelled: watch::Sender<bool>,
     /// Effects under way. Dropping an instance cuts none of them.
     effects: TaskTracker,
+    /// Attempts with a write in doubt. Also one that ends when nobody waits for it any more is heard of here.
+    doubts: Mutex<Vec<(runner_types::Attempt, InDoubt)>>,
 }
 
 impl Gate {
@@ -94,7 +96,8 @@ impl Gate {
         seed: u64,
     ) -> Self {
         let (cancelled, _) = watch::channel(false);
-        Self { journal, platform, policy, store, observer, operator, seed, cancelled, effects: TaskTracker::new() }
+        let (effects, doubts) = (TaskTracker::new(), Mutex::default());
+        Self { journal, platform, policy, store, observer, operator, seed, cancelled, effects, doubts }
     }
 
     /// Asks every attempt to stop at its next call. Effects under way go on to their end.
@@ -122,6 +125,19 @@ impl Gate {
         self.effects.close();
         self.effects.wait().await;
         self.effects.reopen();
+    }
+
+    /// Leaves word of a write in doubt.
+    fn leave(&self, attempt: &runner_types::Attempt, doubt: &InDoubt) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.push((attempt.clone(), doubt.clone()));
+    }
+
+    /// The first write of the run that is in doubt, or of one attempt of it.
+    pub(crate) fn doubt(&self, of: Option<&runner_types::Attempt>) -> Option<InDoubt> {
+        let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = doubts.iter().filter(|(attempt, _)| of.is_none_or(|of| of == attempt));
+        found.next().map(|(_, doubt)| doubt.clone())
     }
 
     /// Journals what the executor decided or was told, and shows it.

@@ -138,7 +138,7 @@ impl clock::Capability for Runner {
         let total: u64 = items.iter().map(|item| u64::from(item.duration)).sum();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(total)) => Ok(items.iter().map(|_| Ok(())).collect()),
-            () = self.0.gate.cancelled() => Err(Stop::Cancelled),
+            () = self.0.gate.cancelled() => Err(Stop::Cancelled.into()),
         }
     }
 }

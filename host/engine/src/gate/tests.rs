@@ -166,6 +166,45 @@ async fn a_write_of_unknown_outcome_is_a_stop_without_an_answer() {
 }
 
 #[tokio::test]
+async fn what_ended_before_a_doubt_has_its_end() {
+    let wide = json!([{"plugin": "p", "allow": "systemd.start", "units": ["*"], "hosts": ["ab"]}]);
+    let bench = Bench::new(wide.clone(), PRESENT);
+    bench.script.doubtful.lock().unwrap().push("lost.service".to_owned());
+    let attempt = bench.attempt(wide);
+    let orders = ["x.service", "lost.service", "y.service"].map(|unit| order("a", unit));
+    let stop = attempt.call::<systemd::Start>([order("b", "z.service")].into_iter().chain(orders).collect()).await;
+    let stop = stop.unwrap_err();
+    assert!(stop.to_string().starts_with("outcome not known: systemd.start lost.service on a: "), "{stop}");
+    assert!(attempt.has_changed());
+    let mut ended = Vec::new();
+    for line in written(&bench).await {
+        if let Entry::End(end) = line.entry {
+            assert!(end.items.iter().all(|item| item.changed && item.outcome.is_ok()), "{end:?}");
+            ended.extend(end.items.into_iter().map(|item| item.item));
+        }
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, [0, 1], "only what is in doubt, and what was not reached, has none");
+}
+
+#[tokio::test]
+async fn a_doubt_is_left_when_nobody_waits_for_the_write_any_more() {
+    let bench = bench();
+    *bench.script.takes.lock().unwrap() = Duration::from_millis(100);
+    bench.script.doubtful.lock().unwrap().push("x.service".to_owned());
+    let attempt = bench.attempt(grants());
+    let call = attempt.call::<systemd::Start>(vec![order("a", "x.service")]);
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+    assert_eq!(bench.gate.doubt(None), None);
+    attempt.settled().await;
+    let doubt = bench.gate.doubt(None).unwrap();
+    assert!(doubt.message.starts_with("systemd.start x.service on a: "), "{doubt}");
+    let id = attempt.spec().id.clone();
+    assert_eq!(bench.gate.doubt(Some(&id)), Some(doubt));
+    assert_eq!(bench.gate.doubt(Some(&runner_types::Attempt { attempt: 2, ..id })), None);
+}
+
+#[tokio::test]
 async fn a_cancelled_run_begins_no_further_call() {
     let bench = bench();
     let attempt = bench.attempt(grants());

@@ -34,7 +34,7 @@ impl Capability for LiveHost {
     }
 
     async fn restore(&self, _place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {
-        restore::restore(self, items).await.map_err(Into::into)
+        restore::restore(self, items).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::shell::{MOST_ARGUMENTS, RunAs, Running, Script, ShellError};
 use crate::backend::failure;
 use crate::contract::exec::{Capability, Captured, Command, Output};
 use crate::contract::types::EffectClass;
-use crate::contract::{Caller, Class, Failure, FailureKind, InDoubt, Performed, Place};
+use crate::contract::{Caller, Class, Cut, Failure, FailureKind, InDoubt, Performed, Place};
 use parts::{Keep, Part, Parts};
 
 /// Bytes of an output that are kept where the command does not say.
@@ -69,7 +69,8 @@ impl Capability for LiveHost {
         }
         let mut answers: Vec<Result<Output, Failure>> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let answer = self.one(index, item).await?;
+            let answer = self.one(index, item).await;
+            let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             let stops = answer.is_err() && Class::from(item.effect).is_write();
             answers.push(answer);
             if stops {

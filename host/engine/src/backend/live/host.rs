@@ -8,7 +8,7 @@ use super::LiveHost;
 use super::shell::{Bounds, Script, ShellError};
 use crate::backend::failure;
 use crate::contract::host::{Capability, HostFacts, RebootOrder};
-use crate::contract::{Caller, Class, Failure, InDoubt, Performed, Place};
+use crate::contract::{Caller, Class, Cut, Failure, InDoubt, Performed, Place};
 
 /// How long a host may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,7 +52,8 @@ impl Capability for LiveHost {
     async fn reboot(&self, _: &Place, _: &Caller, items: Vec<RebootOrder>) -> Performed<HostFacts> {
         let mut answers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let answer = self.reboot_once(index, item).await?;
+            let answer = self.reboot_once(index, item).await;
+            let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             let failed = answer.is_err();
             answers.push(answer);
             if failed {

@@ -13,7 +13,7 @@ use super::{LiveHost, LiveRunner};
 use crate::backend::failure;
 use crate::contract::http::{Capability, Request, Response, Submission};
 use crate::contract::types::Label;
-use crate::contract::{Caller, Class, Failure, InDoubt, Performed, Place};
+use crate::contract::{Caller, Class, Cut, Failure, InDoubt, Performed, Place};
 
 /// Bytes of a body that are kept when the request names no limit.
 const BODY: u32 = 64 << 10;
@@ -160,7 +160,9 @@ async fn send(carrier: &dyn Carrier, items: Vec<Submission>) -> Performed<Respon
             Ok(request) => match carrier.carry(&request).await {
                 Ok(response) => Ok(response),
                 Err(NoAnswer::Failed(failure)) => Err(failure),
-                Err(NoAnswer::Doubtful(message)) => return Err(InDoubt { item: index, message }.into()),
+                Err(NoAnswer::Doubtful(message)) => {
+                    return Err(Cut::after(&mut answers, InDoubt { item: index, message }));
+                }
             },
         };
         answers.push(answer);

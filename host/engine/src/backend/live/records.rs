@@ -2,7 +2,7 @@
 //! So names of files with any byte arrive as they are; data that may hold a NUL comes as base64.
 
 use crate::backend::failure;
-use crate::contract::{Class, Failure, InDoubt};
+use crate::contract::{Class, Cut, Failure, InDoubt, Performed};
 
 use super::shell::{Bounds, Finished, MOST_ARGUMENTS, Script, Shell, ShellError};
 
@@ -16,17 +16,20 @@ wrong() { say failed 2 "$1" "$2"; return 1; }
 say begun 0
 "#;
 
-/// Performs items one after the other and stops at the first that fails.
+/// Performs items one after the other, each to an answer or a stop, and ends at the first that fails.
 macro_rules! in_order {
-    ($items:expr, |$index:ident, $item:ident| $body:expr) => {{
+    ($items:expr, |$item:ident| $body:expr) => {{
         let mut answers = Vec::with_capacity($items.len());
-        for ($index, item) in $items.into_iter().enumerate() {
+        for item in $items {
             if answers.iter().any(Result::is_err) {
                 answers.push(Err($crate::backend::failure::not_attempted($crate::contract::Capable::label(&item))));
                 continue;
             }
             let $item = &item;
-            answers.push($body);
+            match $body {
+                Ok(answer) => answers.push(answer),
+                Err(stop) => return Err($crate::contract::Cut::after(&mut answers, stop)),
+            }
         }
         Ok(answers)
     }};
@@ -110,7 +113,7 @@ pub(super) async fn each(
     class: Class,
     bounds: Bounds,
     items: Vec<Item>,
-) -> Result<Vec<Result<Record, Failure>>, InDoubt> {
+) -> Performed<Record> {
     let count = items.first().map_or(0, |item| item.arguments.len());
     let text = format!("{PRELUDE}{text}{}", every(count, class));
     let mut answers: Vec<Result<Record, Failure>> = Vec::with_capacity(items.len());
@@ -124,10 +127,11 @@ pub(super) async fn each(
         rest = later;
         let script = Script::new(&text).arguments(now.iter().flat_map(|item| item.arguments.iter().cloned()));
         let input = now.iter().flat_map(|item| item.input.iter().copied()).collect();
-        match shell.run(script, input, bounds).await {
-            Ok(finished) => answers.extend(matched(&finished, class, now, answers.len())?),
-            Err(error) => answers.extend(unanswered(error, class, now, answers.len())?),
-        }
+        let taken = match shell.listen(script, input, bounds).await {
+            Ok(finished) => matched(&finished, class, now, &mut answers),
+            Err((error, said)) => unanswered(error, &said.data, class, now, &mut answers),
+        };
+        taken.map_err(|doubt| Cut::after(&mut answers, doubt))?;
     }
     Ok(answers)
 }
@@ -159,15 +163,15 @@ fn fitting(items: &[Item], text: usize) -> usize {
     fits.count().max(1)
 }
 
+/// Takes what a script said of its items that came to its end.
 fn matched(
     finished: &Finished,
     class: Class,
     items: &[Item],
-    first: usize,
-) -> Result<Vec<Result<Record, Failure>>, InDoubt> {
+    answers: &mut Vec<Result<Record, Failure>>,
+) -> Result<(), InDoubt> {
     let mut records = records(&finished.stdout.data).into_iter();
     let begun = records.next().is_some();
-    let mut answers: Vec<Result<Record, Failure>> = Vec::with_capacity(items.len());
     for item in items {
         let stopped = class.is_write() && answers.iter().any(failed);
         answers.push(match records.next() {
@@ -177,7 +181,7 @@ fn matched(
                 Err(failure::too_large(item.subject.clone(), "the host answers with more than a call may carry"))
             }
             None if class.is_write() && begun => {
-                return Err(InDoubt { item: first + answers.len(), message: ended(finished) });
+                return Err(InDoubt { item: answers.len(), message: ended(finished) });
             }
             None => Err(failure::failed(
                 item.subject.clone(),
@@ -187,7 +191,7 @@ fn matched(
             )),
         });
     }
-    Ok(answers)
+    Ok(())
 }
 
 /// How a script ended that should have said more.
@@ -200,22 +204,28 @@ fn ended(finished: &Finished) -> String {
     }
 }
 
+/// Takes what a script said of its items whose end is not known. Each record of a write is the end of its item.
 fn unanswered(
     error: ShellError,
+    said: &[u8],
     class: Class,
     items: &[Item],
-    first: usize,
-) -> Result<Vec<Result<Record, Failure>>, InDoubt> {
-    let subjects = items.iter().map(|item| item.subject.clone());
+    answers: &mut Vec<Result<Record, Failure>>,
+) -> Result<(), InDoubt> {
     if !class.is_write() {
-        return Ok(subjects.map(|subject| Err(error.clone().of_read(&subject))).collect());
+        answers.extend(items.iter().map(|item| Err(error.clone().of_read(&item.subject))));
+        return Ok(());
     }
-    let mut answers: Vec<Result<Record, Failure>> =
-        subjects.map(|subject| Err(failure::not_attempted(subject))).collect();
-    if let (Some(answer), Some(item)) = (answers.first_mut(), items.first()) {
-        *answer = Err(error.settle(class, first, &item.subject)?);
+    let mut records = records(said).into_iter().skip(1);
+    for item in items {
+        let answer = match records.next() {
+            Some(record) => Ok(record),
+            None if answers.iter().any(failed) => Err(failure::not_attempted(item.subject.clone())),
+            None => Err(error.clone().settle(class, answers.len(), &item.subject)?),
+        };
+        answers.push(answer);
     }
-    Ok(answers)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -283,6 +293,23 @@ mod tests {
         let refused = each(&shell, "exit 1", Class::WriteOnce, Bounds::default(), vec![item("a"), item("b")]).await;
         assert!(refused.is_err(), "it was begun");
         let dies = each(&shell, "item() { kill -9 $$; }", Class::WriteOnce, Bounds::default(), vec![item("a")]).await;
-        assert_eq!(dies.unwrap_err().item, 0);
+        assert!(dies.unwrap_err().known.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_ended_before_a_doubt_is_known() {
+        let shell = ProcessShell { effects: None };
+        let bounds = Bounds { time: Some(std::time::Duration::from_millis(500)), ..Bounds::default() };
+        // The script breaks off; nobody hears of its end.
+        for ends in ["kill -9 $$", "sleep 2"] {
+            let text = format!("item() {{ [ \"$1\" = b ] && {ends}; say ok 1 \"$1\"; }}");
+            let items = ["a", "b", "c"].map(item).to_vec();
+            let cut = each(&shell, &text, Class::WriteIdempotent, bounds, items.clone()).await.unwrap_err();
+            assert!(matches!(&cut.stop, crate::gate::Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+            assert!(matches!(cut.known.as_slice(), [(0, Ok(record))] if record.text(0) == "a"), "{cut:?}");
+            let text = format!("item() {{ say ok 1 \"$1\"; [ \"$1\" = c ] && {ends}; :; }}");
+            let whole = each(&shell, &text, Class::WriteIdempotent, bounds, items).await.unwrap();
+            assert!(whole.iter().all(Result::is_ok), "each said its end: {whole:?}");
+        }
     }
 }

@@ -208,6 +208,20 @@ impl dyn Shell + '_ {
     /// # Errors
     /// When its end is not known.
     pub async fn run(&self, script: Script, stdin: Vec<u8>, bounds: Bounds) -> Result<Finished, ShellError> {
+        self.listen(script, stdin, bounds).await.map_err(|(error, _)| error)
+    }
+
+    /// Runs a script to its end.
+    ///
+    /// # Errors
+    /// When its end is not known; with what it had said on standard output by then.
+    pub(super) async fn listen(
+        &self,
+        script: Script,
+        stdin: Vec<u8>,
+        bounds: Bounds,
+    ) -> Result<Finished, (ShellError, Captured)> {
+        let mut said = Captured::default();
         let running = async {
             let Running { stdin: mut input, stdout, stderr, ended } = self.start(script).await?;
             let feed = async move {
@@ -216,26 +230,34 @@ impl dyn Shell + '_ {
                 let _ = input.shutdown().await;
             };
             let (stdout, stderr, (), ended) =
-                tokio::join!(beginning(stdout, bounds.stdout), end(stderr, bounds.stderr), feed, ended);
+                tokio::join!(beginning(stdout, bounds.stdout, &mut said), end(stderr, bounds.stderr), feed, ended);
             let ended = ended.map_err(ShellError::Lost)?;
             let lost = |error: std::io::Error| ShellError::Lost(error.to_string());
-            Ok(Finished { ended, stdout: stdout.map_err(lost)?, stderr: stderr.map_err(lost)? })
+            stdout.map_err(lost)?;
+            Ok((ended, stderr.map_err(lost)?))
         };
-        match bounds.time {
+        let ended = match bounds.time {
             None => running.await,
             Some(time) => tokio::time::timeout(time, running).await.unwrap_or(Err(ShellError::TimedOut(time))),
+        };
+        match ended {
+            Ok((ended, stderr)) => Ok(Finished { ended, stdout: said, stderr }),
+            Err(error) => Err((error, said)),
         }
     }
 }
 
 /// Reads a stream to its end and keeps its beginning.
-async fn beginning(mut stream: Pin<Box<dyn AsyncRead + Send>>, most: usize) -> std::io::Result<Captured> {
-    let mut kept = Captured::default();
+async fn beginning(
+    mut stream: Pin<Box<dyn AsyncRead + Send>>,
+    most: usize,
+    kept: &mut Captured,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 32 << 10];
     loop {
         let read = stream.read(&mut buffer).await?;
         if read == 0 {
-            return Ok(kept);
+            return Ok(());
         }
         let room = most.saturating_sub(kept.data.len()).min(read);
         kept.data.extend_from_slice(&buffer[..room]);

@@ -15,7 +15,7 @@ use crate::contract::systemd::{
     Capability, DropIn, DropInRef, JournalExcerpt, JournalQuery, RestartOrder, UnitChange, UnitOrder, UnitQuery,
     UnitRef, UnitStatus,
 };
-use crate::contract::{Caller, Class, Failure, InDoubt, Performed, Place};
+use crate::contract::{Caller, Class, Cut, Failure, InDoubt, Performed, Place};
 use show::{PROPERTIES, Shown, is_unit, parse};
 
 /// Lines that one answer carries at most.
@@ -144,7 +144,8 @@ impl Capability for LiveHost {
     async fn write_drop_in(&self, _: &Place, _: &Caller, items: Vec<DropIn>) -> Performed<bool> {
         let mut answers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let answer = drop_ins::write(self, index, item).await?;
+            let answer = drop_ins::write(self, index, item).await;
+            let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             if stops(&mut answers, answer, items.len(), &item.at.name) {
                 break;
             }
@@ -155,7 +156,8 @@ impl Capability for LiveHost {
     async fn remove_drop_in(&self, _: &Place, _: &Caller, items: Vec<DropInRef>) -> Performed<bool> {
         let mut answers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let answer = drop_ins::remove(self, index, item).await?;
+            let answer = drop_ins::remove(self, index, item).await;
+            let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             if stops(&mut answers, answer, items.len(), &item.name) {
                 break;
             }
@@ -169,7 +171,9 @@ impl Capability for LiveHost {
             let ran = self.shell.run(Script::new(RELOAD_ALL), Vec::new(), within(PATIENCE)).await;
             let answer = match ran {
                 Ok(finished) => ended(finished, "systemd", &format!("systemctl daemon-reload on {}", self.name)),
-                Err(error) => Err(error.settle(Class::WriteIdempotent, index, "systemd")?),
+                Err(error) => Err(error
+                    .settle(Class::WriteIdempotent, index, "systemd")
+                    .map_err(|doubt| Cut::after(&mut answers, doubt))?),
             };
             if stops(&mut answers, answer.map(|_| ()), items.len(), "systemd") {
                 break;
@@ -311,7 +315,8 @@ impl LiveHost {
         let count = orders.len();
         let mut answers = Vec::with_capacity(count);
         for (index, (unit, time)) in orders.enumerate() {
-            let answer = self.change_unit(verb, index, unit, time).await?;
+            let answer = self.change_unit(verb, index, unit, time).await;
+            let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             if stops(&mut answers, answer, count, unit) {
                 break;
             }

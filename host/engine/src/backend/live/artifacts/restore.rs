@@ -13,7 +13,7 @@ use crate::backend::live::shell::{MOST_ARGUMENTS, Script};
 use crate::backend::{failure, stored};
 use crate::contract::artifacts::RestoreOrder;
 use crate::contract::files::{FileChange, Precondition};
-use crate::contract::{Class, Failure, InDoubt};
+use crate::contract::{Class, Cut, Failure, InDoubt, Performed};
 
 const RESTORE: &str = include_str!("restore.sh");
 /// Bytes that are in memory at a time.
@@ -27,7 +27,7 @@ type Answer = Result<FileChange, Failure>;
 ///
 /// # Errors
 /// When nobody knows how one that was begun ended.
-pub(super) async fn restore(host: &LiveHost, orders: Vec<RestoreOrder>) -> Result<Vec<Answer>, InDoubt> {
+pub(super) async fn restore(host: &LiveHost, orders: Vec<RestoreOrder>) -> Performed<FileChange> {
     let mut answers: Vec<Answer> = Vec::with_capacity(orders.len());
     let mut rest = orders.as_slice();
     while !rest.is_empty() && answers.iter().all(Result::is_ok) {
@@ -42,9 +42,10 @@ pub(super) async fn restore(host: &LiveHost, orders: Vec<RestoreOrder>) -> Resul
                 }
             }
         }
-        let done = bring(host, answers.len(), &prepared).await?;
-        rest = &rest[done.len()..];
-        answers.extend(done);
+        let before = answers.len();
+        let brought = bring(host, &mut answers, &prepared).await;
+        brought.map_err(|doubt| Cut::after(&mut answers, doubt))?;
+        rest = &rest[answers.len() - before..];
         if let Some(failure) = wrong.filter(|_| answers.iter().all(Result::is_ok)) {
             rest = rest.get(1..).unwrap_or_default();
             answers.push(Err(failure));
@@ -89,15 +90,18 @@ fn arguments(order: &RestoreOrder, found: &Survey) -> [String; 10] {
 }
 
 /// Brings what one script takes. Fewer answers than orders: the last of them is a failure.
-async fn bring(host: &LiveHost, first: usize, orders: &[(&RestoreOrder, Survey)]) -> Result<Vec<Answer>, InDoubt> {
-    let class = Class::WriteIdempotent;
+async fn bring(host: &LiveHost, answers: &mut Vec<Answer>, orders: &[(&RestoreOrder, Survey)]) -> Result<(), InDoubt> {
+    let (class, first) = (Class::WriteIdempotent, answers.len());
     let Some((order, _)) = orders.first() else {
-        return Ok(Vec::new());
+        return Ok(());
     };
     let script = Script::new(RESTORE).arguments(orders.iter().flat_map(|(order, found)| arguments(order, found)));
     let mut talk = match Talk::begin(host.shell.as_ref(), script).await {
         Ok(talk) => talk,
-        Err(error) => return Ok(vec![Err(error.settle(class, first, &order.path)?)]),
+        Err(error) => {
+            answers.push(Err(error.settle(class, first, &order.path)?));
+            return Ok(());
+        }
     };
     if talk.next().await.is_none_or(|said| said.kind != "begun") {
         // The shell over there was not even reached.
@@ -105,17 +109,16 @@ async fn bring(host: &LiveHost, first: usize, orders: &[(&RestoreOrder, Survey)]
             Ok(finished) => fell_silent(&finished, &order.path),
             Err(error) => error.settle(class, first, &order.path)?,
         };
-        return Ok(vec![Err(failure)]);
+        answers.push(Err(failure));
+        return Ok(());
     }
-    let mut answers: Vec<Answer> = Vec::with_capacity(orders.len());
     for (order, found) in orders {
-        let item = first + answers.len();
         let Some((said, damage)) = bring_one(host, &mut talk, order, found).await else {
             let message = match talk.end().await {
                 Ok(finished) => fell_silent(&finished, &order.path).message,
                 Err(error) => error.to_string(),
             };
-            return Err(InDoubt { item, message });
+            return Err(InDoubt { item: answers.len(), message });
         };
         let answer = match damage {
             Some(failure) if said.kind == "damaged" => Err(failure),
@@ -129,7 +132,7 @@ async fn bring(host: &LiveHost, first: usize, orders: &[(&RestoreOrder, Survey)]
     }
     // The script has nothing to do any more; that it goes is waited for, so that nothing of it is left.
     let _ = talk.end().await;
-    Ok(answers)
+    Ok(())
 }
 
 /// What the script says of an order in the end, and what is wrong with the data that it was given. None: it fell silent.

@@ -10,7 +10,7 @@ use crate::backend::live::process::ProcessShell;
 use crate::backend::live::secrets::Secrets;
 use crate::contract::artifacts::{Source, Tree};
 use crate::contract::files::{Attributes, Precondition};
-use crate::contract::{Failure, FailureKind};
+use crate::contract::{Failure, FailureKind, Stop};
 
 struct Bench {
     home: tempfile::TempDir,
@@ -414,6 +414,12 @@ async fn a_destination_that_changes_meanwhile_is_kept_and_a_silent_end_is_in_dou
     bench.expect_nothing_left(&bench.at(""));
     let dies = with(&bench, "mv() { kill -9 $$; }");
     let orders = ["x", "z"].map(|path| bench.order(&stored, path, Precondition::Anything)).to_vec();
-    assert_eq!(restore::restore(&dies, orders).await.unwrap_err().item, 0);
+    let cut = restore::restore(&dies, orders.clone()).await.unwrap_err();
+    assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 0) && cut.known.is_empty(), "{cut:?}");
+    let dies = with(&bench, "mv() { case $4 in */z) kill -9 $$ ;; esac; command mv \"$@\"; }");
+    let cut = restore::restore(&dies, orders).await.unwrap_err();
+    assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+    assert!(matches!(cut.known.as_slice(), [(0, Ok(change))] if change.changed), "{cut:?}");
+    bench.write("x", "before");
     assert!(bench.restore(bench.order(&stored, "x", Precondition::Anything)).await.unwrap().changed);
 }

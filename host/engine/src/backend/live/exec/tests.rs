@@ -127,11 +127,13 @@ async fn what_takes_too_long_is_ended() {
     // Of a write nobody knows how far it came.
     slow.effect = EffectClass::WriteOnce;
     let store = tempfile::tempdir().unwrap();
-    let stop = here(store.path())
-        .run(&place(), &Caller::runner(), vec![command(EffectClass::WriteOnce, &["true"]), slow])
+    let cut = here(store.path())
+        .run(&place(), &Caller::runner(), vec![command(EffectClass::WriteOnce, &["echo", "once"]), slow])
         .await
         .unwrap_err();
-    assert!(matches!(&stop, Stop::InDoubt(doubt) if doubt.item == 1), "{stop:?}");
+    assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+    let [(0, done)] = cut.known.as_slice() else { panic!("{cut:?}") };
+    assert_eq!(text(done), "once\n", "what the one before said is known");
 }
 
 #[tokio::test]

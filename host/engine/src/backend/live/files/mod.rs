@@ -45,15 +45,17 @@ impl LiveHost {
         let subjects: Vec<String> = items.iter().map(|item| item.subject.clone()).collect();
         let text = format!("{FILES}\nitem() {{ {function} \"$@\"; }}\n");
         let bounds = Bounds { stdout: MOST_OUTPUT, time: Some(PATIENCE), ..Bounds::default() };
-        let answers = records::each(self.shell.as_ref(), &text, class, bounds, items).await?;
-        let answered = answers.into_iter().zip(subjects).enumerate().map(|(index, (record, subject))| {
+        let answered = |index: usize, record: Result<Record, Failure>| {
             let record = record?;
             match record.kind.as_str() {
                 "ok" => answer(index, &record),
-                _ => Err(refusal(&record, &subject, &self.name)),
+                _ => Err(refusal(&record, subjects.get(index).map(String::as_str).unwrap_or_default(), &self.name)),
             }
-        });
-        Ok(answered.collect())
+        };
+        match records::each(self.shell.as_ref(), &text, class, bounds, items).await {
+            Ok(answers) => Ok(answers.into_iter().enumerate().map(|(index, record)| answered(index, record)).collect()),
+            Err(cut) => Err(cut.map(answered)),
+        }
     }
 
     /// Contents with their secrets. `Err`: the answers, when one cannot be had; then nothing is begun.
@@ -352,10 +354,11 @@ impl Capability for LiveHost {
     }
 
     async fn rename(&self, _place: &Place, _caller: &Caller, items: Vec<RenameOrder>) -> Performed<FileChange> {
-        in_order!(items, |_index, order| {
+        in_order!(items, |order| {
             let asked = vec![item(&order.source, [order.destination.clone()])];
-            let done = self.ask("files_rename", Class::WriteOnce, asked, |_, record| Ok(change(record))).await?;
-            done.into_iter().next().unwrap_or_else(|| Err(failure::not_attempted(&order.source)))
+            let done = self.ask("files_rename", Class::WriteOnce, asked, |_, record| Ok(change(record))).await;
+            done.map_err(|cut| cut.stop)
+                .map(|done| done.into_iter().next().unwrap_or_else(|| Err(failure::not_attempted(&order.source))))
         })
     }
 

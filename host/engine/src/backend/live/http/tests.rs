@@ -131,6 +131,7 @@ async fn nobody_there_is_unreachable_and_what_follows_is_not_attempted() {
 
 #[tokio::test]
 async fn a_write_without_an_answer_is_in_doubt_and_a_read_is_not() {
+    let (answers, _) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     // Takes what is sent and closes.
@@ -140,8 +141,9 @@ async fn a_write_without_an_answer_is_in_doubt_and_a_read_is_not() {
         }
     });
     for carrier in carriers() {
-        let doubt = send(carrier.as_ref(), vec![submission(&url)]).await.unwrap_err();
-        assert!(matches!(doubt, crate::gate::Stop::InDoubt(InDoubt { item: 0, .. })), "{doubt:?}");
+        let cut = send(carrier.as_ref(), vec![submission(&answers), submission(&url)]).await.unwrap_err();
+        assert!(matches!(cut.stop, crate::gate::Stop::InDoubt(InDoubt { item: 1, .. })), "{cut:?}");
+        assert!(matches!(cut.known.as_slice(), [(0, Ok(answer))] if answer.status == 200), "{cut:?}");
         let read = get(carrier.as_ref(), vec![request(&url)]).await.remove(0).unwrap_err();
         assert_eq!(read.kind, FailureKind::Unreachable);
     }

@@ -14,7 +14,7 @@ use crate::contract::kubernetes::{
     ApplyOrder, Capability, CreateOrder, Eviction, Object, ObjectChange, ObjectRef, Page, PageOrder, PatchOrder,
     RemovalOrder, Server, WaitOrder,
 };
-use crate::contract::{Backend, Caller, Failure, Performed, Place, Stop};
+use crate::contract::{Backend, Caller, Cut, Failure, Performed, Place, Stop};
 
 /// Reads of one call under way at the same time.
 const AT_A_TIME: usize = 16;
@@ -58,11 +58,12 @@ impl InOrder {
         self.stopped
     }
 
-    fn answer(&mut self, answer: Result<ObjectChange, Trouble>) -> Result<(), Stop> {
+    fn answer(&mut self, answer: Result<ObjectChange, Trouble>) -> Result<(), Cut<ObjectChange>> {
         let item = self.answers.len();
-        let answer = match answer {
+        let answer = match answer.map_err(|trouble| trouble.settle(item)) {
             Ok(change) => Ok(change),
-            Err(trouble) => Err(trouble.settle(item)?),
+            Err(Ok(failure)) => Err(failure),
+            Err(Err(stop)) => return Err(Cut::after(&mut self.answers, stop)),
         };
         self.stopped = answer.is_err();
         self.answers.push(answer);
@@ -138,10 +139,42 @@ impl Capability for LiveCluster {
 
     async fn evict(&self, _place: &Place, caller: &Caller, items: Vec<Eviction>) -> Performed<ObjectChange> {
         let answers = self.api.evict(caller, &items).await;
-        let settled = answers.into_iter().enumerate().map(|(index, answer)| match answer {
-            Ok(change) => Ok(Ok(change)),
-            Err(trouble) => trouble.settle(index).map(Err),
-        });
-        settled.collect()
+        settled(answers)
+    }
+}
+
+/// Answers to writes that were under way at the same time: what stops one says nothing of the others.
+fn settled(answers: Vec<Result<ObjectChange, Trouble>>) -> Performed<ObjectChange> {
+    let (mut known, mut cut) = (Vec::with_capacity(answers.len()), None);
+    for (index, answer) in answers.into_iter().enumerate() {
+        match answer.map_err(|trouble| trouble.settle(index)) {
+            Ok(change) => known.push((index, Ok(change))),
+            Err(Ok(failure)) => known.push((index, Err(failure))),
+            Err(Err(stop)) => cut = Stop::graver(cut, Some(stop)),
+        }
+    }
+    match cut {
+        None => Ok(known.into_iter().map(|(_, answer)| answer).collect()),
+        Some(stop) => Err(Cut { stop, known }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_the_others_is_known() {
+        let done = || Ok(ObjectChange { changed: true, id: None });
+        let lost = || Err(Trouble::InDoubt("lost".to_owned()));
+        let items = |cut: &Cut<ObjectChange>| cut.known.iter().map(|(item, _)| *item).collect::<Vec<_>>();
+        let cut = settled(vec![done(), Err(Trouble::Cancelled), lost(), done()]).unwrap_err();
+        assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 2), "{cut:?}");
+        assert_eq!(items(&cut), [0, 3]);
+        let mut in_order = InOrder::new(2);
+        in_order.answer(done()).unwrap();
+        let cut = in_order.answer(lost()).unwrap_err();
+        assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+        assert_eq!(items(&cut), [0]);
     }
 }

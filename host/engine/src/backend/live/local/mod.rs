@@ -6,7 +6,7 @@ mod handles;
 mod reading;
 mod writing;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use futures::future::BoxFuture;
 
@@ -17,7 +17,7 @@ use crate::contract::files::{
     AttributeOrder, Capability, CopyOrder, DirectoryOrder, FileChange, FileData, FileRef, FileStatus, ListingOrder,
     ReadOrder, RemovalOrder, RenameOrder, Room, WriteOrder,
 };
-use crate::contract::{self, Backend, Caller, Capable, Failure, InDoubt, Performed, Place};
+use crate::contract::{self, Backend, Caller, Capable, Cut, Failure, InDoubt, Performed, Place};
 
 use handles::Root;
 use reading::Refusal;
@@ -49,18 +49,26 @@ impl LocalHost {
         A: Send + 'static,
     {
         let (root, host) = (Arc::clone(&self.root), self.scripts.name.clone());
+        let (told, answers) = mpsc::channel();
         let done = tokio::task::spawn_blocking(move || {
-            let mut answers: Vec<Result<A, Failure>> = Vec::with_capacity(items.len());
+            let mut failed = false;
             for item in &items {
                 let label = item.label();
-                answers.push(match stops && answers.iter().any(Result::is_err) {
+                let answer = match stops && failed {
                     true => Err(failure::not_attempted(label)),
                     false => work(&root, item).map_err(|refusal| refused(refusal, item.label(), &host)),
-                });
+                };
+                failed |= answer.is_err();
+                // Whoever does not hear it any more does not want it.
+                let _ = told.send(answer);
             }
-            answers
         });
-        Ok(done.await.map_err(|error| InDoubt { item: 0, message: error.to_string() })?)
+        let done = done.await;
+        let mut answers: Vec<_> = answers.try_iter().collect();
+        match done {
+            Ok(()) => Ok(answers),
+            Err(error) => Err(Cut::after(&mut answers, InDoubt { item: 0, message: error.to_string() })),
+        }
     }
 }
 
@@ -169,5 +177,26 @@ impl Capability for LocalHost {
 
     async fn set_attributes(&self, _place: &Place, _caller: &Caller, items: Vec<AttributeOrder>) -> Performed<bool> {
         self.each(items, true, writing::set_attributes).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::live::tests::here;
+    use crate::contract::Stop;
+
+    #[tokio::test]
+    async fn what_ended_before_a_thread_broke_down_is_known() {
+        let store = tempfile::tempdir().unwrap();
+        let host = LocalHost::new(here(store.path())).unwrap();
+        let items = ["/a", "/b", "/c"].map(|path| FileRef { host: "here".to_owned(), path: path.to_owned() });
+        let work = |_: &Root, item: &FileRef| match item.path.as_str() {
+            "/b" => panic!("a bug"),
+            path => Ok(path.to_owned()),
+        };
+        let cut = host.each(items.to_vec(), true, work).await.unwrap_err();
+        assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+        assert!(matches!(cut.known.as_slice(), [(0, Ok(path))] if path == "/a"), "{cut:?}");
     }
 }

@@ -26,7 +26,7 @@ use crate::contract::packages::{
     PackageVersion, RemovalOrder, Repository, RepositoryOrder, Transaction,
 };
 use crate::contract::types::Part;
-use crate::contract::{Backend as _, Caller, Class, Failure, InDoubt, Performed, Place, RetryAdvice};
+use crate::contract::{Backend as _, Caller, Class, Failure, Performed, Place, RetryAdvice, Stop};
 
 const DETECT: &str = include_str!("detect.sh");
 const APT: &str = include_str!("apt.sh");
@@ -116,20 +116,18 @@ struct Ask {
     arguments: Vec<String>,
     class: Class,
     time: Duration,
-    /// Index of the item in its call.
-    index: usize,
     subject: String,
 }
 
 impl LiveHost {
     /// The record of one call; anything but `ok` is its failure.
-    async fn manage(&self, ask: Ask) -> Result<Result<Record, Failure>, InDoubt> {
+    async fn manage(&self, ask: Ask) -> Result<Result<Record, Failure>, Stop> {
         let text = format!("{DETECT}{APT}{RPM}\nitem() {{ by_manager {} \"$@\"; }}\n", ask.function);
         let subject = ask.subject.clone();
         let item = Item { subject: subject.clone(), arguments: ask.arguments, input: Vec::new() };
         let bounds = Bounds { time: Some(ask.time), ..Bounds::default() };
         let answers = records::each(self.shell.as_ref(), &text, ask.class, bounds, vec![item]).await;
-        let answers = answers.map_err(|doubt| InDoubt { item: ask.index, ..doubt })?;
+        let answers = answers.map_err(|cut| cut.stop)?;
         let answer = answers.into_iter().next().unwrap_or_else(|| Err(failure::not_attempted(subject.clone())));
         Ok(answer.and_then(|record| match record.kind.as_str() {
             "ok" => Ok(record),
@@ -172,10 +170,10 @@ impl LiveHost {
                 arguments: names.to_vec(),
                 class: Class::Read,
                 time: PATIENCE,
-                index: 0,
                 subject: names.join(" "),
             };
-            let record = self.manage(ask).await.unwrap_or_else(|doubt| Err(failure::unreachable("", doubt.message)))?;
+            let record =
+                self.manage(ask).await.unwrap_or_else(|stop| Err(failure::unreachable("", stop.to_string())))?;
             let manager = Manager::of(&record);
             let mut states = manager.states(&record.text(1));
             let mut offered = match manager {
@@ -196,7 +194,7 @@ impl LiveHost {
         Ok(found)
     }
 
-    async fn install_one(&self, index: usize, item: &InstallOrder) -> Result<Result<Transaction, Failure>, InDoubt> {
+    async fn install_one(&self, item: &InstallOrder) -> Result<Result<Transaction, Failure>, Stop> {
         if let Err(failure) = plain_pairs(&item.packages).and_then(|()| plain_names(&item.removals)) {
             return Ok(Err(failure));
         }
@@ -210,7 +208,7 @@ impl LiveHost {
         let names: Vec<String> = item.packages.iter().map(|package| package.name.clone()).collect();
         let subject = names.join(" ");
         let class = Class::WriteIdempotent;
-        let ask = Ask { function: "install", arguments, class, time, index, subject };
+        let ask = Ask { function: "install", arguments, class, time, subject };
         Ok(self.manage(ask).await?.and_then(|record| {
             let done = transaction(&record, &names, &item.removals);
             let missed = item.packages.iter().find(|package| {
@@ -229,28 +227,28 @@ impl LiveHost {
         }))
     }
 
-    async fn fetch_one(&self, index: usize, item: &FetchOrder) -> Result<Result<Vec<String>, Failure>, InDoubt> {
+    async fn fetch_one(&self, item: &FetchOrder) -> Result<Result<Vec<String>, Failure>, Stop> {
         if let Err(failure) = plain_pairs(&item.packages) {
             return Ok(Err(failure));
         }
         let (time, seconds) = time(item.time_out);
         let arguments = std::iter::once(seconds).chain(pairs(&item.packages)).collect();
         let subject = item.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(" ");
-        let ask = Ask { function: "fetch", arguments, class: Class::WriteIdempotent, time, index, subject };
+        let ask = Ask { function: "fetch", arguments, class: Class::WriteIdempotent, time, subject };
         Ok(self.manage(ask).await?.and_then(|record| match Manager::of(&record) {
             Manager::Apt => apt::fetched(&record.text(1), &record.text(2), &item.packages),
             Manager::Rpm => Ok(record.text(2).lines().map(str::to_owned).collect()),
         }))
     }
 
-    async fn remove_one(&self, index: usize, item: &RemovalOrder) -> Result<Result<Transaction, Failure>, InDoubt> {
+    async fn remove_one(&self, item: &RemovalOrder) -> Result<Result<Transaction, Failure>, Stop> {
         if let Err(failure) = plain_names(&item.names) {
             return Ok(Err(failure));
         }
         let (time, seconds) = time(item.time_out);
         let arguments = [yes(item.purge), seconds].into_iter().chain(item.names.iter().cloned()).collect();
         let subject = item.names.join(" ");
-        let ask = Ask { function: "remove", arguments, class: Class::WriteIdempotent, time, index, subject };
+        let ask = Ask { function: "remove", arguments, class: Class::WriteIdempotent, time, subject };
         Ok(self.manage(ask).await?.map(|record| {
             let mut done = transaction(&record, &item.names, &[]);
             // Configuration files of a package that was removed earlier.
@@ -259,13 +257,13 @@ impl LiveHost {
         }))
     }
 
-    async fn hold_one(&self, index: usize, item: &HoldOrder) -> Result<Result<bool, Failure>, InDoubt> {
+    async fn hold_one(&self, item: &HoldOrder) -> Result<Result<bool, Failure>, Stop> {
         if let Err(failure) = plain_names(&item.names) {
             return Ok(Err(failure));
         }
         let arguments = std::iter::once(yes(item.held)).chain(item.names.iter().cloned()).collect();
         let subject = item.names.join(" ");
-        let ask = Ask { function: "hold", arguments, class: Class::WriteIdempotent, time: PATIENCE, index, subject };
+        let ask = Ask { function: "hold", arguments, class: Class::WriteIdempotent, time: PATIENCE, subject };
         Ok(self.manage(ask).await?.map(|record| record.text(1) != record.text(2)))
     }
 
@@ -276,10 +274,9 @@ impl LiveHost {
             arguments: Vec::new(),
             class: Class::Read,
             time: PATIENCE,
-            index: 0,
             subject: self.name.clone(),
         };
-        let record = self.manage(ask).await.unwrap_or_else(|doubt| Err(failure::unreachable("", doubt.message)))?;
+        let record = self.manage(ask).await.unwrap_or_else(|stop| Err(failure::unreachable("", stop.to_string())))?;
         let fields = record.texts();
         let mut files = Vec::new();
         for pair in fields.get(1..).unwrap_or_default().chunks_exact(2) {
@@ -319,7 +316,7 @@ impl LiveHost {
                 attributes: None,
                 sensitive: false,
             };
-            let written = self.files().write(place, caller, vec![order]).await?;
+            let written = self.files().write(place, caller, vec![order]).await.map_err(|cut| cut.stop)?;
             return Ok(written.into_iter().map(|answer| answer.map(|change| change.changed)).collect());
         }
         Ok(vec![Err(failure::not_found(&item.id, format!("{} has no repository {}", self.name, item.id)))])
@@ -411,7 +408,6 @@ impl Capability for LiveHost {
             arguments: Vec::new(),
             class: Class::WriteIdempotent,
             time: PATIENCE,
-            index: 0,
             subject: self.name.clone(),
         };
         let done = self.manage(ask).await?.map(|_| ());
@@ -419,25 +415,27 @@ impl Capability for LiveHost {
     }
 
     async fn fetch(&self, _place: &Place, _caller: &Caller, items: Vec<FetchOrder>) -> Performed<Vec<String>> {
-        in_order!(items, |index, item| self.fetch_one(index, item).await?)
+        in_order!(items, |item| self.fetch_one(item).await)
     }
 
     async fn install(&self, _place: &Place, _caller: &Caller, items: Vec<InstallOrder>) -> Performed<Transaction> {
-        in_order!(items, |index, item| self.install_one(index, item).await?)
+        in_order!(items, |item| self.install_one(item).await)
     }
 
     async fn remove(&self, _place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<Transaction> {
-        in_order!(items, |index, item| self.remove_one(index, item).await?)
+        in_order!(items, |item| self.remove_one(item).await)
     }
 
     async fn set_held(&self, _place: &Place, _caller: &Caller, items: Vec<HoldOrder>) -> Performed<bool> {
-        in_order!(items, |index, item| self.hold_one(index, item).await?)
+        in_order!(items, |item| self.hold_one(item).await)
     }
 
     async fn set_repository(&self, place: &Place, caller: &Caller, items: Vec<RepositoryOrder>) -> Performed<bool> {
-        in_order!(items, |_index, item| {
-            let mut answers = self.switch(place, caller, item).await?;
-            answers.pop().unwrap_or_else(|| Err(failure::not_attempted(item.id.clone())))
+        in_order!(items, |item| {
+            let answers = self.switch(place, caller, item).await;
+            answers
+                .map_err(|cut| cut.stop)
+                .map(|mut answers| answers.pop().unwrap_or_else(|| Err(failure::not_attempted(item.id.clone()))))
         })
     }
 }

@@ -426,8 +426,10 @@ async fn what_takes_too_long_is_in_doubt_and_comes_to_its_end() {
     let Some(bench) = Bench::ready().await else { return };
     bench.offer("slow", "1", "sleep 3").await;
     let slow = InstallOrder { time_out: 2_000, ..order(&[("slow", "1")]) };
-    let stop = Capability::install(&bench.host, &Bench::place(), &Caller::runner(), vec![slow]).await.unwrap_err();
-    assert!(matches!(stop, Stop::InDoubt(_)), "{stop:?}");
+    let orders = vec![order(&[("bb", "1.0")]), slow];
+    let cut = Capability::install(&bench.host, &Bench::place(), &Caller::runner(), orders).await.unwrap_err();
+    assert!(matches!(&cut.stop, Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
+    assert!(matches!(cut.known.as_slice(), [(0, Ok(done))] if done.changed), "{cut:?}");
     bench.install(&[("slow", "1")]).await.expect("it waits for the one before");
     assert_eq!(bench.version("slow").await.as_deref(), Some("1"));
 }

@@ -16,7 +16,7 @@ fn demo(directory: &Path) -> Simulated {
     let files = folders.map(|entry| entry.expect("an entry").path().join("simulated.json"));
     let behaviours: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
     let seed = root().join("workflows/inventories/demo/platform.json");
-    match Simulated::open(&directory.join("platform"), &seed, &behaviours, None, store, directory) {
+    match Simulated::open(&directory.join("platform"), &seed, &behaviours, Faults::default(), store, directory) {
         Ok(platform) => platform,
         Err(error) => panic!("{error}"),
     }
