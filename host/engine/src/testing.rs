@@ -222,6 +222,20 @@ fn operator() -> Operator {
 
 /// Value of the inventory's secret `db`.
 pub(crate) const SECRET: &str = "s3c\"ret!";
+/// An attempt of the plugin `p` over the host a, with these requests.
+pub(crate) fn spec(requests: Value) -> AttemptSpec {
+    AttemptSpec {
+        id: runner_types::Attempt { step: "s".to_owned(), target: Target::Host("a".to_owned()), attempt: 1 },
+        plugin: "p".to_owned(),
+        operation: Operation::Update,
+        reads_only: false,
+        hosts: vec!["a".to_owned()],
+        cluster: None,
+        requests: serde_json::from_value(requests).unwrap(),
+        prompts: Vec::new(),
+        saved: Vec::new(),
+    }
+}
 
 /// A gate over a scripted platform of the hosts a, b and c, in a directory of its own.
 pub(crate) struct Bench {
@@ -282,19 +296,19 @@ impl Bench {
         let script = Arc::new(Script::default());
         let backend: Arc<dyn Backend> = Arc::new(Scripted(Arc::clone(&script)));
         let hosts = inventory().resolve().hosts;
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap());
         assert!(hosts.values().all(|host| host.connection == Connection::Simulated));
         let source = SecretSource::Command(["printf", "%s", SECRET].map(str::to_owned).to_vec());
-        let secrets = Secrets::new(&IndexMap::from([("db".to_owned(), source)]), home.path());
+        let secrets = Arc::new(Secrets::new(&IndexMap::from([("db".to_owned(), source)]), home.path()));
         let mut platform = Platform {
             host_backends: hosts.keys().map(|name| (name.clone(), Arc::clone(&backend))).collect(),
             hosts,
             cluster_backends: BTreeMap::new(),
-            secrets: Arc::new(secrets),
-            runner_backend: backend,
+            secrets: Arc::clone(&secrets),
+            runner_backend: Arc::new(LiveRunner { secrets, store: Arc::clone(&store) }),
         };
         let events = Arc::new(Events::default());
         let policy: Policy = serde_json::from_value(serde_json::json!({ "grants": policy })).unwrap();
-        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap());
         change(&mut platform, &store);
         let gate = Gate::new(
             Arc::new(journal),
@@ -314,16 +328,15 @@ impl Bench {
     }
 
     pub(crate) fn attempt_as(&self, requests: Value, operation: Operation, prompts: Vec<PromptSpec>) -> Arc<Attempt> {
-        let spec = AttemptSpec {
-            id: runner_types::Attempt { step: "s".to_owned(), target: Target::Host("a".to_owned()), attempt: 1 },
-            plugin: "p".to_owned(),
+        self.attempt_of(AttemptSpec {
             operation,
             reads_only: operation == Operation::Verify,
-            hosts: vec!["a".to_owned()],
-            cluster: None,
-            requests: serde_json::from_value(requests).unwrap(),
             prompts,
-        };
+            ..spec(requests)
+        })
+    }
+
+    pub(crate) fn attempt_of(&self, spec: AttemptSpec) -> Arc<Attempt> {
         Attempt::new(Arc::clone(&self.gate), spec)
     }
 

@@ -56,6 +56,10 @@ pub struct Artifact {
     /// Labels that the plugin gave it.
     #[serde(default)]
     pub labels: Vec<Label>,
+    /// The regular file of the origin that it was read from, symbolic links followed; none: a tree, or data of the
+    /// plugin's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// What an operation did.

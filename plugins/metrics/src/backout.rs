@@ -189,18 +189,17 @@ impl<'a> Set<'a> {
     /// What is not a block first: it goes into the empty volume; each block then into its own directory.
     fn restore(&self, place: Place<'_>, missing: &Missing, report: &mut ReportBuilder) -> Result<(), Problem> {
         progress::show("restoring the database", None, None);
-        let mut orders = Vec::new();
         if missing.rest {
-            orders.push(self.order(place, REST, String::new(), Precondition::Anything)?);
+            let rest = self.order(place, REST, String::new(), Precondition::Anything)?;
+            report.changed(api::restore(&[rest]).one()?.changed);
         }
-        for block in &missing.blocks {
-            let path = place.in_database(block);
-            orders.push(self.order(place, &block_name(block), path, Precondition::Absent)?);
-        }
-        if orders.is_empty() {
+        let order =
+            |block: &String| self.order(place, &block_name(block), place.in_database(block), Precondition::Absent);
+        let blocks = missing.blocks.iter().map(order).collect::<Result<Vec<_>, _>>()?;
+        if blocks.is_empty() {
             return Ok(());
         }
-        for change in api::restore(&orders).all()? {
+        for change in api::restore(&blocks).all()? {
             report.changed(change.changed);
         }
         Ok(())

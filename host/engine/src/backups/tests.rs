@@ -43,6 +43,7 @@ async fn set(home: &Home, id: &str, age: Duration, release: Option<&str>) -> Bac
                 name: "data".to_owned(),
                 origin: Place::Runner,
                 labels: Vec::new(),
+                file: None,
             }],
             notes: serde_json::Map::new(),
         }],

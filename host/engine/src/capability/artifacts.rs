@@ -1,4 +1,6 @@
-//! `artifacts`: grants name paths on hosts; data in the run's own store is free.
+//! `artifacts`: grants name paths on hosts; small data of the plugin's own is free.
+
+use std::ops::Range;
 
 use serde_json::Value;
 
@@ -26,6 +28,9 @@ impl Capable for PutOrder {
     fn label(&self) -> String {
         self.name.clone()
     }
+    fn stores_file(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
 }
 
 impl Capable for DataOrder {
@@ -46,15 +51,23 @@ impl Capable for RestoreOrder {
     fn label(&self) -> String {
         self.path.clone()
     }
+    fn moves(&self) -> Range<usize> {
+        0..1
+    }
+    fn takes(&self) -> Option<&str> {
+        Some(&self.digest)
+    }
     async fn before(backend: &dyn Backend, place: &Place, items: &[Self]) -> Vec<Value> {
         files::state(backend, place, items.iter().map(|i| (i.host.as_str(), i.path.as_str())).collect()).await
     }
 }
 
-/// Only what this run stored or its backup set holds can be named: the store checks that.
 impl Capable for DataRef {
     fn subject(&self) -> Result<Subject<'_>, String> {
-        Ok(Subject::Free)
+        Ok(Subject::Data(&self.digest))
+    }
+    fn takes(&self) -> Option<&str> {
+        Some(&self.digest)
     }
     fn label(&self) -> String {
         self.digest.clone()

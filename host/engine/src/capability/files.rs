@@ -1,5 +1,7 @@
 //! `files`: grants name paths. The backend judges symbolic links against the same grant when it opens a file.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::{Capable, Subject, absolute, known};
@@ -67,9 +69,12 @@ macro_rules! at_path {
 at_path!(FileRef, ReadOrder, WriteOrder, AttributeOrder, DirectoryOrder, ListingOrder, RemovalOrder);
 
 macro_rules! from_to {
-    ($($item:ty),* $(,)?) => {$(
+    ($($item:ty: $moves:expr),* $(,)?) => {$(
         #[async_trait::async_trait]
         impl Capable for $item {
+            fn moves(&self) -> Range<usize> {
+                $moves
+            }
             fn subject(&self) -> Result<Subject<'_>, String> {
                 Ok(Subject::Paths(vec![absolute(&self.source)?, absolute(&self.destination)?]))
             }
@@ -91,4 +96,4 @@ macro_rules! from_to {
     )*};
 }
 
-from_to!(CopyOrder, RenameOrder);
+from_to!(CopyOrder: 1..2, RenameOrder: 0..2);

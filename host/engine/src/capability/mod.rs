@@ -2,6 +2,7 @@
 //! before a write. One file an interface; none of them knows wasm.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use runner_types::PromptKind;
 use serde_json::Value;
@@ -76,7 +77,9 @@ pub enum Subject<'a> {
         /// What a choice is among.
         options: &'a [String],
     },
-    /// Needs no grant: clock, randomness, log, progress, data in the run's own store.
+    /// Data of the store by its digest: it must be the plugin's own, and a file's needs what reading the file needs.
+    Data(&'a str),
+    /// Needs no grant: clock, randomness, log, progress, data that is put into the store.
     Free,
 }
 
@@ -94,6 +97,22 @@ pub trait Capable: Sized + Send + Sync {
 
     /// Data may be lost, where the function does not say so already.
     fn destroys(&self) -> bool {
+        false
+    }
+
+    /// Which of the subject's paths something comes to or goes from. What further items of the same call name below them
+    /// is not what was judged.
+    fn moves(&self) -> Range<usize> {
+        0..0
+    }
+
+    /// Data of the store that it takes, by its digest.
+    fn takes(&self) -> Option<&str> {
+        None
+    }
+
+    /// Puts the regular file that it names into the store.
+    fn stores_file(&self) -> bool {
         false
     }
 

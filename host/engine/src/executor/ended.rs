@@ -204,6 +204,7 @@ mod tests {
             name: format!("{host}/kubelet.conf"),
             origin: Place::Host(host.to_owned()),
             labels: Vec::new(),
+            file: None,
         }
     }
 

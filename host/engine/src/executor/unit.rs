@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runner_types::{
-    BackupSet, Decision, DecisionEntry, Entry, EventKind, Place as TypesPlace, Retry, StepBegun, StepEnded,
+    Artifact, BackupSet, Decision, DecisionEntry, Entry, EventKind, Place as TypesPlace, Retry, StepBegun, StepEnded,
     StepOutcome, Target, TimeSpan,
 };
 use serde_json::Value;
@@ -137,6 +137,7 @@ impl Executor {
             cluster: unit.cluster.clone(),
             requests,
             prompts: manifest.prompts_of(operation, &unit.parameters).cloned().collect(),
+            saved: unit.backup.as_ref().map(|set| saved(set, &unit.target).cloned().collect()).unwrap_or_default(),
         };
         let begun = StepBegun {
             attempt: id.clone(),
@@ -257,12 +258,21 @@ impl Executor {
     }
 }
 
-/// The part of a set that belongs to a target: all of it for cluster scope.
-fn part_of(set: &BackupSet, target: &Target) -> types::BackupSet {
-    let belongs = |place: &TypesPlace| match (target, place) {
+/// Whether what a set has of a place belongs to a target: all of it for cluster scope.
+fn belongs(place: &TypesPlace, target: &Target) -> bool {
+    match (target, place) {
         (Target::Host(host), TypesPlace::Host(origin)) => host == origin,
         _ => true,
-    };
+    }
+}
+
+/// The artifacts of a set that belong to a target.
+fn saved<'a>(set: &'a BackupSet, target: &Target) -> impl Iterator<Item = &'a Artifact> {
+    set.artifacts().filter(|artifact| belongs(&artifact.origin, target))
+}
+
+/// The part of a set that belongs to a target.
+fn part_of(set: &BackupSet, target: &Target) -> types::BackupSet {
     let place = |place: &TypesPlace| match place {
         TypesPlace::Host(name) => types::Place::Host(name.clone()),
         TypesPlace::Cluster(name) => types::Place::Cluster(name.clone()),
@@ -277,16 +287,14 @@ fn part_of(set: &BackupSet, target: &Target) -> types::BackupSet {
         created: set.created.to_string(),
         versions: set
             .versions()
-            .filter(|version| belongs(&version.place))
+            .filter(|version| belongs(&version.place, target))
             .map(|version| types::ComponentVersion {
                 part: version.part.clone(),
                 version: version.version.clone(),
                 place: place(&version.place),
             })
             .collect(),
-        artifacts: set
-            .artifacts()
-            .filter(|artifact| belongs(&artifact.origin))
+        artifacts: saved(set, target)
             .map(|artifact| types::Artifact {
                 digest: artifact.digest.to_string(),
                 size: artifact.size,

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::authorise::{effect_class, failure};
 use super::call::{Call, by_place, too_much};
+use super::moved::refuse_moved;
 use super::runner::Runner;
 use super::{Gate, Stop};
 use crate::capability::{Capable, Subject, place_name};
@@ -45,6 +46,17 @@ pub struct AttemptSpec {
     pub requests: Vec<Grant>,
     /// Prompts that the manifest lists for this operation and these parameters.
     pub prompts: Vec<PromptSpec>,
+    /// Artifacts of the backup set that it was given.
+    pub saved: Vec<runner_types::Artifact>,
+}
+
+/// What was found of the items of a call.
+struct Judged {
+    verdicts: Vec<Result<(), Failure>>,
+    /// Items that may be performed, by place, in order.
+    places: Vec<(Place, Vec<usize>)>,
+    /// Where each item's paths really are.
+    real: Vec<Vec<String>>,
 }
 
 /// The path of one attempt's calls through the gate.
@@ -199,8 +211,8 @@ impl Attempt {
             index,
         };
         let class = items.iter().map(F::class).map(effect_class).max().unwrap_or(runner_types::EffectClass::Read);
-        let (verdicts, places) = self.judge_all::<F>(&items, class.is_write()).await;
-        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places };
+        let Judged { verdicts, places, real } = self.judge_all::<F>(&items, class.is_write()).await;
+        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places, real };
         if class.is_write() {
             // In a task of its own: when the instance is dropped, the effect still goes to its End, or leaves its doubt.
             let attempt = Arc::clone(self);
@@ -225,17 +237,15 @@ impl Attempt {
 
     /// A verdict for each item, and the items that may be performed by their place; one refused item of a write keeps back
     /// all of them.
-    async fn judge_all<F: Function>(
-        &self,
-        items: &[F::Item],
-        write: bool,
-    ) -> (Vec<Result<(), Failure>>, Vec<(Place, Vec<usize>)>) {
+    async fn judge_all<F: Function>(&self, items: &[F::Item], write: bool) -> Judged {
         let mut verdicts: Vec<_> = items.iter().map(|item| self.authorise::<F>(item)).collect();
         let mut places = by_place::<F>(items, &verdicts);
         let allowed = |verdicts: &[Result<(), Failure>]| verdicts.iter().filter(|verdict| verdict.is_ok()).count();
         let before = allowed(&verdicts);
+        let mut real = vec![Vec::new(); items.len()];
         for (place, indices) in &places {
-            self.judge_links::<F>(items, place, indices, &mut verdicts).await;
+            self.judge_links::<F>(items, place, indices, &mut verdicts, &mut real).await;
+            refuse_moved::<F>(items, indices, &real, &mut verdicts);
         }
         if write && verdicts.iter().any(Result::is_err) {
             for (verdict, item) in verdicts.iter_mut().zip(items) {
@@ -248,7 +258,7 @@ impl Attempt {
         if allowed(&verdicts) != before {
             places = by_place::<F>(items, &verdicts);
         }
-        (verdicts, places)
+        Judged { verdicts, places, real }
     }
 
     /// Paths are granted by where they really are: symbolic links are followed first. One that cannot be followed was not
@@ -259,6 +269,7 @@ impl Attempt {
         place: &Place,
         indices: &[usize],
         verdicts: &mut [Result<(), Failure>],
+        places: &mut [Vec<String>],
     ) {
         let mut paths = Vec::new();
         for index in indices {
@@ -280,6 +291,9 @@ impl Attempt {
                 Err(failure(FailureKind::Other("backend".to_owned()), path.clone(), message))
             });
             let (Some(item), Some(verdict)) = (items.get(*index), verdicts.get_mut(*index)) else { continue };
+            if let (Ok(real), Some(places)) = (&real, places.get_mut(*index)) {
+                places.push(real.clone());
+            }
             if verdict.is_ok() {
                 *verdict = match real {
                     Ok(real) if real == *path => continue,

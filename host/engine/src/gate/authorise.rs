@@ -56,6 +56,7 @@ impl Attempt {
         match &subject {
             Subject::Free => return Ok(()),
             Subject::Prompt { key, kind, options } => return self.authorise_prompt(key, *kind, options),
+            Subject::Data(digest) => return self.authorise_data(digest),
             Subject::Place
             | Subject::Unit(_)
             | Subject::Repository(_)
@@ -71,6 +72,9 @@ impl Attempt {
             let denial = Denial { capability: F::NAME.to_owned(), grant: String::new(), requested: false };
             let message = format!("{} writes, and `{}` may only look", F::NAME, self.spec.operation);
             return Err(failure(FailureKind::Denied(denial), item.label(), message));
+        }
+        if let Some(digest) = item.takes() {
+            self.authorise_taking(digest)?;
         }
         self.judge(&self.usage::<F>(&place, class, &subject), &item.label())
     }
@@ -138,7 +142,7 @@ impl Attempt {
         Ok(())
     }
 
-    fn usage<'a, F: Function>(&'a self, place: &Place, class: Class, subject: &'a Subject<'_>) -> Use<'a> {
+    pub(super) fn usage<'a, F: Function>(&'a self, place: &Place, class: Class, subject: &'a Subject<'_>) -> Use<'a> {
         let (own, groups) = match place {
             Place::Host(name) => {
                 let groups = self.gate.platform.hosts.get(name).map(|host| host.groups.as_slice());
@@ -164,7 +168,7 @@ impl Attempt {
         }
     }
 
-    fn judge(&self, usage: &Use<'_>, label: &str) -> Result<(), Failure> {
+    pub(super) fn judge(&self, usage: &Use<'_>, label: &str) -> Result<(), Failure> {
         let Some(request) = self.spec.requests.iter().find(|request| request.allows(usage)) else {
             let denial = Denial { capability: usage.capability.to_owned(), grant: String::new(), requested: false };
             let message = format!(
@@ -193,7 +197,7 @@ impl Attempt {
 fn subjects<'a>(subject: &'a Subject<'_>) -> (Vec<(Field, String)>, &'a [String]) {
     let one = |field, text: &str| vec![(field, text.to_owned())];
     match subject {
-        Subject::Place | Subject::Prompt { .. } | Subject::Free => (Vec::new(), &[]),
+        Subject::Place | Subject::Prompt { .. } | Subject::Data(_) | Subject::Free => (Vec::new(), &[]),
         Subject::Unit(unit) => (one(Field::Units, unit), &[]),
         Subject::Repository(id) => (one(Field::Repositories, id), &[]),
         Subject::Packages(names) => (names.iter().map(|name| (Field::Packages, (*name).to_owned())).collect(), &[]),

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use futures::future::join_all;
-use runner_types::{CallId, EffectItem, End, Entry, EventKind, ItemEnd, ItemOutcome, Start};
+use runner_types::{Artifact, CallId, EffectItem, End, Entry, EventKind, ItemEnd, ItemOutcome, Start};
 use serde_json::Value;
 
 use super::authorise::failure;
@@ -32,6 +32,8 @@ pub(super) struct Call<F: Function> {
     pub(super) verdicts: Vec<Result<(), Failure>>,
     /// Items that may be performed, by place, in order.
     pub(super) places: Vec<(Place, Vec<usize>)>,
+    /// Where each item's paths really are.
+    pub(super) real: Vec<Vec<String>>,
 }
 
 impl<F: Function> Call<F> {
@@ -191,7 +193,7 @@ impl<F: Function> Call<F> {
                     if F::STORES
                         && let Ok(artifact) = serde_json::from_value(value.clone())
                     {
-                        self.attempt.stored.lock().unwrap_or_else(PoisonError::into_inner).push(artifact);
+                        self.keep(index, artifact);
                     }
                     (Ok(answer), ItemOutcome::Ok(gate.payload(value).await?))
                 }
@@ -215,6 +217,15 @@ impl<F: Function> Call<F> {
         let end = End { call: self.call.clone(), items };
         gate.journal.append(Entry::End(end), Durability::Lazy).await?;
         Ok(())
+    }
+
+    /// Remembers what an item put into the store.
+    fn keep(&self, index: usize, artifact: Artifact) {
+        let is_file = self.items.get(index).is_some_and(Capable::stores_file);
+        let file = self.real.get(index).and_then(|real| real.first()).filter(|_| is_file).cloned();
+        let artifact = Artifact { file, ..artifact };
+        self.attempt.gate.stored.add(&self.attempt.spec.plugin, artifact.clone());
+        self.attempt.stored.lock().unwrap_or_else(PoisonError::into_inner).push(artifact);
     }
 
     fn report(&self, answers: &[Option<Result<F::Answer, Failure>>]) {

@@ -6,6 +6,8 @@
 mod attempt;
 mod authorise;
 mod call;
+mod data;
+mod moved;
 mod runner;
 mod stop;
 #[cfg(test)]
@@ -81,6 +83,8 @@ pub struct Gate {
     effects: TaskTracker,
     /// Attempts with a write in doubt. Also one that ends when nobody waits for it any more is heard of here.
     doubts: Mutex<Vec<(runner_types::Attempt, InDoubt)>>,
+    /// What the run's attempts put into the store.
+    stored: data::Stored,
 }
 
 impl Gate {
@@ -96,8 +100,8 @@ impl Gate {
         seed: u64,
     ) -> Self {
         let (cancelled, _) = watch::channel(false);
-        let (effects, doubts) = (TaskTracker::new(), Mutex::default());
-        Self { journal, platform, policy, store, observer, operator, seed, cancelled, effects, doubts }
+        let (effects, doubts, stored) = (TaskTracker::new(), Mutex::default(), data::Stored::default());
+        Self { journal, platform, policy, store, observer, operator, seed, cancelled, effects, doubts, stored }
     }
 
     /// Asks every attempt to stop at its next call. Effects under way go on to their end.

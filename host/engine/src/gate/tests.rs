@@ -11,6 +11,7 @@ use super::*;
 use crate::contract::{FailureKind, clock, log, operator, systemd};
 use crate::testing::{Bench, Console};
 
+mod bounds;
 mod secrets;
 
 const PRESENT: Console = Console { present: true, yes: true };
