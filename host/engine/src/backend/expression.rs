@@ -1,11 +1,13 @@
-//! CEL as backends need it: values from and to JSON, the one environment, and conditions over objects.
+//! CEL as backends need it: values from and to JSON, and the one environment.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr};
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
 use cel::common::value::Val;
-use cel::{Context, Env, Program, Value as Cel};
+use cel::parser::Expression;
+use cel::{Env, Program, Value as Cel};
 use serde_json::{Map as JsonMap, Number, Value};
 
 /// The standard library with the string and list extensions and optional values.
@@ -29,14 +31,70 @@ pub struct ExpressionError {
     pub reason: String,
 }
 
+/// Bytes of an expression.
+const LONGEST: usize = 16 << 10;
+/// Levels of an expression: each is a call within the one around it when it is evaluated.
+const DEEPEST: usize = 64;
+/// An expression that is not longer cannot be too deep for any stack.
+const SURELY_FLAT: usize = 256;
+/// Stack on which longer ones are taken apart: a chain of operators nests as deep as it is long.
+const STACK: usize = 256 << 20;
+
 /// Compiles an expression.
 ///
 /// # Errors
-/// When it is no CEL.
+/// When it is no CEL, or longer or nested deeper than can be evaluated safely.
 pub fn compile(text: &str) -> Result<Program, ExpressionError> {
-    ENVIRONMENT
-        .compile(text)
-        .map_err(|errors| ExpressionError { text: text.to_owned(), reason: errors.to_string().replace('\n', " ") })
+    if text.len() > LONGEST {
+        let start = text.chars().take(40).collect::<String>();
+        let reason = format!("it has {} bytes; an expression may have {LONGEST}", text.len());
+        return Err(ExpressionError { text: format!("{start}…"), reason });
+    }
+    if text.len() <= SURELY_FLAT {
+        return compile_here(text);
+    }
+    let wrong = |reason: String| ExpressionError { text: text.to_owned(), reason };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || compile_here(text));
+        let compiled = thread.map_err(|error| wrong(format!("it cannot be compiled: {error}")))?.join();
+        compiled.unwrap_or_else(|_| Err(wrong("its compiler broke down".to_owned())))
+    })
+}
+
+fn compile_here(text: &str) -> Result<Program, ExpressionError> {
+    let wrong = |reason: String| ExpressionError { text: text.to_owned(), reason };
+    let program = ENVIRONMENT.compile(text).map_err(|errors| wrong(errors.to_string().replace('\n', " ")))?;
+    let depth = depth(program.expression());
+    if depth > DEEPEST {
+        return Err(wrong(format!("it is nested {depth} deep; an expression may be {DEEPEST} deep")));
+    }
+    Ok(program)
+}
+
+/// The parts of an expression, one level down.
+pub(super) fn parts(expression: &Expression) -> Vec<&Expression> {
+    match &expression.expr {
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::Comprehension(fold) => {
+            vec![&fold.iter_range, &fold.accu_init, &fold.loop_cond, &fold.loop_step, &fold.result]
+        }
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(entry).collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Struct(record) => record.entries.iter().flat_map(entry).collect(),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    }
+}
+
+fn entry(entry: &IdedEntryExpr) -> Vec<&Expression> {
+    match &entry.expr {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    }
+}
+
+fn depth(expression: &Expression) -> usize {
+    1 + parts(expression).into_iter().map(depth).max().unwrap_or_default()
 }
 
 /// Expressions by their texts, each compiled once. For texts of files alone: nothing is ever forgotten.
@@ -108,84 +166,55 @@ pub fn to_json(value: &Cel) -> Result<Value, String> {
     })
 }
 
-/// A condition over an object, or over the objects of a selection.
-#[derive(Debug)]
-pub struct Condition {
-    text: String,
-    program: Program,
-}
-
-impl Condition {
-    /// Compiles a condition.
-    ///
-    /// # Errors
-    /// When it is no CEL.
-    pub fn new(text: &str) -> Result<Self, ExpressionError> {
-        Ok(Self { text: text.to_owned(), program: compile(text)? })
-    }
-
-    /// Whether it holds. `object` is null when there is none. A field that is missing makes it false: it may appear.
-    ///
-    /// # Errors
-    /// When it is not true or false, or names what does not exist.
-    pub fn holds(&self, object: &Value, objects: &[Value]) -> Result<bool, ExpressionError> {
-        let error = |reason: String| ExpressionError { text: self.text.clone(), reason };
-        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        context.add_variable_as_val("object", from_json(object));
-        context
-            .add_variable_as_val("objects", Box::new(CelList::from(objects.iter().map(from_json).collect::<Vec<_>>())));
-        match self.program.execute(&context) {
-            Ok(Cel::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(error(format!("is {other:?}, not true or false"))),
-            Err(cel::ExecutionError::NoSuchKey(_)) => Ok(false),
-            // A field of an object that is absent (null) may appear, too.
-            Err(_) if object.is_null() && objects.is_empty() => Ok(false),
-            Err(failure) => Err(error(failure.to_string())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn holds(condition: &str, object: &Value, objects: &[Value]) -> Result<bool, String> {
-        Condition::new(condition).map_err(|error| error.reason)?.holds(object, objects).map_err(|error| error.reason)
-    }
-
-    #[test]
-    fn conditions_over_objects() {
-        let node = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-        let ready = "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')";
-        assert_eq!(holds(ready, &node, &[]), Ok(true));
-        assert_eq!(holds("object.status.replicas == 3", &node, &[]), Ok(false), "a missing field may appear");
-        assert_eq!(holds("object == null", &Value::Null, &[]), Ok(true));
-        assert_eq!(holds("size(objects) == 1", &Value::Null, &[node]), Ok(true));
-        assert!(holds("1 + 1", &Value::Null, &[]).is_err());
-        assert!(holds("object.(", &Value::Null, &[]).is_err());
-        assert!(holds("nothing == 1", &json!({}), &[]).is_err());
-    }
-
-    #[test]
-    fn numbers_can_be_compared_and_added() {
-        let object = json!({"a": 2, "b": 3});
-        assert_eq!(holds("object.a + 1 == object.b && object.b > 2", &object, &[]), Ok(true));
-    }
-
-    #[test]
-    fn optional_fields_and_string_functions() {
-        let object = json!({"a": {"b": "x,y"}});
-        assert_eq!(
-            holds("object.?a.?c.orValue('z') == 'z' && object.a.b.split(',').join('-') == 'x-y'", &object, &[]),
-            Ok(true)
-        );
-    }
 
     #[test]
     fn json_comes_back_as_it_was_but_for_the_order_of_keys() {
         let value = json!({"b": [1, -2, 18446744073709551615u64, 1.5, null, true], "a": {"x": "y"}});
         let seen = Cel::try_from(&*from_json(&value)).map_err(|error| error.to_string());
         assert_eq!(seen.and_then(|seen| to_json(&seen)), Ok(value));
+    }
+
+    /// On a thread of a runtime, whose stack has 2 MiB.
+    fn tried(text: &str) -> Result<(), String> {
+        let compile = || compile(text).map(drop).map_err(|error| error.reason);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, compile);
+            thread.unwrap().join().unwrap()
+        })
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_deep_is_refused_and_overflows_nothing() {
+        assert!(tried(&"1".repeat(LONGEST + 1)).unwrap_err().contains("may have 16384"));
+        let chains =
+            ["1", " + 1", ".a", "[0]", " - -1"].map(|link| format!("1{}", link.repeat((LONGEST - 1) / link.len())));
+        for chain in chains.iter().skip(1) {
+            let reason = tried(chain).unwrap_err();
+            assert!(reason.contains("may be 64 deep"), "{reason}");
+        }
+        for open in ["(", "[", "!", "-", "{1:", "f("] {
+            assert!(tried(&open.repeat(LONGEST / open.len())).is_err(), "{open}");
+        }
+        let wide = format!("1 in [{}]", vec!["1"; 4000].join(", "));
+        assert_eq!(tried(&wide), Ok(()));
+    }
+
+    #[test]
+    fn the_deepest_can_be_evaluated_on_a_small_stack() {
+        let text = format!("1{}", " + 1".repeat(DEEPEST - 1));
+        let evaluate = || {
+            let program = compile(&text).unwrap();
+            program.execute(&cel::Context::with_env(Arc::clone(&ENVIRONMENT)))
+        };
+        let value = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, evaluate);
+            thread.unwrap().join().unwrap()
+        });
+        assert_eq!(value, Ok(Cel::Int(64)));
+        assert!(compile(&format!("{text} + 1")).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! What performs effects at places.
 
+pub(crate) mod budget;
+mod condition;
 pub mod expression;
 pub mod failure;
 pub mod live;

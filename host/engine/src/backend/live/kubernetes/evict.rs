@@ -83,7 +83,7 @@ impl Space {
         loop {
             let seen = followed.until(api, |objects| {
                 see(objects);
-                ControlFlow::<Infallible>::Continue(())
+                Box::pin(std::future::ready(ControlFlow::<Infallible>::Continue(())))
             });
             let Err(failure) = seen.await;
             self.trouble.send_replace(Some(failure));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::Value;
@@ -61,18 +62,19 @@ impl Followed {
         Request::get(with_query(&self.path, &parameters)).accepting(accept)
     }
 
-    /// Shows the objects, as they are and whenever they change, to `look`, until it has seen enough.
+    /// Shows the objects, as they are and whenever they change, to `look`, until it has seen enough. Nothing further is
+    /// shown to it before it has made up its mind.
     ///
     /// # Errors
     /// When the server refuses to show them, or does not answer for longer than one that restarts.
-    pub(super) async fn until<T>(
+    pub(super) async fn until<'f, T>(
         &self,
         api: &Api,
-        mut look: impl FnMut(&Objects) -> ControlFlow<T>,
+        mut look: impl FnMut(&Objects) -> BoxFuture<'f, ControlFlow<T>>,
     ) -> Result<T, Failure> {
         loop {
             let (mut objects, mut version) = self.list(api).await?;
-            if let ControlFlow::Break(seen) = look(&objects) {
+            if let ControlFlow::Break(seen) = look(&objects).await {
                 return Ok(seen);
             }
             loop {
@@ -118,12 +120,12 @@ impl Followed {
     }
 
     /// Watches until the stream ends or enough was seen.
-    async fn watch<T>(
+    async fn watch<'f, T>(
         &self,
         api: &Api,
         objects: &mut Objects,
         version: &mut String,
-        look: &mut impl FnMut(&Objects) -> ControlFlow<T>,
+        look: &mut impl FnMut(&Objects) -> BoxFuture<'f, ControlFlow<T>>,
     ) -> ControlFlow<T, Ended> {
         let mut events = match self.open(api, version).await {
             Ok(events) => events,
@@ -160,7 +162,7 @@ impl Followed {
             }
             // Many changes that came together are looked at once.
             if !events.has_line()
-                && let ControlFlow::Break(seen) = look(objects)
+                && let ControlFlow::Break(seen) = look(objects).await
             {
                 return ControlFlow::Break(seen);
             }

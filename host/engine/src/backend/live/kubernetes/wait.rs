@@ -1,14 +1,16 @@
 //! Waits for conditions over objects.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::api::Api;
 use super::follow::{Followed, Objects};
 use super::read::{given, shown};
-use crate::backend::expression::Condition;
+use crate::backend::condition::Condition;
 use crate::backend::failure;
 use crate::backend::objects::{not_come_true, title};
 use crate::contract::Failure;
@@ -42,18 +44,18 @@ impl Api {
                 metadata_only: false,
             },
         };
-        let mut last = Vec::new();
-        let look = |objects: &Objects| {
-            last = objects.values().map(|object| shown(object.clone(), kind)).collect();
-            let (object, objects): (&Value, &[Value]) = match single {
-                true => (last.first().unwrap_or(&Value::Null), &[]),
-                false => (&Value::Null, &last),
-            };
-            match condition.holds(object, objects) {
-                Ok(true) => ControlFlow::Break(Ok(last.iter().map(|object| given(object, &order.keep)).collect())),
-                Ok(false) => ControlFlow::Continue(()),
-                Err(error) => ControlFlow::Break(Err(failure::invalid(&subject, format!("condition {error}")))),
-            }
+        let mut last: Arc<Vec<Value>> = Arc::default();
+        let look = |objects: &Objects| -> BoxFuture<'_, ControlFlow<Result<Vec<Object>, Failure>>> {
+            last = Arc::new(objects.values().map(|object| shown(object.clone(), kind)).collect());
+            let (seen, subject) = (Arc::clone(&last), &subject);
+            let held = holds(condition.clone(), Arc::clone(&last), single);
+            Box::pin(async move {
+                match held.await {
+                    Ok(true) => ControlFlow::Break(Ok(seen.iter().map(|object| given(object, &order.keep)).collect())),
+                    Ok(false) => ControlFlow::Continue(()),
+                    Err(reason) => ControlFlow::Break(Err(failure::invalid(subject, format!("condition {reason}")))),
+                }
+            })
         };
         let time = Duration::from_millis(order.time_out.into());
         match tokio::time::timeout(time, followed.until(self, look)).await {
@@ -61,4 +63,14 @@ impl Api {
             Err(_) => Err(not_come_true(&subject, &order.condition, order.time_out, single, &last)),
         }
     }
+}
+
+/// Whether a condition holds, found out where it can keep nobody waiting.
+async fn holds(condition: Condition, seen: Arc<Vec<Value>>, single: bool) -> Result<bool, String> {
+    let evaluate = move || match single {
+        true => condition.holds(seen.first().unwrap_or(&Value::Null), &[]),
+        false => condition.holds(&Value::Null, &seen),
+    };
+    let held = tokio::task::spawn_blocking(evaluate).await.map_err(|error| error.to_string())?;
+    held.map_err(|error| error.to_string())
 }

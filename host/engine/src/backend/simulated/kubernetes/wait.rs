@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kinds::full_kind;
 use super::objects::{identity, name_of, namespace_of, node_term, set, unset};
-use crate::backend::expression::Condition;
+use crate::backend::condition::Condition;
 use crate::backend::failure;
 use crate::backend::objects::{not_come_true, title};
 use crate::backend::select::{Fields, Labels, keep};
