@@ -60,6 +60,7 @@ fn attempt(gate: &Arc<Gate>) -> Arc<Attempt> {
         cluster: None,
         requests: Vec::new(),
         prompts: Vec::new(),
+        saved: Vec::new(),
     };
     Attempt::new(Arc::clone(gate), spec)
 }

@@ -1,6 +1,5 @@
 //! What performs effects at places.
 
-pub(crate) mod budget;
 mod condition;
 pub mod expression;
 pub mod failure;

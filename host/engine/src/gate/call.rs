@@ -169,6 +169,14 @@ impl<F: Function> Call<F> {
         }
     }
 
+    /// Whether the answer comes from a host or a server, or from a host's file in the store. What the runner answers itself,
+    /// from its own memory and from what plugins gave it, holds no value but by chance or by a guess.
+    fn asks_others(&self, item: &F::Item) -> bool {
+        F::place(item) != Place::Runner
+            || F::NAME.starts_with("http.")
+            || item.takes().is_some_and(|digest| self.attempt.is_of_a_file(digest))
+    }
+
     /// Journals the end of some items and keeps their answers, the values of these secrets left out of both.
     async fn end(
         &self,
@@ -181,7 +189,7 @@ impl<F: Function> Call<F> {
         for (index, answer) in ended {
             let mut changed = false;
             let item = self.items.get(index);
-            let secrets = secrets.filter(|_| item.is_some_and(asks_others::<F>));
+            let secrets = secrets.filter(|_| item.is_some_and(|item| self.asks_others(item)));
             let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets)) {
                 Ok((answer, value)) => {
                     changed = self.class.is_write() && has_changed(&value, item.map(F::class));
@@ -282,12 +290,6 @@ fn too_large(asked: &Value) -> Option<Failure> {
         subject: "call".to_owned(),
         message: format!("a call may carry {} MiB", MAX_BYTES >> 20),
     })
-}
-
-/// Whether the answer comes from a host or a server. What the runner answers itself, from its own memory and from what
-/// plugins gave it, holds no value but by chance or by a guess.
-fn asks_others<F: Function>(item: &F::Item) -> bool {
-    F::place(item) != Place::Runner || F::NAME.starts_with("http.")
 }
 
 /// The answer and its JSON without the values of these secrets, unless it is more than a call may bring.

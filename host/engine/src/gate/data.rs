@@ -54,6 +54,11 @@ impl Attempt {
         refusal.map_or(Ok(()), Err)
     }
 
+    /// Whether the data that the digest names came from files of hosts alone.
+    pub(super) fn is_of_a_file(&self, digest: &str) -> bool {
+        self.own(digest).is_ok_and(|own| own.iter().all(|artifact| artifact.file.is_some()))
+    }
+
     /// What the data is that the digest names; at least one thing.
     fn own(&self, digest: &str) -> Result<Vec<Artifact>, Failure> {
         let mut own = self.gate.stored.of(&self.spec.plugin, digest);

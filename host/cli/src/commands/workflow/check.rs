@@ -18,9 +18,9 @@ use crate::paths::Surroundings;
 
 /// Check a workflow without running it
 ///
-/// Reads the workflow and its sub-workflows, and lists its inputs. With an inventory (named, or the demo's beside the workflow) it is also
-/// planned: components, parameters, hosts and expressions are checked, and every question that a run can lead to is
-/// listed with the option that answers it.
+/// Reads the workflow and its sub-workflows, and lists its inputs. With an inventory (named, or the demo's beside the
+/// workflow) it is also planned: components, parameters, hosts and expressions are checked, and every question that a
+/// run can lead to is listed with the option that answers it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn names_cannot_steer_the_terminal() {
-        let mut nodes = drawn();
+        let mut nodes = outer();
         nodes[0].notes.push("when \x1b[2J\u{9b}\u{202e}".to_owned());
         let text = shown("ou\x1bter", &nodes);
         assert!(text.starts_with("ou\u{fffd}ter\n├─ etcd") && text.contains("[when \u{fffd}[2J"), "{text}");
