@@ -279,6 +279,14 @@ impl Bench {
         Self::with(policy, console, |_, _| ())
     }
 
+    /// One with a store that plugins can use.
+    pub(crate) fn storing(policy: Value, console: Console) -> Self {
+        Self::with(policy, console, |platform, store| {
+            let (secrets, store) = (Arc::clone(&platform.secrets), Arc::clone(store));
+            platform.runner_backend = Arc::new(LiveRunner { secrets, store });
+        })
+    }
+
     /// One where the host a is this machine.
     pub(crate) fn here(policy: Value) -> Self {
         Self::with(policy, Console { present: true, yes: true }, |platform, store| {
@@ -299,13 +307,13 @@ impl Bench {
         let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&home.path().join("store")).unwrap());
         assert!(hosts.values().all(|host| host.connection == Connection::Simulated));
         let source = SecretSource::Command(["printf", "%s", SECRET].map(str::to_owned).to_vec());
-        let secrets = Arc::new(Secrets::new(&IndexMap::from([("db".to_owned(), source)]), home.path()));
+        let secrets = Secrets::new(&IndexMap::from([("db".to_owned(), source)]), home.path());
         let mut platform = Platform {
             host_backends: hosts.keys().map(|name| (name.clone(), Arc::clone(&backend))).collect(),
             hosts,
             cluster_backends: BTreeMap::new(),
-            secrets: Arc::clone(&secrets),
-            runner_backend: Arc::new(LiveRunner { secrets, store: Arc::clone(&store) }),
+            secrets: Arc::new(secrets),
+            runner_backend: backend,
         };
         let events = Arc::new(Events::default());
         let policy: Policy = serde_json::from_value(serde_json::json!({ "grants": policy })).unwrap();

@@ -1,13 +1,12 @@
 //! Reading the files that people wrote.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use indexmap::IndexMap;
 use runner_types::{
     Diagnostic, Diagnostics, DiskFiles, Document, Inventory, JsonPath, Located, MAX_FILE_SIZE, PluginLock, Policy,
     Releases, ResolvedInventory, SourceFile, StepAction, Workflow, did_you_mean, load_bytes, load_inventory,
+    read_limited,
 };
 use serde_json::{Map, Value, json};
 
@@ -17,12 +16,8 @@ use crate::planner::{check_parts, part_path, plain_path};
 use crate::plugin::Catalog;
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, ProjectError> {
-    let unreadable = |source| ProjectError::Unreadable { path: path.display().to_string(), source };
-    let mut bytes = Vec::new();
-    // One byte more than allowed: the loader then says that it is too large.
-    let limit = MAX_FILE_SIZE as u64 + 1;
-    File::open(path).map_err(unreadable)?.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+    read_limited(path, MAX_FILE_SIZE as u64)
+        .map_err(|source| ProjectError::Unreadable { path: path.display().to_string(), source })
 }
 
 /// Reads a file of one of the kinds that people write.

@@ -59,7 +59,7 @@ async fn get(attempt: &std::sync::Arc<Attempt>, digest: &str) -> Result<StoredDa
 
 #[tokio::test]
 async fn data_of_others_is_denied_by_whatever_digest() {
-    let bench = Bench::new(everywhere(), PRESENT);
+    let bench = Bench::storing(everywhere(), PRESENT);
     let secret = bench.gate.store.put_bytes(b"of another run".to_vec()).await.unwrap();
     let attempt = bench.attempt(everywhere());
     let denied = get(&attempt, &secret).await;
@@ -71,7 +71,7 @@ async fn data_of_others_is_denied_by_whatever_digest() {
 
 #[tokio::test]
 async fn what_a_plugin_put_there_is_its_own_for_the_whole_run() {
-    let bench = Bench::new(everywhere(), PRESENT);
+    let bench = Bench::storing(everywhere(), PRESENT);
     let first = bench.attempt(everywhere());
     let digest = first.call::<PutData>(vec![data("notes")]).await.unwrap().remove(0).unwrap().digest;
     assert_eq!(get(&first, &digest).await.unwrap().data, b"notes");
@@ -86,7 +86,7 @@ async fn what_a_plugin_put_there_is_its_own_for_the_whole_run() {
 
 #[tokio::test]
 async fn a_stored_file_comes_back_as_data_only_to_who_may_read_it() {
-    let bench = Bench::new(everywhere(), PRESENT);
+    let bench = Bench::storing(everywhere(), PRESENT);
     let store = &bench.gate.store;
     let readable = store.put_bytes(b"readable".to_vec()).await.unwrap();
     let key = store.put_bytes(b"private key".to_vec()).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_stored_file_comes_back_as_data_only_to_who_may_read_it() {
 
 #[tokio::test]
 async fn what_this_attempt_stored_of_a_host_is_bound_alike() {
-    let bench = Bench::new(everywhere(), PRESENT);
+    let bench = Bench::storing(everywhere(), PRESENT);
     let key = bench.gate.store.put_bytes(b"private key".to_vec()).await.unwrap();
     bench.gate.stored.add("p", of_host(&key, Some("/etc/app/admin.conf")));
     let attempt = bench.attempt(everywhere());
@@ -151,7 +151,7 @@ where
 
 #[tokio::test]
 async fn no_item_goes_through_what_an_earlier_one_brings() {
-    let bench = Bench::new(everywhere(), PRESENT);
+    let bench = Bench::storing(everywhere(), PRESENT);
     bench.script.links.lock().unwrap().insert("/etc/app/l/x".to_owned(), "/etc/app/t/x".to_owned());
     let attempt = bench.attempt(everywhere());
     let stored = attempt.call::<PutData>(vec![data("a tree with a link")]).await.unwrap().remove(0).unwrap().digest;
