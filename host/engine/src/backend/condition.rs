@@ -43,7 +43,7 @@ impl Condition {
         Ok(Self { text: text.to_owned(), expression: Arc::new(expression) })
     }
 
-    /// Whether it holds. `object` is null when there is none. A field that is missing makes it false: it may appear.
+    /// Whether it holds. `object` is null when there is none. A field that is missing or null makes it false: it may appear.
     /// Blocks for as long as it takes, which is bounded.
     ///
     /// # Errors
@@ -61,9 +61,9 @@ impl Condition {
         };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_function(MAY_GO_ON, may_go_on).map_err(|failure| error(failure.to_string()))?;
-        context.add_variable_as_val("object", from_json(object));
-        context
-            .add_variable_as_val("objects", Box::new(CelList::from(objects.iter().map(from_json).collect::<Vec<_>>())));
+        context.add_variable_as_val("object", from_json(&without_nulls(object)));
+        let objects_now = objects.iter().map(|object| from_json(&without_nulls(object))).collect::<Vec<_>>();
+        context.add_variable_as_val("objects", Box::new(CelList::from(objects_now)));
         let result = context.resolve(&self.expression);
         if result.is_err() && Instant::now() >= end {
             return Err(error(format!("takes longer than {} s", time.as_secs_f32())));
@@ -76,6 +76,19 @@ impl Condition {
             Err(_) if object.is_null() && objects.is_empty() => Ok(false),
             Err(failure) => Err(error(failure.to_string())),
         }
+    }
+}
+
+/// An object without the fields that are null: the API server writes lists that are still empty so, such as the conditions
+/// of a new CustomResourceDefinition.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let there = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(there.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -191,6 +204,10 @@ mod tests {
         let ready = "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')";
         assert_eq!(holds(ready, &node, &[]), Ok(true));
         assert_eq!(holds("object.status.replicas == 3", &node, &[]), Ok(false), "a missing field may appear");
+        let new = json!({"status": {"conditions": null, "parts": [{"ready": null}]}});
+        assert_eq!(holds(ready, &new, std::slice::from_ref(&new)), Ok(false), "so is an empty list written");
+        assert_eq!(holds("has(object.status.conditions)", &new, &[]), Ok(false));
+        assert_eq!(holds("object.status.parts.all(p, !has(p.ready))", &new, &[]), Ok(true));
         assert_eq!(holds("object == null", &Value::Null, &[]), Ok(true));
         assert_eq!(holds("size(objects) == 1", &Value::Null, &[node]), Ok(true));
         assert!(holds("1 + 1", &Value::Null, &[]).is_err());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexMap;
 use runner_types::{Digest, Operation};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -23,11 +24,11 @@ pub(super) struct Want {
     pub(super) later: bool,
 }
 
-/// What a plan wants, by component.
+/// What a plan wants, by component in the order of the steps.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
-    pub(super) updates: BTreeMap<String, Want>,
-    pub(super) backouts: BTreeMap<String, Want>,
+    pub(super) updates: IndexMap<String, Want>,
+    pub(super) backouts: IndexMap<String, Want>,
 }
 
 impl Wants {

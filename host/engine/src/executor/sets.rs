@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use indexmap::IndexMap;
 use runner_types::{
     BackupPart, BackupSet, BoundUpdate, ComponentVersion, Decision, FormatVersion, Place, RunOutcome, StepOutcome,
     Timestamp,
@@ -191,7 +192,7 @@ impl Executor {
         let mut backouts = Vec::new();
         {
             let sets = self.sets.lock().await;
-            let paths = |wants: &BTreeMap<String, Want>| -> Vec<(String, String)> {
+            let paths = |wants: &IndexMap<String, Want>| -> Vec<(String, String)> {
                 let now = wants.iter().filter(|(_, want)| !want.later);
                 now.map(|(component, want)| (component.clone(), want.path.clone())).collect()
             };
