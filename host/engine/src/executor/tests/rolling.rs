@@ -198,3 +198,13 @@ async fn a_host_for_which_nothing_is_to_be_done_is_left_alone() {
         .collect();
     assert_eq!(asked, ["stop b"]);
 }
+
+#[tokio::test]
+async fn a_gate_over_no_host_is_asked_all_the_same() {
+    let mut inventory = inventory();
+    inventory.groups.insert("h".to_owned(), serde_json::from_value(json!({"hosts": []})).unwrap());
+    let block = rolling(json!({"over": "a", "health": [{"component": "h"}]}));
+    let yes = Console { present: true, yes: true };
+    let done = run_over(inventory.resolve(), &[("w.json", block)], &[], yes, false).await;
+    assert_eq!(done.calls.first().map(|call| call.trim()), Some("h verify-health"), "{:?}", done.calls);
+}
