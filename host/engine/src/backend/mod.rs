@@ -1,5 +1,6 @@
 //! What performs effects at places.
 
+pub(crate) mod budget;
 mod condition;
 pub mod expression;
 pub mod failure;

@@ -7,7 +7,7 @@ use crate::backend::failure as kind;
 use crate::backend::simulated::pattern::glob;
 use crate::contract::artifacts::{DataOrder, DataRef, PutOrder, StoredData};
 use crate::contract::types::Artifact;
-use crate::contract::{Failure, Place};
+use crate::contract::{Caller, Failure, Place};
 
 /// Data that `get-data` gives back at most.
 const MOST_DATA: u64 = 4 << 20;
@@ -38,11 +38,21 @@ pub(crate) async fn put_data(
 }
 
 /// `artifacts.get-data`.
-pub(crate) async fn get_data(store: &dyn Store, items: Vec<DataRef>) -> Vec<Result<StoredData, Failure>> {
+pub(crate) async fn get_data(
+    store: &dyn Store,
+    caller: &Caller,
+    items: Vec<DataRef>,
+) -> Vec<Result<StoredData, Failure>> {
     let mut answers = Vec::with_capacity(items.len());
-    for item in items {
-        let data = store.read_bytes(&item.digest, MOST_DATA).await;
-        answers.push(data.map(|data| StoredData { data }).map_err(|error| failure(&error)));
+    for DataRef { digest } in items {
+        let answer = match caller.budget().admit(&digest) {
+            Ok(()) => store.read_bytes(&digest, MOST_DATA).await.map_err(|error| failure(&error)),
+            Err(spent) => Err(spent),
+        };
+        answers.push(answer.and_then(|data| {
+            caller.budget().keep(data.len(), &digest)?;
+            Ok(StoredData { data })
+        }));
     }
     answers
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use runner_types::CallId;
 
+use crate::backend::budget::Budget;
+
 /// Hears of an effect while it is under way.
 pub trait Listener: Send + Sync {
     /// Shows people how far the effect is.
@@ -20,6 +22,7 @@ pub struct Caller {
     pub component: Arc<str>,
     effect: Option<Effect>,
     listener: Option<Arc<dyn Listener>>,
+    budget: Budget,
 }
 
 #[derive(Clone)]
@@ -34,7 +37,7 @@ impl Caller {
     /// The runner itself, for what it reads on its own account.
     #[must_use]
     pub fn runner() -> Self {
-        Self { component: "runner".into(), effect: None, listener: None }
+        Self { component: "runner".into(), effect: None, listener: None, budget: Budget::default() }
     }
 
     /// A plugin's call. `items` are the indices in the call of what is performed at one place.
@@ -47,7 +50,18 @@ impl Caller {
         listener: Arc<dyn Listener>,
     ) -> Self {
         let effect = Effect { run: run.into(), call, items };
-        Self { component: component.into(), effect: Some(effect), listener: Some(listener) }
+        Self { component: component.into(), effect: Some(effect), listener: Some(listener), budget: Budget::default() }
+    }
+
+    /// The same, with what the answers of all places of the call may hold together.
+    #[must_use]
+    pub(crate) fn within(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
+    }
+
+    /// What the answers of the call may still hold.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Name under which the component's fields are managed on a platform: `runner-<component>`.

@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::task::TaskTracker;
 
 use super::authorise::{effect_class, failure};
-use super::call::{Call, by_place, too_much};
+use super::call::{Call, MAX_ANSWERS, by_place, too_much};
 use super::moved::refuse_moved;
 use super::runner::Runner;
 use super::{Gate, Stop};
+use crate::backend::budget::Budget;
 use crate::capability::{Capable, Subject, place_name};
 use crate::contract::{Caller, Class, Failure, FailureKind, Function, InDoubt, Listener, Place, log};
 
@@ -212,7 +213,8 @@ impl Attempt {
         };
         let class = items.iter().map(F::class).map(effect_class).max().unwrap_or(runner_types::EffectClass::Read);
         let Judged { verdicts, places, real } = self.judge_all::<F>(&items, class.is_write()).await;
-        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places, real };
+        let (budget, left) = (Budget::default(), MAX_ANSWERS.into());
+        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places, real, budget, left };
         if class.is_write() {
             // In a task of its own: when the instance is dropped, the effect still goes to its End, or leaves its doubt.
             let attempt = Arc::clone(self);

@@ -1,6 +1,6 @@
 //! One call on its way through the gate.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use futures::future::join_all;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::authorise::failure;
 use super::runner::Runner;
 use super::{Attempt, Stop};
+use crate::backend::budget::Budget;
 use crate::backend::failure::NO_RIGHTS;
 use crate::backend::live::secrets::Secrets;
 use crate::capability::{Capable, place_name};
@@ -20,8 +21,10 @@ use crate::journal::Durability;
 pub(crate) const MAX_CALLS: u32 = 100_000;
 /// Items that a call may carry.
 const MAX_ITEMS: usize = 10_000;
-/// Bytes of arguments that a call may carry, and of answers that it may bring.
+/// Bytes of arguments that a call may carry, and that an answer may have.
 const MAX_BYTES: usize = 8 << 20;
+/// Bytes that all answers of a call may have.
+pub(super) const MAX_ANSWERS: usize = 4 * MAX_BYTES;
 
 /// One call on its way, judged.
 pub(super) struct Call<F: Function> {
@@ -34,6 +37,10 @@ pub(super) struct Call<F: Function> {
     pub(super) places: Vec<(Place, Vec<usize>)>,
     /// Where each item's paths really are.
     pub(super) real: Vec<Vec<String>>,
+    /// What all its answers may hold together.
+    pub(super) budget: Budget,
+    /// Bytes that its further answers may have as JSON.
+    pub(super) left: AtomicUsize,
 }
 
 impl<F: Function> Call<F> {
@@ -131,7 +138,7 @@ impl<F: Function> Call<F> {
         let wanted = items.len();
         let performed = match self.backend(&place) {
             Some(backend) => {
-                let caller = self.attempt.caller(self.call.clone(), indices.clone());
+                let caller = self.attempt.caller(self.call.clone(), indices.clone()).within(&self.budget);
                 F::perform(&*backend, &place, &caller, items).await
             }
             None => Ok(Vec::new()),
@@ -186,11 +193,13 @@ impl<F: Function> Call<F> {
     ) -> Result<(), Stop> {
         let gate = &self.attempt.gate;
         let mut items = Vec::with_capacity(ended.len());
+        let mut left = self.left.load(Ordering::Relaxed);
         for (index, answer) in ended {
-            let mut changed = false;
+            let changed;
             let item = self.items.get(index);
             let secrets = secrets.filter(|_| item.is_some_and(|item| self.asks_others(item)));
-            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets)) {
+            let done = answer.is_ok();
+            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets, &mut left)) {
                 Ok((answer, value)) => {
                     changed = self.class.is_write() && has_changed(&value, item.map(F::class));
                     if F::OPENS
@@ -206,6 +215,8 @@ impl<F: Function> Call<F> {
                     (Ok(answer), ItemOutcome::Ok(gate.payload(value).await?))
                 }
                 Err(failure) => {
+                    // Done, and its answer does not fit.
+                    changed = done && item.is_some_and(|item| F::class(item).is_write());
                     let failure = match secrets {
                         Some(_) => gate.masked(failure),
                         None => failure,
@@ -222,6 +233,7 @@ impl<F: Function> Call<F> {
                 *slot = Some(answer);
             }
         }
+        self.left.store(left, Ordering::Relaxed);
         let end = End { call: self.call.clone(), items };
         gate.journal.append(Entry::End(end), Durability::Lazy).await?;
         Ok(())
@@ -292,8 +304,13 @@ fn too_large(asked: &Value) -> Option<Failure> {
     })
 }
 
-/// The answer and its JSON without the values of these secrets, unless it is more than a call may bring.
-fn fits<F: Function>(mut answer: F::Answer, secrets: Option<&Secrets>) -> Result<(F::Answer, Value), Failure> {
+/// The answer and its JSON without the values of these secrets, unless it is more than a call may bring. `left`: what
+/// that still is.
+fn fits<F: Function>(
+    mut answer: F::Answer,
+    secrets: Option<&Secrets>,
+    left: &mut usize,
+) -> Result<(F::Answer, Value), Failure> {
     let unwritable = |error: serde_json::Error| Failure {
         kind: FailureKind::Other("answer".to_owned()),
         retry: RetryAdvice::No,
@@ -304,10 +321,16 @@ fn fits<F: Function>(mut answer: F::Answer, secrets: Option<&Secrets>) -> Result
     if secrets.is_some_and(|secrets| secrets.mask_json(&mut value)) {
         answer = serde::Deserialize::deserialize(&value).map_err(unwritable)?;
     }
-    if super::weight(&value, MAX_BYTES) > MAX_BYTES {
+    let weight = super::weight(&value, MAX_BYTES);
+    if weight > MAX_BYTES {
         let message = format!("the answer is more than {} MiB; ask for less, or page", MAX_BYTES >> 20);
         return Err(failure(FailureKind::TooLarge, F::NAME.to_owned(), message));
     }
+    let Some(rest) = left.checked_sub(weight) else {
+        let message = format!("the call's answers are more than {} MiB; ask for fewer at a time", MAX_ANSWERS >> 20);
+        return Err(failure(FailureKind::TooLarge, F::NAME.to_owned(), message));
+    };
+    *left = rest;
     Ok((answer, value))
 }
 
@@ -356,5 +379,21 @@ fn blame_the_host<'a, F: Function>(place: &Place, answers: impl Iterator<Item = 
         {
             failure.subject.clone_from(host);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::artifacts::{GetData, StoredData};
+
+    #[test]
+    fn answers_count_together() {
+        let answer = || StoredData { data: vec![0; 5 << 20] };
+        let mut left = MAX_ANSWERS;
+        let fitting = (0..100).filter(|_| fits::<GetData>(answer(), None, &mut left).is_ok()).count();
+        assert!((2..=6).contains(&fitting), "{fitting} answers of 5 MiB in {MAX_ANSWERS} bytes");
+        let tiny = fits::<GetData>(StoredData { data: Vec::new() }, None, &mut left);
+        assert!(tiny.is_ok(), "what still fits is not lost");
     }
 }

@@ -29,8 +29,8 @@ impl Capability for LiveHost {
         Ok(stored::put_data(self.store.as_ref(), place, items).await)
     }
 
-    async fn get_data(&self, _place: &Place, _caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
-        Ok(stored::get_data(self.store.as_ref(), items).await)
+    async fn get_data(&self, _place: &Place, caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
+        Ok(stored::get_data(self.store.as_ref(), caller, items).await)
     }
 
     async fn restore(&self, _place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {
@@ -49,8 +49,8 @@ impl Capability for LiveRunner {
         Ok(stored::put_data(self.store.as_ref(), place, items).await)
     }
 
-    async fn get_data(&self, _place: &Place, _caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
-        Ok(stored::get_data(self.store.as_ref(), items).await)
+    async fn get_data(&self, _place: &Place, caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
+        Ok(stored::get_data(self.store.as_ref(), caller, items).await)
     }
 
     async fn restore(&self, _place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {

@@ -44,7 +44,7 @@ pub(super) async fn ask(shell: &dyn Shell, request: &Prepared) -> Result<Respons
     // curl keeps the request's time; the shell's is for a host that went away.
     let time = request.time_out + std::time::Duration::from_secs(10);
     let bounds = Bounds { stdout: request.limit + HEADERS, stderr: 4 << 10, time: Some(time) };
-    let finished = match shell.run(script, stdin, bounds).await {
+    let finished = match shell.run_within(script, stdin, bounds, &request.budget).await {
         Ok(finished) => finished,
         Err(error @ (ShellError::Lost(_) | ShellError::TimedOut(_))) => {
             return Err(request.unanswered(error.of_read(&request.url)));

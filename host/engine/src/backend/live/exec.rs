@@ -8,10 +8,12 @@ mod parts;
 
 use std::time::{Duration, Instant};
 
+use futures::stream::{self, StreamExt as _};
 use rand::Rng as _;
 
 use super::LiveHost;
 use super::shell::{MOST_ARGUMENTS, RunAs, Running, Script, ShellError};
+use crate::backend::budget::Budget;
 use crate::backend::failure;
 use crate::contract::exec::{Capability, Captured, Command, Output};
 use crate::contract::types::EffectClass;
@@ -25,6 +27,8 @@ const MOST_OUTPUT: u32 = 1 << 20;
 const TAIL: usize = 8 << 10;
 /// What a command may take beyond its time-out, which ends it on the host.
 const GRACE: Duration = Duration::from_secs(20);
+/// Command lines of reads on a host at the same time.
+const AT_A_TIME: usize = 8;
 /// Seconds between being asked to end and being ended.
 const KILL_AFTER: &str = "5";
 /// Where programs are looked for.
@@ -63,13 +67,13 @@ done
 
 #[async_trait::async_trait]
 impl Capability for LiveHost {
-    async fn run(&self, _: &Place, _: &Caller, items: Vec<Command>) -> Performed<Output> {
+    async fn run(&self, _: &Place, caller: &Caller, items: Vec<Command>) -> Performed<Output> {
         if items.iter().all(|item| item.effect == EffectClass::Read) {
-            return Ok(self.reads(&items).await);
+            return Ok(self.reads(&items, caller.budget()).await);
         }
         let mut answers: Vec<Result<Output, Failure>> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let answer = self.one(index, item).await;
+            let answer = self.one(index, item, caller.budget()).await;
             let answer = answer.map_err(|doubt| Cut::after(&mut answers, doubt))?;
             let stops = answer.is_err() && Class::from(item.effect).is_write();
             answers.push(answer);
@@ -84,7 +88,7 @@ impl Capability for LiveHost {
 
 impl LiveHost {
     /// Reads: those of one user that need no input go together, as far as one command line carries them.
-    async fn reads(&self, items: &[Command]) -> Vec<Result<Output, Failure>> {
+    async fn reads(&self, items: &[Command], budget: &Budget) -> Vec<Result<Output, Failure>> {
         let mut groups: Vec<Vec<&Command>> = Vec::new();
         let mut room = 0;
         for item in items {
@@ -101,33 +105,43 @@ impl LiveHost {
             }
             room = room.saturating_sub(size);
         }
-        let answers = groups.into_iter().map(|group| async move {
-            let attempt = self.attempt(&group).await;
-            let ran = match attempt {
-                Ok(ran) => ran,
-                Err(NotRun::Failed(failure)) => return vec![Err(failure); group.len()],
-                Err(NotRun::Shell(error)) => Ran { ended: Vec::new(), broken: Some(error) },
-            };
-            let broken = ran.broken;
-            let mut ended = ran.ended.into_iter();
-            let answer = |item: &&Command| match ended.next() {
-                Some(ended) => self.answer(item, ended).unwrap_or_else(|late| Err(late.failure(item))),
-                None => {
-                    let error = broken.clone().unwrap_or_else(|| ShellError::Lost("it was cut short".to_owned()));
-                    Err(error.of_read(&item.argv.join(" ")))
-                }
-            };
-            group.iter().map(answer).collect()
-        });
-        futures::future::join_all(answers).await.into_iter().flatten().collect()
+        // Futures made one by one: a closure over references is not general enough for a stream.
+        let mut asked = Vec::with_capacity(groups.len());
+        for group in groups {
+            asked.push(self.group(group, budget));
+        }
+        let answers: Vec<Vec<_>> = stream::iter(asked).buffered(AT_A_TIME).collect().await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// Reads that go to the host together.
+    async fn group(&self, group: Vec<&Command>, budget: &Budget) -> Vec<Result<Output, Failure>> {
+        if let Some(refused) = group.first().and_then(|first| budget.admit(&first.argv.join(" ")).err()) {
+            return vec![Err(refused); group.len()];
+        }
+        let ran = match self.attempt(&group, budget).await {
+            Ok(ran) => ran,
+            Err(NotRun::Failed(failure)) => return vec![Err(failure); group.len()],
+            Err(NotRun::Shell(error)) => Ran { ended: Vec::new(), broken: Some(error) },
+        };
+        let broken = ran.broken;
+        let mut ended = ran.ended.into_iter();
+        let answer = |item: &&Command| match ended.next() {
+            Some(ended) => self.answer(item, ended).unwrap_or_else(|late| Err(late.failure(item))),
+            None => {
+                let error = broken.clone().unwrap_or_else(|| ShellError::Lost("it was cut short".to_owned()));
+                Err(error.of_read(&item.argv.join(" ")))
+            }
+        };
+        group.iter().map(answer).collect()
     }
 
     /// A command by itself.
-    async fn one(&self, index: usize, item: &Command) -> Result<Result<Output, Failure>, InDoubt> {
+    async fn one(&self, index: usize, item: &Command, budget: &Budget) -> Result<Result<Output, Failure>, InDoubt> {
         let class = Class::from(item.effect);
         let subject = item.argv.join(" ");
         let settle = |error: ShellError| error.settle(class, index, &subject).map(Err);
-        let ran = match self.attempt(&[item]).await {
+        let ran = match self.attempt(&[item], budget).await {
             Ok(ran) => ran,
             Err(NotRun::Failed(failure)) => return Ok(Err(failure)),
             Err(NotRun::Shell(error)) => return settle(error),
@@ -144,7 +158,7 @@ impl LiveHost {
     }
 
     /// Sends commands together and takes what they say.
-    async fn attempt(&self, items: &[&Command]) -> Result<Ran, NotRun> {
+    async fn attempt(&self, items: &[&Command], budget: &Budget) -> Result<Ran, NotRun> {
         let Some(first) = items.first() else {
             return Ok(Ran { ended: Vec::new(), broken: None });
         };
@@ -164,8 +178,8 @@ impl LiveHost {
         let limits = |keep: fn(usize) -> Keep, least: usize| {
             items.iter().map(|item| keep(limit(item).max(least))).collect::<Vec<_>>()
         };
-        let stdout = Parts::new(&mark, limits(Keep::Beginning, 0));
-        let stderr = Parts::new(&mark, limits(Keep::End, TAIL));
+        let stdout = Parts::new(&mark, limits(Keep::Beginning, 0), budget);
+        let stderr = Parts::new(&mark, limits(Keep::End, TAIL), budget);
         let time: Duration = items.iter().map(|item| Duration::from_millis(item.time_out.into())).sum();
         let begun = Instant::now();
         let carried = async {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::stream::{self, StreamExt as _};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method};
@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, Method};
 use super::curl;
 use super::secrets::Secrets;
 use super::{LiveHost, LiveRunner};
+use crate::backend::budget::Budget;
 use crate::backend::failure;
 use crate::contract::http::{Capability, Request, Response, Submission};
 use crate::contract::types::Label;
@@ -19,6 +20,8 @@ use crate::contract::{Caller, Class, Cut, Failure, InDoubt, Performed, Place};
 const BODY: u32 = 64 << 10;
 /// Bytes of a body that are kept at most.
 const MOST_BODY: u32 = 1 << 20;
+/// Reads of one call from one place at the same time.
+const AT_A_TIME: usize = 16;
 
 /// A request with everything that is sent, secrets among it: never shown.
 pub(super) struct Prepared {
@@ -30,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) time_out: Duration,
     pub(super) limit: usize,
     pub(super) class: Class,
+    /// What the answers of its call may still hold.
+    pub(super) budget: Budget,
 }
 
 /// Why there is no answer.
@@ -46,8 +51,10 @@ impl Prepared {
         method: &str,
         body: &[crate::contract::types::Part],
         class: Class,
-        secrets: &Secrets,
+        carrier: &dyn Carrier,
+        caller: &Caller,
     ) -> Result<Self, Failure> {
+        let secrets = carrier.secrets();
         let mut headers = Vec::with_capacity(request.headers.len());
         for header in &request.headers {
             let value = secrets.join(&header.value).await?;
@@ -67,6 +74,7 @@ impl Prepared {
             time_out: Duration::from_millis(request.time_out.into()),
             limit: limit as usize,
             class,
+            budget: caller.budget().clone(),
             url: request.url,
         })
     }
@@ -113,40 +121,41 @@ impl Carrier for LiveHost {
 
 #[async_trait::async_trait]
 impl Capability for LiveRunner {
-    async fn get(&self, _place: &Place, _caller: &Caller, items: Vec<Request>) -> Performed<Response> {
-        Ok(get(self, items).await)
+    async fn get(&self, _place: &Place, caller: &Caller, items: Vec<Request>) -> Performed<Response> {
+        Ok(get(self, caller, items).await)
     }
 
-    async fn send(&self, _place: &Place, _caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
-        send(self, items).await
+    async fn send(&self, _place: &Place, caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
+        send(self, caller, items).await
     }
 }
 
 #[async_trait::async_trait]
 impl Capability for LiveHost {
-    async fn get(&self, _place: &Place, _caller: &Caller, items: Vec<Request>) -> Performed<Response> {
-        Ok(get(self, items).await)
+    async fn get(&self, _place: &Place, caller: &Caller, items: Vec<Request>) -> Performed<Response> {
+        Ok(get(self, caller, items).await)
     }
 
-    async fn send(&self, _place: &Place, _caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
-        send(self, items).await
+    async fn send(&self, _place: &Place, caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
+        send(self, caller, items).await
     }
 }
 
-/// All at the same time.
-async fn get(carrier: &dyn Carrier, items: Vec<Request>) -> Vec<Result<Response, Failure>> {
+/// Several at the same time. Once their answers hold all that a call may bring, the others are not sent.
+async fn get(carrier: &dyn Carrier, caller: &Caller, items: Vec<Request>) -> Vec<Result<Response, Failure>> {
     let one = |item: Request| async move {
-        let request = Prepared::new(item, "GET", &[], Class::Read, carrier.secrets()).await?;
+        caller.budget().admit(&item.url)?;
+        let request = Prepared::new(item, "GET", &[], Class::Read, carrier, caller).await?;
         carrier.carry(&request).await.map_err(|error| match error {
             NoAnswer::Failed(failure) => failure,
             NoAnswer::Doubtful(message) => failure::unreachable(&request.url, message),
         })
     };
-    join_all(items.into_iter().map(one)).await
+    stream::iter(items.into_iter().map(one)).buffered(AT_A_TIME).collect().await
 }
 
 /// In order, until one has no answer.
-async fn send(carrier: &dyn Carrier, items: Vec<Submission>) -> Performed<Response> {
+async fn send(carrier: &dyn Carrier, caller: &Caller, items: Vec<Submission>) -> Performed<Response> {
     let mut answers: Vec<Result<Response, Failure>> = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         if answers.iter().any(Result::is_err) {
@@ -154,7 +163,7 @@ async fn send(carrier: &dyn Carrier, items: Vec<Submission>) -> Performed<Respon
             continue;
         }
         let class = Class::from(item.effect);
-        let prepared = Prepared::new(item.request, &item.method, &item.body, class, carrier.secrets()).await;
+        let prepared = Prepared::new(item.request, &item.method, &item.body, class, carrier, caller).await;
         let answer = match prepared {
             Err(failure) => Err(failure),
             Ok(request) => match carrier.carry(&request).await {
@@ -194,7 +203,7 @@ async fn ask(request: &Prepared) -> Result<Response, NoAnswer> {
     let mut body = Vec::new();
     let mut dropped = 0_u64;
     while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(request, &error))? {
-        let room = request.limit.saturating_sub(body.len()).min(chunk.len());
+        let room = request.budget.take(request.limit.saturating_sub(body.len()).min(chunk.len()));
         body.extend_from_slice(&chunk[..room]);
         dropped += (chunk.len() - room) as u64;
     }

@@ -1,6 +1,7 @@
 //! What the scripts of this module answer: records, each a word, a number and as many fields, every one ended by a NUL.
 //! So names of files with any byte arrive as they are; data that may hold a NUL comes as base64.
 
+use crate::backend::budget::{Budget, spent};
 use crate::backend::failure;
 use crate::contract::{Class, Cut, Failure, InDoubt, Performed};
 
@@ -112,6 +113,7 @@ pub(super) async fn each(
     text: &str,
     class: Class,
     bounds: Bounds,
+    budget: &Budget,
     items: Vec<Item>,
 ) -> Performed<Record> {
     let count = items.first().map_or(0, |item| item.arguments.len());
@@ -123,11 +125,15 @@ pub(super) async fn each(
             answers.extend(rest.iter().map(|item| Err(failure::not_attempted(item.subject.clone()))));
             break;
         }
+        if !class.is_write() && budget.is_spent() {
+            answers.extend(rest.iter().map(|item| Err(spent(&item.subject))));
+            break;
+        }
         let (now, later) = rest.split_at(fitting(rest, text.len()));
         rest = later;
         let script = Script::new(&text).arguments(now.iter().flat_map(|item| item.arguments.iter().cloned()));
         let input = now.iter().flat_map(|item| item.input.iter().copied()).collect();
-        let taken = match shell.listen(script, input, bounds).await {
+        let taken = match shell.listen(script, input, bounds, budget).await {
             Ok(finished) => matched(&finished, class, now, &mut answers),
             Err((error, said)) => unanswered(error, &said.data, class, now, &mut answers),
         };
@@ -177,11 +183,11 @@ fn matched(
         answers.push(match records.next() {
             Some(record) => Ok(record),
             None if stopped => Err(failure::not_attempted(item.subject.clone())),
-            None if finished.stdout.dropped > 0 => {
-                Err(failure::too_large(item.subject.clone(), "the host answers with more than a call may carry"))
-            }
             None if class.is_write() && begun => {
                 return Err(InDoubt { item: answers.len(), message: ended(finished) });
+            }
+            None if finished.stdout.dropped > 0 => {
+                Err(failure::too_large(item.subject.clone(), "the host answers with more than a call may carry"))
             }
             None => Err(failure::failed(
                 item.subject.clone(),
@@ -274,11 +280,12 @@ mod tests {
         let text = r#"item() { [ "$1" = bad ] && { wrong 3 "no $1"; return 1; }; say ok 1 "$1"; }"#;
         let odd = "a'b\"c\\d\n$(x) `y` é *\u{1}";
         let items = || vec![item(odd), item("bad"), item("later")];
-        let read = each(&shell, text, Class::Read, Bounds::default(), items()).await.unwrap();
+        let read = each(&shell, text, Class::Read, Bounds::default(), &Budget::default(), items()).await.unwrap();
         assert_eq!(read[0].as_ref().unwrap().text(0), odd);
         assert_eq!(read[1].as_ref().unwrap().kind, "failed");
         assert_eq!(read[2].as_ref().unwrap().text(0), "later");
-        let written = each(&shell, text, Class::WriteIdempotent, Bounds::default(), items()).await.unwrap();
+        let written =
+            each(&shell, text, Class::WriteIdempotent, Bounds::default(), &Budget::default(), items()).await.unwrap();
         assert_eq!(written[1].as_ref().unwrap().kind, "failed");
         assert_eq!(written[2].as_ref().unwrap_err().kind, crate::contract::FailureKind::NotAttempted);
     }
@@ -287,12 +294,30 @@ mod tests {
     async fn long_lists_are_cut_and_a_write_without_answer_is_in_doubt() {
         let shell = ProcessShell { effects: None };
         let many: Vec<Item> = (0..40).map(|index| item(&format!("{index}{}", "x".repeat(9000)))).collect();
-        let answers = each(&shell, r#"item() { say ok 1 "$1"; }"#, Class::Read, Bounds::default(), many.clone()).await;
+        let answers = each(
+            &shell,
+            r#"item() { say ok 1 "$1"; }"#,
+            Class::Read,
+            Bounds::default(),
+            &Budget::default(),
+            many.clone(),
+        )
+        .await;
         let answers: Vec<String> = answers.unwrap().into_iter().map(|answer| answer.unwrap().text(0)).collect();
         assert_eq!(answers, many.iter().map(|item| item.subject.clone()).collect::<Vec<_>>());
-        let refused = each(&shell, "exit 1", Class::WriteOnce, Bounds::default(), vec![item("a"), item("b")]).await;
+        let refused =
+            each(&shell, "exit 1", Class::WriteOnce, Bounds::default(), &Budget::default(), vec![item("a"), item("b")])
+                .await;
         assert!(refused.is_err(), "it was begun");
-        let dies = each(&shell, "item() { kill -9 $$; }", Class::WriteOnce, Bounds::default(), vec![item("a")]).await;
+        let dies = each(
+            &shell,
+            "item() { kill -9 $$; }",
+            Class::WriteOnce,
+            Bounds::default(),
+            &Budget::default(),
+            vec![item("a")],
+        )
+        .await;
         assert!(dies.unwrap_err().known.is_empty());
     }
 
@@ -300,15 +325,16 @@ mod tests {
     async fn what_ended_before_a_doubt_is_known() {
         let shell = ProcessShell { effects: None };
         let bounds = Bounds { time: Some(std::time::Duration::from_millis(500)), ..Bounds::default() };
+        let budget = Budget::default();
         // The script breaks off; nobody hears of its end.
         for ends in ["kill -9 $$", "sleep 2"] {
             let text = format!("item() {{ [ \"$1\" = b ] && {ends}; say ok 1 \"$1\"; }}");
             let items = ["a", "b", "c"].map(item).to_vec();
-            let cut = each(&shell, &text, Class::WriteIdempotent, bounds, items.clone()).await.unwrap_err();
+            let cut = each(&shell, &text, Class::WriteIdempotent, bounds, &budget, items.clone()).await.unwrap_err();
             assert!(matches!(&cut.stop, crate::gate::Stop::InDoubt(doubt) if doubt.item == 1), "{cut:?}");
             assert!(matches!(cut.known.as_slice(), [(0, Ok(record))] if record.text(0) == "a"), "{cut:?}");
             let text = format!("item() {{ say ok 1 \"$1\"; [ \"$1\" = c ] && {ends}; :; }}");
-            let whole = each(&shell, &text, Class::WriteIdempotent, bounds, items).await.unwrap();
+            let whole = each(&shell, &text, Class::WriteIdempotent, bounds, &budget, items).await.unwrap();
             assert!(whole.iter().all(Result::is_ok), "each said its end: {whole:?}");
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::backend::budget::Budget;
 use crate::backend::failure;
 use crate::contract::{Class, Failure, InDoubt};
 
@@ -208,10 +209,24 @@ impl dyn Shell + '_ {
     /// # Errors
     /// When its end is not known.
     pub async fn run(&self, script: Script, stdin: Vec<u8>, bounds: Bounds) -> Result<Finished, ShellError> {
-        self.listen(script, stdin, bounds).await.map_err(|(error, _)| error)
+        self.run_within(script, stdin, bounds, &Budget::default()).await
     }
 
-    /// Runs a script to its end.
+    /// Runs a script to its end, and keeps of its standard output only what the budget has left.
+    ///
+    /// # Errors
+    /// When its end is not known.
+    pub(crate) async fn run_within(
+        &self,
+        script: Script,
+        stdin: Vec<u8>,
+        bounds: Bounds,
+        budget: &Budget,
+    ) -> Result<Finished, ShellError> {
+        self.listen(script, stdin, bounds, budget).await.map_err(|(error, _)| error)
+    }
+
+    /// Runs a script to its end, and keeps of its standard output only what the budget has left.
     ///
     /// # Errors
     /// When its end is not known; with what it had said on standard output by then.
@@ -220,6 +235,7 @@ impl dyn Shell + '_ {
         script: Script,
         stdin: Vec<u8>,
         bounds: Bounds,
+        budget: &Budget,
     ) -> Result<Finished, (ShellError, Captured)> {
         let mut said = Captured::default();
         let running = async {
@@ -229,8 +245,8 @@ impl dyn Shell + '_ {
                 let _ = input.write_all(&stdin).await;
                 let _ = input.shutdown().await;
             };
-            let (stdout, stderr, (), ended) =
-                tokio::join!(beginning(stdout, bounds.stdout, &mut said), end(stderr, bounds.stderr), feed, ended);
+            let standard_output = beginning(stdout, bounds.stdout, budget, &mut said);
+            let (stdout, stderr, (), ended) = tokio::join!(standard_output, end(stderr, bounds.stderr), feed, ended);
             let ended = ended.map_err(ShellError::Lost)?;
             let lost = |error: std::io::Error| ShellError::Lost(error.to_string());
             stdout.map_err(lost)?;
@@ -251,6 +267,7 @@ impl dyn Shell + '_ {
 async fn beginning(
     mut stream: Pin<Box<dyn AsyncRead + Send>>,
     most: usize,
+    budget: &Budget,
     kept: &mut Captured,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 32 << 10];
@@ -259,7 +276,7 @@ async fn beginning(
         if read == 0 {
             return Ok(());
         }
-        let room = most.saturating_sub(kept.data.len()).min(read);
+        let room = budget.take(most.saturating_sub(kept.data.len()).min(read));
         kept.data.extend_from_slice(&buffer[..room]);
         kept.dropped += (read - room) as u64;
     }

@@ -6,9 +6,11 @@ mod show;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::{self, StreamExt as _};
 
 use super::LiveHost;
 use super::shell::{Bounds, Finished, MOST_ARGUMENTS, Script, ShellError};
+use crate::backend::budget::Budget;
 use crate::backend::failure;
 use crate::backend::units::unknown;
 use crate::contract::systemd::{
@@ -95,6 +97,9 @@ esac
 printf '\0'
 "#;
 
+/// Questions to a host at the same time.
+const AT_A_TIME: usize = 8;
+
 const RELOAD_ALL: &str = "LC_ALL=C\nexport LC_ALL\nexec systemctl daemon-reload\n";
 
 #[async_trait::async_trait]
@@ -109,12 +114,14 @@ impl Capability for LiveHost {
         Ok(items.iter().map(status).collect())
     }
 
-    async fn find(&self, _: &Place, _: &Caller, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
-        Ok(join_all(items.iter().map(|query| self.find_units(query))).await)
+    async fn find(&self, _: &Place, caller: &Caller, items: Vec<UnitQuery>) -> Performed<Vec<UnitStatus>> {
+        let finding = items.into_iter().map(async |query| self.find_units(&query, caller.budget()).await);
+        Ok(stream::iter(finding).buffered(AT_A_TIME).collect().await)
     }
 
-    async fn journal(&self, _: &Place, _: &Caller, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
-        Ok(join_all(items.iter().map(|query| self.excerpt(query))).await)
+    async fn journal(&self, _: &Place, caller: &Caller, items: Vec<JournalQuery>) -> Performed<JournalExcerpt> {
+        let reading = items.into_iter().map(async |query| self.excerpt(&query, caller.budget()).await);
+        Ok(stream::iter(reading).buffered(AT_A_TIME).collect().await)
     }
 
     async fn start(&self, _: &Place, _: &Caller, items: Vec<UnitOrder>) -> Performed<UnitChange> {
@@ -253,9 +260,9 @@ impl LiveHost {
         units.iter().map(named).collect()
     }
 
-    async fn find_units(&self, query: &UnitQuery) -> Result<Vec<UnitStatus>, Failure> {
+    async fn find_units(&self, query: &UnitQuery, budget: &Budget) -> Result<Vec<UnitStatus>, Failure> {
         let script = Script::new(FIND).argument(PROPERTIES).argument(&query.pattern);
-        let ran = self.shell.run(script, Vec::new(), Bounds::default()).await;
+        let ran = self.shell.run_within(script, Vec::new(), Bounds::default(), budget).await;
         let finished = ran.map_err(|error| error.of_read(&query.pattern))?;
         if finished.stdout.dropped > 0 {
             return Err(failure::too_large(&query.pattern, "too many units match; ask with a narrower pattern"));
@@ -271,7 +278,7 @@ impl LiveHost {
         Ok(found)
     }
 
-    async fn excerpt(&self, query: &JournalQuery) -> Result<JournalExcerpt, Failure> {
+    async fn excerpt(&self, query: &JournalQuery, budget: &Budget) -> Result<JournalExcerpt, Failure> {
         let unit = &query.unit;
         let since = match &query.since {
             None => String::new(),
@@ -291,7 +298,7 @@ impl LiveHost {
             .argument((most + 1).to_string())
             .argument(since)
             .argument(query.priority.map_or_else(String::new, |priority| priority.to_string()));
-        let ran = self.shell.run(script, Vec::new(), Bounds::default()).await;
+        let ran = self.shell.run_within(script, Vec::new(), Bounds::default(), budget).await;
         let finished = ran.map_err(|error| error.of_read(unit))?;
         if finished.stdout.dropped > 0 {
             return Err(failure::too_large(unit, "the journal says more than an answer carries; ask for fewer lines"));

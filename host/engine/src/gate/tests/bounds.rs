@@ -120,6 +120,18 @@ async fn what_this_attempt_stored_of_a_host_is_bound_alike() {
     assert_eq!(get(&attempt, &key).await.unwrap().data, b"private key");
 }
 
+#[tokio::test]
+async fn all_answers_of_a_call_together_are_bounded() {
+    let bench = Bench::storing(everywhere(), PRESENT);
+    let attempt = bench.attempt(everywhere());
+    let large = data(&"x".repeat(3 << 20));
+    let digest = attempt.call::<PutData>(vec![large]).await.unwrap().remove(0).unwrap().digest;
+    let answers = attempt.call::<GetData>(vec![by_digest(&digest); 1_000]).await.unwrap();
+    let had = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((1..=5).contains(&had), "{had} of 3 MiB each");
+    assert!(answers.iter().filter(|answer| answer.is_err()).all(|answer| *kind(answer) == FailureKind::TooLarge));
+}
+
 fn copying(source: &str, destination: &str) -> CopyOrder {
     CopyOrder {
         host: "a".to_owned(),

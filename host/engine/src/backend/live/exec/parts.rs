@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::backend::budget::Budget;
+
 /// What is kept of one command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -40,11 +42,12 @@ pub(super) struct Parts {
     data: Vec<u8>,
     dropped: u64,
     done: Vec<Part>,
+    budget: Budget,
 }
 
 impl Parts {
-    /// For as many commands as there are wishes.
-    pub(super) fn new(mark: &str, keep: Vec<Keep>) -> Self {
+    /// For as many commands as there are wishes, which the budget may not allow in full.
+    pub(super) fn new(mark: &str, keep: Vec<Keep>, budget: &Budget) -> Self {
         let mut keep = keep.into_iter();
         Self {
             mark: format!("\n{mark} ").into_bytes(),
@@ -54,6 +57,7 @@ impl Parts {
             data: Vec::new(),
             dropped: 0,
             done: Vec::new(),
+            budget: budget.clone(),
         }
     }
 
@@ -101,13 +105,16 @@ impl Parts {
     fn keep(&mut self, bytes: &[u8]) {
         match self.now {
             Keep::Beginning(most) => {
-                let room = most.saturating_sub(self.data.len()).min(bytes.len());
+                let room = self.budget.take(most.saturating_sub(self.data.len()).min(bytes.len()));
                 self.data.extend_from_slice(&bytes[..room]);
                 self.dropped += (bytes.len() - room) as u64;
             }
             Keep::End(most) => {
+                let before = self.data.len();
                 self.data.extend_from_slice(bytes);
-                let over = self.data.len().saturating_sub(most);
+                let more = self.data.len().min(most).saturating_sub(before);
+                let missing = more - self.budget.take(more);
+                let over = self.data.len().saturating_sub(most) + missing;
                 self.data.drain(..over);
                 self.dropped += over as u64;
             }
@@ -147,7 +154,7 @@ mod tests {
                 stream.extend_from_slice(part);
                 stream.extend_from_slice(format!("\nmm {code}\n").as_bytes());
             }
-            let mut parts = Parts::new("mm", vec![Keep::Beginning(10); said.len()]);
+            let mut parts = Parts::new("mm", vec![Keep::Beginning(10); said.len()], &Budget::default());
             let mut rest = stream.as_slice();
             for cut in cuts.iter().cycle() {
                 let (now, later) = rest.split_at((*cut).min(rest.len()));
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn of_errors_the_end_is_kept() {
-        let mut parts = Parts::new("mm", vec![Keep::End(3)]);
+        let mut parts = Parts::new("mm", vec![Keep::End(3)], &Budget::default());
         parts.take(b"abcdef\nmm 7\nrest");
         assert_eq!((parts.done[0].data.as_slice(), parts.done[0].dropped, parts.done[0].code), (&b"def"[..], 3, 7));
     }

@@ -176,3 +176,21 @@ async fn no_command_runs_where_a_link_leads() {
     let failure = in_granted().await.remove(0).unwrap_err();
     assert!(failure.message.ends_with("or a link to another"), "{}", failure.message);
 }
+
+#[tokio::test]
+async fn what_many_reads_say_is_bounded_together() {
+    let options = CommandOptions { output_limit: 1 << 20, ..options() };
+    let loud = Command { options: Some(options), ..read(&["head", "-c", "1048576", "/dev/zero"]) };
+    let alone = Command { stdin: vec![Part::Text("x".to_owned())], ..loud.clone() };
+    for items in
+        [vec![loud.clone(); 40], vec![alone; 40], vec![Command { effect: EffectClass::WriteIdempotent, ..loud }; 40]]
+    {
+        let writes = items[0].effect != EffectClass::Read;
+        let answers = run(items).await;
+        let held: usize = answers.iter().flatten().map(|output| output.stdout.data.len()).sum();
+        assert!((8 << 20..=16 << 20).contains(&held), "{held} bytes in all");
+        let cut = answers.iter().flatten().any(|output| output.stdout.dropped > 0);
+        assert!(cut || !writes, "what was run is told, and how much of its output is missing");
+        assert!(!writes || answers.iter().all(Result::is_ok));
+    }
+}

@@ -37,6 +37,7 @@ impl LiveHost {
     /// One answer an item from a function of the scripts.
     async fn ask<A>(
         &self,
+        caller: &Caller,
         function: &str,
         class: Class,
         items: Vec<Item>,
@@ -52,7 +53,7 @@ impl LiveHost {
                 _ => Err(refusal(&record, subjects.get(index).map(String::as_str).unwrap_or_default(), &self.name)),
             }
         };
-        match records::each(self.shell.as_ref(), &text, class, bounds, items).await {
+        match records::each(self.shell.as_ref(), &text, class, bounds, caller.budget(), items).await {
             Ok(answers) => Ok(answers.into_iter().enumerate().map(|(index, record)| answered(index, record)).collect()),
             Err(cut) => Err(cut.map(answered)),
         }
@@ -261,9 +262,9 @@ fn change(record: &Record) -> FileChange {
 
 #[async_trait::async_trait]
 impl Capability for LiveHost {
-    async fn stat(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<FileStatus> {
+    async fn stat(&self, _place: &Place, caller: &Caller, items: Vec<FileRef>) -> Performed<FileStatus> {
         let asked = items.iter().map(|file| item(&file.path, [])).collect();
-        self.ask("files_stat", Class::Read, asked, |index, record| {
+        self.ask(caller, "files_stat", Class::Read, asked, |index, record| {
             let path = items.get(index).map(|file| file.path.clone()).unwrap_or_default();
             let found = statuses(&bytes(record, 0, &path)?).pop();
             let found = found.ok_or_else(|| failure::not_found(&path, format!("{path} went away on {}", self.name)))?;
@@ -272,10 +273,10 @@ impl Capability for LiveHost {
         .await
     }
 
-    async fn read(&self, _place: &Place, _caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
+    async fn read(&self, _place: &Place, caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
         let argument =
             |order: &ReadOrder| item(&order.path, [order.offset.to_string(), order.limit.min(MOST_BYTES).to_string()]);
-        self.ask("files_read", Class::Read, items.iter().map(argument).collect(), |index, record| {
+        self.ask(caller, "files_read", Class::Read, items.iter().map(argument).collect(), |index, record| {
             let Some(order) = items.get(index) else { return Err(failure::not_attempted("")) };
             let data = bytes(record, 1, &order.path)?;
             // Files of the kernel have no size and yet something to say.
@@ -288,9 +289,9 @@ impl Capability for LiveHost {
         .await
     }
 
-    async fn entries(&self, _place: &Place, _caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
+    async fn entries(&self, _place: &Place, caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
         let asked = items.iter().map(|order| item(&order.path, [order.depth.max(1).to_string()])).collect();
-        self.ask("files_entries", Class::Read, asked, |index, record| {
+        self.ask(caller, "files_entries", Class::Read, asked, |index, record| {
             let Some(order) = items.get(index) else { return Err(failure::not_attempted("")) };
             let mut found = statuses(&bytes(record, 0, &order.path)?);
             if found.len() > order.limit as usize {
@@ -307,14 +308,14 @@ impl Capability for LiveHost {
         .await
     }
 
-    async fn hash(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<String> {
+    async fn hash(&self, _place: &Place, caller: &Caller, items: Vec<FileRef>) -> Performed<String> {
         let asked = items.iter().map(|file| item(&file.path, [])).collect();
-        self.ask("files_hash", Class::Read, asked, |_, record| Ok(record.text(0))).await
+        self.ask(caller, "files_hash", Class::Read, asked, |_, record| Ok(record.text(0))).await
     }
 
-    async fn space(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<Room> {
+    async fn space(&self, _place: &Place, caller: &Caller, items: Vec<FileRef>) -> Performed<Room> {
         let asked = items.iter().map(|file| item(&file.path, [])).collect();
-        self.ask("files_space", Class::Read, asked, |index, record| {
+        self.ask(caller, "files_space", Class::Read, asked, |index, record| {
             let numbers: Vec<u64> = record.text(0).split_whitespace().filter_map(|word| word.parse().ok()).collect();
             let path = items.get(index).map(|file| file.path.as_str()).unwrap_or_default();
             let [block, blocks, available, inodes] = numbers.as_slice() else {
@@ -329,7 +330,7 @@ impl Capability for LiveHost {
         .await
     }
 
-    async fn write(&self, _place: &Place, _caller: &Caller, items: Vec<WriteOrder>) -> Performed<FileChange> {
+    async fn write(&self, _place: &Place, caller: &Caller, items: Vec<WriteOrder>) -> Performed<FileChange> {
         let contents = match self.contents(&items).await {
             Ok(contents) => contents,
             Err(answers) => return Ok(answers),
@@ -342,45 +343,47 @@ impl Capability for LiveHost {
             let rest = std::iter::once(size).chain(wanted(&order.precondition)).chain(dress(order.attributes.as_ref()));
             asked.push(Item { input, ..item(&order.path, rest) });
         }
-        self.ask("files_write", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
+        self.ask(caller, "files_write", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
     }
 
-    async fn copy(&self, _place: &Place, _caller: &Caller, items: Vec<CopyOrder>) -> Performed<FileChange> {
+    async fn copy(&self, _place: &Place, caller: &Caller, items: Vec<CopyOrder>) -> Performed<FileChange> {
         let argument = |order: &CopyOrder| {
             item(&order.source, std::iter::once(order.destination.clone()).chain(wanted(&order.precondition)))
         };
         let asked = items.iter().map(argument).collect();
-        self.ask("files_copy", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
+        self.ask(caller, "files_copy", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
     }
 
-    async fn rename(&self, _place: &Place, _caller: &Caller, items: Vec<RenameOrder>) -> Performed<FileChange> {
+    async fn rename(&self, _place: &Place, caller: &Caller, items: Vec<RenameOrder>) -> Performed<FileChange> {
         in_order!(items, |order| {
             let asked = vec![item(&order.source, [order.destination.clone()])];
-            let done = self.ask("files_rename", Class::WriteOnce, asked, |_, record| Ok(change(record))).await;
+            let done = self.ask(caller, "files_rename", Class::WriteOnce, asked, |_, record| Ok(change(record))).await;
             done.map_err(|cut| cut.stop)
                 .map(|done| done.into_iter().next().unwrap_or_else(|| Err(failure::not_attempted(&order.source))))
         })
     }
 
-    async fn remove(&self, _place: &Place, _caller: &Caller, items: Vec<RemovalOrder>) -> Performed<FileChange> {
+    async fn remove(&self, _place: &Place, caller: &Caller, items: Vec<RemovalOrder>) -> Performed<FileChange> {
         let argument = |order: &RemovalOrder| {
             let how = [yes(order.recursive), yes(order.contents_only)];
             item(&order.path, how.into_iter().chain(wanted(&order.precondition)))
         };
         let asked = items.iter().map(argument).collect();
-        self.ask("files_remove", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
+        self.ask(caller, "files_remove", Class::WriteIdempotent, asked, |_, record| Ok(change(record))).await
     }
 
-    async fn make_directory(&self, _place: &Place, _caller: &Caller, items: Vec<DirectoryOrder>) -> Performed<bool> {
+    async fn make_directory(&self, _place: &Place, caller: &Caller, items: Vec<DirectoryOrder>) -> Performed<bool> {
         let asked = items.iter().map(|order| item(&order.path, dress(order.attributes.as_ref()))).collect();
-        self.ask("files_directory", Class::WriteIdempotent, asked, |_, record| Ok(record.text(0) == "yes")).await
+        self.ask(caller, "files_directory", Class::WriteIdempotent, asked, |_, record| Ok(record.text(0) == "yes"))
+            .await
     }
 
-    async fn set_attributes(&self, _place: &Place, _caller: &Caller, items: Vec<AttributeOrder>) -> Performed<bool> {
+    async fn set_attributes(&self, _place: &Place, caller: &Caller, items: Vec<AttributeOrder>) -> Performed<bool> {
         let argument = |order: &AttributeOrder| {
             item(&order.path, dress(Some(&order.attributes)).into_iter().chain([yes(order.recursive)]))
         };
         let asked = items.iter().map(argument).collect();
-        self.ask("files_attributes", Class::WriteIdempotent, asked, |_, record| Ok(record.text(0) == "yes")).await
+        self.ask(caller, "files_attributes", Class::WriteIdempotent, asked, |_, record| Ok(record.text(0) == "yes"))
+            .await
     }
 }

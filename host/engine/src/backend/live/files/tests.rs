@@ -35,6 +35,7 @@ both_ways! {
     links_are_followed_to_where_paths_really_are
     a_full_or_read_only_disk_is_told_and_nothing_is_left_there
     a_secret_is_put_in_and_is_no_argument
+    what_many_reads_bring_is_bounded_together
 }
 
 struct Bench {
@@ -479,4 +480,15 @@ async fn what_was_judged_is_what_is_used() {
     assert!(bench.read("link/x", 0, 100).await.is_err());
     assert!(bench.write(bench.order("link/x", "evil")).await.is_err());
     assert_eq!(bench.text("secret/x"), "secret");
+}
+
+async fn what_many_reads_bring_is_bounded_together(bench: Bench) {
+    bench.put("large", &"x".repeat(4 << 20));
+    let order =
+        ReadOrder { host: String::new(), path: bench.path("large"), offset: 0, limit: 4 << 20, sensitive: false };
+    let answers = bench.host.files().read(&Bench::place(), &Caller::runner(), vec![order; 100]).await.unwrap();
+    let held: usize = answers.iter().flatten().map(|found| found.data.len()).sum();
+    assert!((4 << 20..=16 << 20).contains(&held), "{held} bytes in all");
+    let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(refused.clone().count() > 90 && refused.into_iter().all(|failure| failure.kind == FailureKind::TooLarge));
 }

@@ -97,7 +97,7 @@ async fn an_answer_comes_whole_but_for_what_is_beyond_the_limit() {
     let (url, heard) =
         server(b"HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabcdef").await;
     for carrier in carriers() {
-        let answer = get(carrier.as_ref(), vec![request(&url)]).await.remove(0).unwrap();
+        let answer = get(carrier.as_ref(), &Caller::runner(), vec![request(&url)]).await.remove(0).unwrap();
         assert_eq!((answer.status, answer.body.as_slice(), answer.dropped), (404, b"abcd".as_slice(), 2));
         assert!(answer.headers.contains(&Label { name: "x-a".to_owned(), value: "b".to_owned() }));
         let heard = String::from_utf8_lossy(&std::mem::take(&mut *heard.lock().unwrap())).to_lowercase();
@@ -110,7 +110,7 @@ async fn an_answer_comes_whole_but_for_what_is_beyond_the_limit() {
 async fn a_body_arrives_byte_by_byte_as_it_is() {
     let (url, heard) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     for carrier in carriers() {
-        let answers = send(carrier.as_ref(), vec![submission(&url)]).await.unwrap();
+        let answers = send(carrier.as_ref(), &Caller::runner(), vec![submission(&url)]).await.unwrap();
         assert_eq!(answers[0].as_ref().map(|answer| answer.status), Ok(200));
         let heard = std::mem::take(&mut *heard.lock().unwrap());
         assert!(heard.ends_with(b"\r\n\r\nbody \"\\\n@- \x00\xff\r\n"), "{}", String::from_utf8_lossy(&heard));
@@ -123,7 +123,8 @@ async fn nobody_there_is_unreachable_and_what_follows_is_not_attempted() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("http://{gone}/");
     for carrier in carriers() {
-        let answers = send(carrier.as_ref(), vec![submission(&url), submission(&url)]).await.unwrap();
+        let answers =
+            send(carrier.as_ref(), &Caller::runner(), vec![submission(&url), submission(&url)]).await.unwrap();
         let kinds: Vec<FailureKind> = answers.into_iter().map(|answer| answer.unwrap_err().kind).collect();
         assert_eq!(kinds, [FailureKind::Unreachable, FailureKind::NotAttempted]);
     }
@@ -141,10 +142,11 @@ async fn a_write_without_an_answer_is_in_doubt_and_a_read_is_not() {
         }
     });
     for carrier in carriers() {
-        let cut = send(carrier.as_ref(), vec![submission(&answers), submission(&url)]).await.unwrap_err();
+        let cut = send(carrier.as_ref(), &Caller::runner(), vec![submission(&answers), submission(&url)]).await;
+        let cut = cut.unwrap_err();
         assert!(matches!(cut.stop, crate::gate::Stop::InDoubt(InDoubt { item: 1, .. })), "{cut:?}");
         assert!(matches!(cut.known.as_slice(), [(0, Ok(answer))] if answer.status == 200), "{cut:?}");
-        let read = get(carrier.as_ref(), vec![request(&url)]).await.remove(0).unwrap_err();
+        let read = get(carrier.as_ref(), &Caller::runner(), vec![request(&url)]).await.remove(0).unwrap_err();
         assert_eq!(read.kind, FailureKind::Unreachable);
     }
 }
@@ -155,7 +157,26 @@ async fn silence_is_a_time_out() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     for carrier in carriers() {
         let quick = Request { time_out: 300, ..request(&url) };
-        let read = get(carrier.as_ref(), vec![quick]).await.remove(0).unwrap_err();
+        let read = get(carrier.as_ref(), &Caller::runner(), vec![quick]).await.remove(0).unwrap_err();
         assert_eq!(read.kind, FailureKind::TimedOut);
+    }
+}
+
+#[tokio::test]
+async fn many_large_answers_are_bounded_together() {
+    let body = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20));
+    let (url, heard) = server(body.into_bytes().leak()).await;
+    for carrier in carriers() {
+        heard.lock().unwrap().clear();
+        let asked = Request { body_limit: 1 << 20, time_out: 60_000, ..request(&url) };
+        let answers = get(carrier.as_ref(), &Caller::runner(), vec![asked; 60]).await;
+        let held: usize = answers.iter().flatten().map(|answer| answer.body.len()).sum();
+        assert!((8 << 20..=16 << 20).contains(&held), "{held} bytes in all");
+        let refused = |answer: &Result<Response, Failure>| {
+            answer.as_ref().is_err_and(|failure| failure.kind == FailureKind::TooLarge)
+        };
+        assert!(answers.iter().filter(|answer| refused(answer)).count() >= 20);
+        let sent = String::from_utf8_lossy(&heard.lock().unwrap()).matches("GET ").count();
+        assert!(sent <= 40, "{sent} were sent");
     }
 }

@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 use super::api::Api;
 use super::failures::Trouble;
 use super::kubeconfig::Kubeconfig;
+use super::wait::wanted;
 use crate::backend::failure;
 use crate::backend::live::secrets::Secrets;
 use crate::contract::kubernetes::{
@@ -18,6 +19,8 @@ use crate::contract::{Backend, Caller, Cut, Failure, Performed, Place, Stop};
 
 /// Reads of one call under way at the same time.
 const AT_A_TIME: usize = 16;
+/// Conditions that one call waits for: each is a watch and holds what it watches.
+const MOST_WAITS: usize = 256;
 
 /// A real cluster. Its API server is asked when something is first wanted of it.
 pub struct LiveCluster {
@@ -78,18 +81,38 @@ impl Capability for LiveCluster {
         Ok(items.iter().map(|_| answer.clone()).collect())
     }
 
-    async fn get(&self, _place: &Place, _caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
-        let reads = items.into_iter().map(async |item| self.api.get(&item).await);
+    async fn get(&self, _place: &Place, caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
+        let budget = caller.budget();
+        let reads = items.into_iter().map(async |item| {
+            budget.admit(&item.name)?;
+            let object = self.api.get(&item).await?;
+            budget.keep(object.body.len(), &item.name).map(|()| object)
+        });
         Ok(stream::iter(reads).buffered(AT_A_TIME).collect().await)
     }
 
-    async fn pages(&self, _place: &Place, _caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
-        let reads = items.into_iter().map(async |item| self.api.page(&item).await);
+    async fn pages(&self, _place: &Place, caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
+        let budget = caller.budget();
+        let reads = items.into_iter().map(async |item| {
+            let kind = &item.selection.kind.name;
+            budget.admit(kind)?;
+            let page = self.api.page(&item).await?;
+            budget.keep(page.objects.iter().map(|object| object.body.len()).sum(), kind).map(|()| page)
+        });
         Ok(stream::iter(reads).buffered(AT_A_TIME).collect().await)
     }
 
-    async fn wait_for(&self, _place: &Place, _caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
-        Ok(join_all(items.iter().map(|item| self.api.wait(item))).await)
+    async fn wait_for(&self, _place: &Place, caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
+        let wait = async |(index, item): (usize, &WaitOrder)| {
+            let kind = wanted(item);
+            if index >= MOST_WAITS {
+                let message = format!("a call waits for {MOST_WAITS} conditions at most; make one of a selection");
+                return Err(failure::too_large(kind, message));
+            }
+            let objects = self.api.wait(item).await?;
+            caller.budget().keep(objects.iter().map(|object| object.body.len()).sum(), kind).map(|()| objects)
+        };
+        Ok(join_all(items.iter().enumerate().map(wait)).await)
     }
 
     async fn apply(&self, _place: &Place, caller: &Caller, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {

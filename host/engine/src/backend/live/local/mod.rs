@@ -87,6 +87,7 @@ fn refused(refusal: Refusal, path: String, host: &str) -> Failure {
         Refusal::Elsewhere => failure_of("elsewhere", &[], &path, host),
         Refusal::Full(entries) => failure_of("full", &entries, &path, host),
         Refusal::Conflict(found) => failure_of("conflict", &[found], &path, host),
+        Refusal::Spent(failure) => failure,
         Refusal::TooMany(limit) => failure::too_large(&path, format!("{path} has more than {limit} entries")),
     }
 }
@@ -130,12 +131,19 @@ impl Capability for LocalHost {
         self.each(items, false, |root, item| reading::stat(root, &item.path)).await
     }
 
-    async fn read(&self, _place: &Place, _caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
-        self.each(items, false, reading::read).await
+    async fn read(&self, _place: &Place, caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
+        let budget = caller.budget().clone();
+        self.each(items, false, move |root, item| {
+            budget.admit(&item.path).map_err(Refusal::Spent)?;
+            let found = reading::read(root, item)?;
+            budget.keep(found.data.len(), &item.path).map(|()| found).map_err(Refusal::Spent)
+        })
+        .await
     }
 
-    async fn entries(&self, _place: &Place, _caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
-        self.each(items, false, reading::entries).await
+    async fn entries(&self, _place: &Place, caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
+        let budget = caller.budget().clone();
+        self.each(items, false, move |root, item| reading::entries(root, item, &budget)).await
     }
 
     async fn hash(&self, _place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<String> {

@@ -8,9 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::attributes::{Dress, name};
 use super::handles::{Root, Spot, below};
+use crate::backend::budget::Budget;
 use crate::backend::live::files::{MOST_BYTES, kind};
+use crate::contract::Failure;
 use crate::contract::files::{FileData, FileKind, FileStatus, ListingOrder, ReadOrder, Room};
 use runner_types::Timestamp;
+
+/// Bytes of what is said of an entry, besides its path.
+const ENTRY: usize = 128;
 
 /// Why something was not done: the system's reason, or one of this module.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(super) enum Refusal {
     Conflict(String),
     /// More entries than asked for.
     TooMany(u32),
+    /// The call's answers hold all that they may.
+    Spent(Failure),
 }
 
 impl From<io::Error> for Refusal {
@@ -112,19 +119,28 @@ pub(super) fn hash(root: &Root, path: &str) -> Result<String, Refusal> {
     Ok(digest(regular(&root.followed(path)?)?)?)
 }
 
-pub(super) fn entries(root: &Root, order: &ListingOrder) -> Result<Vec<FileStatus>, Refusal> {
+pub(super) fn entries(root: &Root, order: &ListingOrder, budget: &Budget) -> Result<Vec<FileStatus>, Refusal> {
     let spot = root.followed(&order.path)?;
     if !spot.look()?.ok_or_else(missing)?.is_dir() {
         return Err(Refusal::NoDirectory);
     }
     let mut found = Vec::new();
     let shown = Path::new(&order.path);
-    list(&spot.enter()?, shown, order.depth.max(1), order.limit, &mut found)?;
+    let bounds = (order.limit, budget);
+    list(&spot.enter()?, shown, order.depth.max(1), bounds, &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 
-fn list(directory: &Dir, shown: &Path, depth: u32, limit: u32, found: &mut Vec<FileStatus>) -> Result<(), Refusal> {
+/// `bounds`: how many entries may be found, and what they may hold.
+fn list(
+    directory: &Dir,
+    shown: &Path,
+    depth: u32,
+    bounds: (u32, &Budget),
+    found: &mut Vec<FileStatus>,
+) -> Result<(), Refusal> {
+    let (limit, budget) = bounds;
     for entry in directory.entries()? {
         let file = entry?.file_name();
         let Ok(metadata) = directory.symlink_metadata(&file) else {
@@ -134,9 +150,10 @@ fn list(directory: &Dir, shown: &Path, depth: u32, limit: u32, found: &mut Vec<F
             return Err(Refusal::TooMany(limit));
         }
         let path = shown.join(&file);
+        budget.keep(ENTRY + path.as_os_str().len(), &shown.to_string_lossy()).map_err(Refusal::Spent)?;
         found.push(status(directory, &file, path.to_string_lossy().into_owned(), &metadata)?);
         if depth > 1 && metadata.is_dir() {
-            list(&below(directory, &file)?, &path, depth - 1, limit, found)?;
+            list(&below(directory, &file)?, &path, depth - 1, bounds, found)?;
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::LiveHost;
 use super::records::{self, Item, Record, in_order};
 use super::shell::Bounds;
+use crate::backend::budget::Budget;
 use crate::backend::failure;
 use crate::contract::files::{Precondition, WriteOrder};
 use crate::contract::packages::{
@@ -126,7 +127,8 @@ impl LiveHost {
         let subject = ask.subject.clone();
         let item = Item { subject: subject.clone(), arguments: ask.arguments, input: Vec::new() };
         let bounds = Bounds { time: Some(ask.time), ..Bounds::default() };
-        let answers = records::each(self.shell.as_ref(), &text, ask.class, bounds, vec![item]).await;
+        let budget = Budget::default();
+        let answers = records::each(self.shell.as_ref(), &text, ask.class, bounds, &budget, vec![item]).await;
         let answers = answers.map_err(|cut| cut.stop)?;
         let answer = answers.into_iter().next().unwrap_or_else(|| Err(failure::not_attempted(subject.clone())));
         Ok(answer.and_then(|record| match record.kind.as_str() {

@@ -35,8 +35,8 @@ impl Capability for Simulated {
         Ok(stored::put_data(self.shared.store.as_ref(), place, items).await)
     }
 
-    async fn get_data(&self, _place: &Place, _caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
-        Ok(stored::get_data(self.shared.store.as_ref(), items).await)
+    async fn get_data(&self, _place: &Place, caller: &Caller, items: Vec<DataRef>) -> Performed<StoredData> {
+        Ok(stored::get_data(self.shared.store.as_ref(), caller, items).await)
     }
 
     async fn restore(&self, place: &Place, _caller: &Caller, items: Vec<RestoreOrder>) -> Performed<FileChange> {
