@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cel::Context;
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
+use cel::{Context, Program};
 use indexmap::IndexMap;
 use runner_types::{Expr, Segment, Template, segments};
 use serde_json::{Map, Value};
 
-pub use crate::backend::expression::ExpressionError;
 use crate::backend::expression::{ENVIRONMENT, Programs, from_json, to_json};
+pub use crate::backend::expression::{ExpressionError, Reference, references};
 
 /// Values by name, as expressions see them. Cloning shares the values, and an expression copies no more of them than it
 /// answers: an inventory of a thousand hosts costs one host's condition nothing.
@@ -63,20 +63,19 @@ impl Scope {
         Self { variables, programs: Arc::clone(&self.programs) }
     }
 
-    /// Whether a text is an expression at all.
+    /// A compiled expression.
     ///
     /// # Errors
     /// When it is no CEL.
-    pub fn compiles(&self, text: &str) -> Result<(), ExpressionError> {
-        self.programs.compiled(text).map(drop)
+    pub fn compiled(&self, text: &str) -> Result<Arc<Program>, ExpressionError> {
+        self.programs.compiled(text)
     }
 
     /// Whether an expression only names what is known here.
     #[must_use]
     pub fn knows(&self, text: &str) -> bool {
-        self.programs
-            .compiled(text)
-            .is_ok_and(|program| program.references().variables().iter().all(|name| self.variables.contains_key(*name)))
+        let is_known = |reference: &Reference<'_>| self.variables.contains_key(reference.name);
+        self.programs.compiled(text).is_ok_and(|program| references(&program).iter().all(is_known))
     }
 
     /// Evaluates an expression.
@@ -156,12 +155,6 @@ impl Scope {
         every_expression(value, &|expression| self.knows(expression))
     }
 
-    /// Whether every expression in the value is one at all.
-    #[must_use]
-    pub fn compiles_all(&self, value: &Value) -> bool {
-        every_expression(value, &|expression| self.compiles(expression).is_ok())
-    }
-
     fn text(&self, template: &str) -> Result<String, ExpressionError> {
         let error = |reason: String| ExpressionError { text: template.to_owned(), reason };
         let mut out = String::new();
@@ -180,7 +173,7 @@ impl Scope {
 }
 
 /// Whether something is true of every expression in a value.
-fn every_expression(value: &Value, holds: &dyn Fn(&str) -> bool) -> bool {
+pub(crate) fn every_expression(value: &Value, holds: &dyn Fn(&str) -> bool) -> bool {
     match value {
         Value::String(text) => segments(text).is_ok_and(|segments| {
             segments.iter().all(|segment| match segment {

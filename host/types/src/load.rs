@@ -23,7 +23,7 @@ pub const MAX_FILE_SIZE: usize = 16 * 1024 * 1024;
 /// Values nested deeper than this are refused.
 pub const MAX_DEPTH: usize = 64;
 /// More mistakes than this are not looked for.
-const MAX_MISTAKES: usize = 50;
+pub const MAX_MISTAKES: usize = 50;
 
 /// A kind of file that people write.
 pub trait Document: DeserializeOwned {

@@ -147,10 +147,12 @@ fn at_rest(found: &Found<'_>, workload: &Value) -> Result<(Vec<Artifact>, Saved)
     let place = found.place;
     volume::expect_database(place)?;
     progress::show("Prometheus stops for the backup", None, None);
-    found.stop(workload, None)?;
-    let stored = store(place, place.data_directory);
-    found.start(workload)?;
-    stored
+    let stored = found.stop(workload, None).and_then(|()| store(place, place.data_directory));
+    // It does not stay down for a backup that was not made.
+    found.begin_again(workload)?;
+    let stored = stored?;
+    found.follow()?;
+    Ok(stored)
 }
 
 /// Stores the blocks of a database that is at rest, each by itself, so that blocks that were in an earlier set take no

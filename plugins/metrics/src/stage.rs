@@ -133,11 +133,10 @@ impl Found<'_> {
         failure
     }
 
-    /// Brings Prometheus back to its replicas, where it was stopped for a backup.
-    pub(crate) fn start(&self, workload: &Value) -> Result<(), Problem> {
+    /// Has Prometheus begin again with its replicas, where it was stopped for a backup.
+    pub(crate) fn begin_again(&self, workload: &Value) -> Result<(), Failure> {
         let patch = json!({"metadata": {"annotations": {REPLICAS: null}}, "spec": {"replicas": replicas(workload)}});
         self.cluster.patch(self.at(), &patch, None)?;
-        self.follow()?;
         Ok(())
     }
 

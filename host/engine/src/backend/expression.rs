@@ -97,6 +97,71 @@ fn depth(expression: &Expression) -> usize {
     1 + parts(expression).into_iter().map(depth).max().unwrap_or_default()
 }
 
+/// A value that an expression takes from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference<'e> {
+    /// Its name.
+    pub name: &'e str,
+    /// The field of it that has to be there: `release` in `inputs.release`, but not in `has(inputs.release)`.
+    pub field: Option<&'e str>,
+}
+
+/// Names that are no values: types, and what functions stand under.
+const BUILT_IN: &[&str] = &[
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "lists",
+    "map",
+    "math",
+    "null_type",
+    "optional",
+    "string",
+    "strings",
+    "type",
+    "uint",
+];
+
+/// What an expression takes from outside; the variables of its own loops are not among it.
+#[must_use]
+pub fn references(program: &Program) -> Vec<Reference<'_>> {
+    let mut found = Vec::new();
+    refer(program.expression(), &mut Vec::new(), &mut found);
+    found
+}
+
+fn refer<'e>(expression: &'e Expression, own: &mut Vec<&'e str>, found: &mut Vec<Reference<'e>>) {
+    let mut name = |name: &'e str, field, own: &[&str]| {
+        if !own.contains(&name) && !BUILT_IN.contains(&name) {
+            found.push(Reference { name, field });
+        }
+    };
+    match &expression.expr {
+        Expr::Ident(variable) => name(variable, None, own),
+        Expr::Select(select) if let Expr::Ident(variable) = &select.operand.expr => {
+            name(variable, (!select.test).then_some(select.field.as_str()), own);
+        }
+        Expr::Comprehension(fold) => {
+            refer(&fold.iter_range, own, found);
+            refer(&fold.accu_init, own, found);
+            let outer = own.len();
+            own.extend(
+                [Some(&fold.iter_var), fold.iter_var2.as_ref(), Some(&fold.accu_var)]
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str),
+            );
+            for part in [&fold.loop_cond, &fold.loop_step, &fold.result] {
+                refer(part, own, found);
+            }
+            own.truncate(outer);
+        }
+        _ => parts(expression).into_iter().for_each(|part| refer(part, own, found)),
+    }
+}
+
 /// Expressions by their texts, each compiled once. For texts of files alone: nothing is ever forgotten.
 #[derive(Debug, Default)]
 pub struct Programs(Mutex<HashMap<String, Arc<Program>>>);

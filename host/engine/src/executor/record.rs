@@ -125,14 +125,7 @@ impl Record {
 
     /// Whether every update of the component was turned down before it changed anything.
     pub(super) fn only_refused(&self, component: &str) -> bool {
-        let refused = |update: &super::unwind::Changed| {
-            self.failures.iter().any(|failure| {
-                failure.step == update.step
-                    && failure.target.as_ref() == Some(&update.target)
-                    && matches!(failure.outcome, StepOutcome::Refused | StepOutcome::Declined)
-            })
-        };
-        self.changed.iter().filter(|update| update.component == component).all(refused)
+        self.changed.iter().filter(|update| update.component == component).all(|update| update.only_refused)
     }
 
     /// Whether a backout at this path ended well on a host, with no update of the component after it.

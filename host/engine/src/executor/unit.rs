@@ -85,7 +85,9 @@ impl Executor {
         record.count(&unit.step, &unit.hosts, ended);
         // A failed update may have changed something, too.
         if unit.job == Job::Update && ended.outcome != StepOutcome::Ok {
+            let turned_down = matches!(ended.outcome, StepOutcome::Refused | StepOutcome::Declined);
             record.changed.push(super::unwind::Changed {
+                only_refused: turned_down && !ended.changed,
                 step: unit.step.clone(),
                 component: unit.component.clone(),
                 target: unit.target.clone(),

@@ -14,9 +14,11 @@ use crate::planner::{Plan, PlannedAction, PlannedRolling};
 /// What operators are told with the pauses of a block that is gone through again.
 const WHY: &str = "The run failed and is backed out: this host goes back to what it had before the update.";
 
-/// An update that changed something in this run.
+/// An update that changed something in this run, or may have.
 #[derive(Debug, Clone)]
 pub(super) struct Changed {
+    /// It was turned down before it changed anything.
+    pub(super) only_refused: bool,
     pub(super) step: String,
     pub(super) component: String,
     pub(super) target: Target,

@@ -1,6 +1,7 @@
 //! From a workflow to a plan: what will be done, over which hosts, with which questions. Pure: it reads nothing but
 //! what it is given.
 
+mod expressions;
 mod parameters;
 mod parts;
 mod prompts;

@@ -445,7 +445,7 @@ mod tests {
             {"name": "nodes", "rolling": {
                 "over": "ab", "steps": [update("one", "p", json!({}))],
                 "health": [
-                    {"component": "p", "with": {"wipe": "${host.name == 'a'}"}},
+                    {"component": "p", "with": {"wipe": "${'p' in backups}"}},
                     {"component": "q", "with": {"wipe": true}, "when": "false"},
                     {"component": "q"},
                 ],

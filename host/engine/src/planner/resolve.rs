@@ -4,15 +4,16 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 use runner_types::{
-    ComponentStep, Diagnostic, Diagnostics, JsonPath, Located, Operation, Rolling, Scope as TargetScope, Segment, Step,
-    StepAction, SubWorkflow, Targets, Template, Workflow, WorkflowText, did_you_mean, segments,
+    ComponentStep, Diagnostic, Diagnostics, JsonPath, Located, MAX_MISTAKES, Operation, Placed, Rolling,
+    Scope as TargetScope, Step, StepAction, SubWorkflow, Targets, Template, Workflow, WorkflowText, did_you_mean,
 };
 use serde_json::{Map, Value};
 
+use super::expressions::{expressions_of, sound};
 use super::parameters::check_known;
 use super::parts::{check_parts, part_key};
 use super::{Plan, PlannedAction, PlannedComponent, PlannedRolling, PlannedStep, World};
-use crate::expression::{ExpressionError, Scope};
+use crate::expression::{ExpressionError, Scope, every_expression};
 
 /// Plans a workflow of the world with these inputs, checked and complete.
 ///
@@ -20,7 +21,7 @@ use crate::expression::{ExpressionError, Scope};
 /// Everything that is wrong, each with its file, line and JSON path.
 pub fn plan(world: &World, workflow: &str, inputs: &IndexMap<String, Value>) -> Result<Plan, Diagnostics> {
     check_parts(&world.workflows, workflow)?;
-    let mut planner = Planner { world, wrong: Vec::new(), compiled: HashSet::new() };
+    let mut planner = Planner { world, wrong: Vec::new(), looked_at: HashSet::new(), unsound: HashSet::new() };
     let planned = planner.workflow(workflow, inputs, "");
     Diagnostics::check(planner.wrong)?;
     planned.ok_or_else(|| Diagnostics::one(Diagnostic::of_file(workflow, "the workflow was not read")))
@@ -29,8 +30,10 @@ pub fn plan(world: &World, workflow: &str, inputs: &IndexMap<String, Value>) -> 
 struct Planner<'a> {
     world: &'a World,
     wrong: Vec<Diagnostic>,
-    /// Files whose expressions were compiled.
-    compiled: HashSet<&'a str>,
+    /// Files whose expressions were looked at.
+    looked_at: HashSet<&'a str>,
+    /// Expressions of which was said that they can never be evaluated.
+    unsound: HashSet<&'a str>,
 }
 
 /// A place in a workflow file.
@@ -57,28 +60,31 @@ impl<'w> Planner<'w> {
         self.wrong.push(diagnostic);
     }
 
-    /// A value that cannot be evaluated. Of one that does not even compile that was said already.
+    /// A value that cannot be evaluated. Of one that never can that was said already.
     fn expression(&mut self, at: &At<'_>, value: &Value, error: &ExpressionError) {
-        if self.world.scope.compiles_all(value) {
+        if every_expression(value, &|expression| !self.unsound.contains(expression)) {
             self.wrong(at, error.to_string(), None);
         }
     }
 
-    /// What does not compile would end the run when it is evaluated. Each file is looked at once.
-    fn compile(&mut self, name: &'w str, file: &'w Located<Workflow>) {
-        if !self.compiled.insert(name) {
+    /// What can never be evaluated would end the run when its turn comes. Each file is looked at once.
+    fn look_at(&mut self, name: &'w str, file: &'w Located<Workflow>) {
+        if !self.looked_at.insert(name) {
             return;
         }
-        for (path, text) in file.value().texts() {
+        let workflow = file.value();
+        for Placed { at, text, known } in workflow.texts() {
+            if self.wrong.len() > MAX_MISTAKES {
+                return;
+            }
             let expressions = match text {
                 WorkflowText::Expr(expression) => vec![expression],
                 WorkflowText::Template(text) => expressions_of(text),
             };
             for expression in expressions {
-                if let Err(error) = self.world.scope.compiles(expression) {
-                    let message = format!("this is no expression: {error}");
-                    let help = "expressions are CEL, for example `inputs.release == '2.0'`";
-                    self.wrong(&At { file, path: path.clone() }, message, Some(help.to_owned()));
+                if let Err(unsound) = sound(expression, workflow, &known, &self.world.scope) {
+                    self.unsound.insert(expression);
+                    self.wrong(&At { file, path: at.clone() }, unsound.message, Some(unsound.help));
                 }
             }
         }
@@ -87,7 +93,7 @@ impl<'w> Planner<'w> {
     fn workflow(&mut self, key: &str, inputs: &IndexMap<String, Value>, prefix: &str) -> Option<Plan> {
         let (key, file) = self.world.workflows.get_key_value(key)?;
         let root = At { file, path: JsonPath::root() };
-        self.compile(key, file);
+        self.look_at(key, file);
         let workflow = file.value();
         let mut scope = self.world.scope.clone();
         let given: Map<String, Value> = inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -290,7 +296,7 @@ impl<'w> Planner<'w> {
                 }
                 Err(error) => {
                     if scope.knows_all(value) {
-                        self.wrong(&at.key("with").key(name), error.to_string(), None);
+                        self.expression(&at.key("with").key(name), value, &error);
                     }
                     later.push(name.as_str());
                 }
@@ -446,18 +452,6 @@ impl<'w> Planner<'w> {
         }
         Some(plan)
     }
-}
-
-/// The expressions of a text that may hold `${…}`; one whose braces are wrong was refused when it was read.
-fn expressions_of(text: &str) -> Vec<&str> {
-    segments(text)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|segment| match segment {
-            Segment::Expr(expression) => Some(expression),
-            Segment::Text(_) => None,
-        })
-        .collect()
 }
 
 /// Cuts hosts into batches: canaries alone first, then the batches.

@@ -127,6 +127,68 @@ fn every_text_that_is_evaluated_must_compile() {
 }
 
 #[test]
+fn every_name_is_known_where_it_is_used() {
+    let step = |when: &str, more: Value| {
+        let mut step = look(json!({"name": "second", "when": when}));
+        step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with(json!({"vars": {"v": 1}, "steps": [look(json!({"name": "first"})), step]}))
+    };
+    let gate = |gate: Value| rolling(json!({"vars": {"mine": "${host.name}"}, "health": [gate]}));
+    let cases = [
+        (
+            step("inputz.n > 1", json!({})),
+            "$.steps[1].when",
+            "nothing is known as `inputz` here; did you mean \"inputs\"?",
+        ),
+        (step("inputs.m > 1", json!({})), "$.steps[1].when", "no input \"m\"; did you mean \"n\"?"),
+        (step("vars.w > 1", json!({})), "$.steps[1].when", "no var \"w\"; did you mean \"v\"?"),
+        (step("host.name == 'a'", json!({})), "$.steps[1].when", "nothing is known as `host` here"),
+        (step("steps.fist.changed", json!({})), "$.steps[1].when", "no step \"fist\"; did you mean \"first\"?"),
+        (
+            step("steps.first.changed", json!({"needs": []})),
+            "$.steps[1].when",
+            "the step \"first\" need not have ended by then",
+        ),
+        (
+            step("true", json!({"with": {"name": "x ${[1].exists(one, one == two)}"}})),
+            "$.steps[1].with.name",
+            "nothing is known as `two` here",
+        ),
+        (
+            gate(json!({"component": "p", "when": "host.name == 'a'"})),
+            "$.steps[0].rolling.health[0].when",
+            "nothing is known as `host` here",
+        ),
+        (
+            gate(json!({"component": "p", "with": {"name": "${vars.mine}"}})),
+            "$.steps[0].rolling.health[0].with.name",
+            "no var \"mine\"",
+        ),
+        (
+            with(json!({"preconditions": [{"name": "a", "check": "steps.first.ok", "message": "m"}]})),
+            "$.preconditions[0].check",
+            "nothing is known as `steps` here",
+        ),
+    ];
+    for (workflow, place, reason) in cases {
+        refused(&workflow, &[&format!(" {place}: ")]);
+        refused(&workflow, &[reason]);
+    }
+    for when in [
+        "steps.first.changed",
+        "has(inputs.m) && has(vars.w)",
+        "vars.v == 1 && type(inputs.n) == int",
+        "[1].exists(one, one == inputs.n) || {'a': 1}.all(key, key == 'a')",
+        "components.p.failed.exists(text, text.contains('x')) || 'p' in backups",
+    ] {
+        accepted(&step(when, json!({})));
+    }
+    accepted(&rolling(
+        json!({"vars": {"mine": "${host.name}"}, "pause": {"before": {"message": "${vars.mine} ${host.name}"}}}),
+    ));
+}
+
+#[test]
 fn a_file_that_several_steps_name_is_said_to_be_wrong_once() {
     let part = json!({"name": "part", "steps": [look(json!({"with": {"size": "${1 +}"}}))]});
     let step = |name: &str| json!({"name": name, "workflow": "part.json", "inputs": {}});

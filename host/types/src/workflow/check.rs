@@ -1,30 +1,22 @@
 //! What the types of a workflow cannot say.
 
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{InputSpec, OnFailure, Prompt, Retry, Rolling, Step, StepAction, Workflow, WorkflowText};
-use crate::{Document, JsonPath, Mistakes, Segment, TimeSpan, did_you_mean, segments};
+use crate::{Document, JsonPath, Mistakes, TimeSpan, did_you_mean, segments};
 
 impl Document for Workflow {
     const KIND: &'static str = "workflow";
 
     fn check(&self, mistakes: &mut Mistakes) {
         let root = JsonPath::root();
-        let names = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
-        let inner = self.steps.iter().flat_map(|step| match &step.action {
-            StepAction::Rolling(block) => names(&block.steps),
-            StepAction::Component(_) | StepAction::Workflow(_) => Vec::new(),
-        });
-        let steps = names(&self.steps).into_iter().chain(inner).collect();
-        Checker { workflow: self, steps, mistakes }.workflow(&root);
+        Checker { workflow: self, mistakes }.workflow(&root);
     }
 }
 
 struct Checker<'a> {
     workflow: &'a Workflow,
-    /// Names of all steps, those within rolling blocks included.
-    steps: HashSet<String>,
     mistakes: &'a mut Mistakes,
 }
 
@@ -57,8 +49,8 @@ impl Checker<'_> {
         }
         self.preconditions(&root.key("preconditions"));
         self.steps(&root.key("steps"), &workflow.steps, false);
-        for (at, text) in workflow.texts() {
-            self.text(&at, text);
+        for placed in workflow.texts() {
+            self.text(&placed.at, placed.text);
         }
     }
 
@@ -179,6 +171,13 @@ impl Checker<'_> {
                     self.positive(&at.key("timeout"), of.timeout, "a time-out");
                     if of.forks == Some(0) {
                         self.mistakes.add(&at.key("forks"), "at least one target at a time is needed");
+                    }
+                    if rolling && of.forks.is_some() {
+                        self.mistakes.add_with_help(
+                            &at.key("forks"),
+                            "a step of a rolling block works on one host",
+                            "remove it; `batch` of the block says how many hosts have their turn at a time",
+                        );
                     }
                     if rolling && of.targets.is_some() {
                         self.mistakes.add_with_help(
@@ -333,42 +332,12 @@ impl Checker<'_> {
                     self.mistakes.add(at, "an empty expression");
                 } else if expr.trim_start().starts_with("${") {
                     self.mistakes.add_with_help(at, "this is an expression already", "write it without `${` and `}`");
-                } else {
-                    self.references(at, expr);
                 }
             }
-            WorkflowText::Template(text) => match segments(text) {
-                Ok(segments) => {
-                    for segment in segments {
-                        if let Segment::Expr(expr) = segment {
-                            self.references(at, expr);
-                        }
-                    }
+            WorkflowText::Template(text) => {
+                if let Err(error) = segments(text) {
+                    self.mistakes.add_with_help(at, error.to_string(), "close it, or write `$${` for a plain `${`");
                 }
-                Err(error) => {
-                    self.mistakes.add_with_help(at, error.to_string(), "close it, or write `$${` for a plain `${`")
-                }
-            },
-        }
-    }
-
-    /// Names after `inputs.` and `steps.` must exist.
-    fn references(&mut self, at: &JsonPath, expr: &str) {
-        if self.mistakes.is_full() {
-            return;
-        }
-        for (root, name) in references(expr) {
-            let inputs = &self.workflow.inputs;
-            match root {
-                "inputs" if !inputs.contains_key(name) => {
-                    let near = did_you_mean(name, inputs.keys());
-                    self.mistakes.add(at, format!("no input {name:?}{near}"));
-                }
-                "steps" if !self.steps.contains(name) => {
-                    let near = did_you_mean(name, &self.steps);
-                    self.mistakes.add(at, format!("no step {name:?}{near}"));
-                }
-                _ => {}
             }
         }
     }
@@ -377,42 +346,6 @@ impl Checker<'_> {
 pub(crate) fn is_identifier(name: &str) -> bool {
     name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// `ROOT.NAME` at the beginning of each chain of names in an expression, outside quotes.
-fn references(expr: &str) -> Vec<(&str, &str)> {
-    let mut found = Vec::new();
-    let mut quote = None;
-    let mut escaped = false;
-    let mut chain_start = None;
-    let in_chain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    for (at, c) in expr.char_indices().chain([(expr.len(), ' ')]) {
-        if let Some(open) = quote {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                c if c == open => quote = None,
-                _ => {}
-            }
-            continue;
-        }
-        if in_chain(c) {
-            chain_start.get_or_insert(at);
-            continue;
-        }
-        if let Some(start) = chain_start.take() {
-            let mut names = expr.get(start..at).unwrap_or_default().split('.');
-            if let (Some(root), Some(name)) = (names.next(), names.next())
-                && is_identifier(name)
-            {
-                found.push((root, name));
-            }
-        }
-        if matches!(c, '"' | '\'') {
-            quote = Some(c);
-        }
-    }
-    found
 }
 
 /// A cycle among `edges`, when there is one: the nodes on it, the first one repeated at the end.

@@ -130,16 +130,6 @@ fn mistakes_are_named_with_place_and_next_step() {
             "w.json:12:21: $.vars.title: `${` at character 2 is never closed by `}`",
         ),
         (
-            "${inputs.who}",
-            "${inputs.whom}",
-            "w.json:20:77: $.steps[0].inputs.x: no input \"whom\"; did you mean \"who\"?",
-        ),
-        (
-            "steps.metrics.changed",
-            "steps.metric.changed",
-            "w.json:32:14: $.steps[3].when: no step \"metric\"; did you mean \"metrics\"?",
-        ),
-        (
             "\"when\": \"true\"",
             "\"when\": \"${true}\"",
             "w.json:27:75: $.steps[2].rolling.pause.before.when: this is an expression already",
@@ -185,6 +175,11 @@ fn mistakes_are_named_with_place_and_next_step() {
             r#""component": "docker", "operation": "backout"}"#,
             r#""component": "docker", "operation": "backout", "needs": []}"#,
             "w.json:30:92: $.steps[2].rolling.steps[0].needs: the steps of a rolling block follow each other",
+        ),
+        (
+            r#""component": "docker", "operation": "backout"}"#,
+            r#""component": "docker", "operation": "backout", "forks": 2}"#,
+            "w.json:30:92: $.steps[2].rolling.steps[0].forks: a step of a rolling block works on one host",
         ),
         (
             r#""component": "docker", "operation": "backout"}"#,
