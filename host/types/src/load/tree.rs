@@ -189,7 +189,8 @@ impl Parser<'_> {
             }
             Some('\'') => ("`'`".to_owned(), "JSON wants double quotes"),
             Some(c) if c.is_control() => (format!("control character U+{:04X}", u32::from(c)), ""),
-            Some(c) if c.is_alphanumeric() => (format!("`{}`", self.word()), "text needs double quotes"),
+            // Not shown: it may be a secret whose quotes were forgotten.
+            Some(c) if c.is_alphanumeric() => ("text without quotes".to_owned(), "text needs double quotes"),
             Some(c) => (format!("`{c}`"), ""),
         };
         self.error(format!("expected {expected}, found {found}"), help)
@@ -338,10 +339,8 @@ impl Parser<'_> {
         let length = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let text = rest.get(..length).unwrap_or_default();
         // The form is JSON's own, so its own parser decides.
-        let number = serde_json::from_str::<Number>(text).map_err(|_| {
-            let shown: String = text.chars().take(40).collect();
-            self.error(format!("`{shown}` is not a number of JSON"), "numbers look like 1, -2 or 0.5")
-        })?;
+        let number = serde_json::from_str::<Number>(text)
+            .map_err(|_| self.error("this is not a number of JSON", "numbers look like 1, -2 or 0.5"))?;
         self.at += length;
         Ok(number)
     }
