@@ -24,7 +24,38 @@ pub(super) struct Module {
     stamp: &'static str,
     /// Whether parts of them are written in C.
     c: bool,
+    /// What of a module that they need is left out.
+    without: Option<&'static Without>,
 }
+
+/// A file of a module with less in it, as the lab has no use for the rest.
+#[derive(Debug)]
+struct Without {
+    module: &'static str,
+    /// Its path in the module.
+    file: &'static str,
+    text: &'static str,
+}
+
+/// lego's table of DNS providers, by which a certificate is asked for: nobody asks here, and the clients of some hundred
+/// providers are two thirds of what would be compiled for Traefik.
+const DNS_PROVIDERS: Without = Without {
+    module: "github.com/go-acme/lego/v4",
+    file: "providers/dns/zz_gen_dns_providers.go",
+    text: r#"package dns
+
+import (
+	"fmt"
+
+	"github.com/go-acme/lego/v4/challenge"
+)
+
+// NewDNSChallengeProviderByName knows none.
+func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
+	return nil, fmt.Errorf("unrecognized DNS provider: %s", name)
+}
+"#,
+};
 
 const ETCD: &[(&str, &str)] = &[
     ("go.etcd.io/etcd/server/v3", "etcd"),
@@ -45,16 +76,42 @@ const FLANNEL_STAMP: &str = "github.com/flannel-io/flannel/pkg/version.Version";
 const TRAEFIK: &[(&str, &str)] = &[("github.com/traefik/traefik/v3/cmd/traefik", "traefik")];
 const TRAEFIK_STAMP: &str = "github.com/traefik/traefik/v3/pkg/version.Version";
 
-pub(super) const ETCD_OLD: Module = Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "", c: false };
-pub(super) const ETCD_NEW: Module = Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "", c: false };
-pub(super) const KUBERNETES_OLD: Module =
-    Module { name: "kubernetes-1.33", version: "v1.33.13", programs: KUBERNETES, stamp: KUBERNETES_STAMP, c: false };
-pub(super) const KUBERNETES_NEW: Module =
-    Module { name: "kubernetes-1.34", version: "v1.34.4", programs: KUBERNETES, stamp: KUBERNETES_STAMP, c: false };
-pub(super) const FLANNEL_OLD: Module =
-    Module { name: "flannel-0.25", version: "v0.25.7", programs: FLANNEL, stamp: FLANNEL_STAMP, c: true };
-pub(super) const FLANNEL_NEW: Module =
-    Module { name: "flannel-0.26", version: "v0.26.7", programs: FLANNEL, stamp: FLANNEL_STAMP, c: true };
+pub(super) const ETCD_OLD: Module =
+    Module { name: "etcd-3.5", version: "3.5.35", programs: ETCD, stamp: "", c: false, without: None };
+pub(super) const ETCD_NEW: Module =
+    Module { name: "etcd-3.6", version: "3.6.16", programs: ETCD, stamp: "", c: false, without: None };
+pub(super) const KUBERNETES_OLD: Module = Module {
+    name: "kubernetes-1.33",
+    version: "v1.33.13",
+    programs: KUBERNETES,
+    stamp: KUBERNETES_STAMP,
+    c: false,
+    without: None,
+};
+pub(super) const KUBERNETES_NEW: Module = Module {
+    name: "kubernetes-1.34",
+    version: "v1.34.4",
+    programs: KUBERNETES,
+    stamp: KUBERNETES_STAMP,
+    c: false,
+    without: None,
+};
+pub(super) const FLANNEL_OLD: Module = Module {
+    name: "flannel-0.25",
+    version: "v0.25.7",
+    programs: FLANNEL,
+    stamp: FLANNEL_STAMP,
+    c: true,
+    without: None,
+};
+pub(super) const FLANNEL_NEW: Module = Module {
+    name: "flannel-0.26",
+    version: "v0.26.7",
+    programs: FLANNEL,
+    stamp: FLANNEL_STAMP,
+    c: true,
+    without: None,
+};
 /// Flannel's CNI plugin moved out of this project after 0.9; what came later is in no module of its own.
 pub(super) const CNI_PLUGIN: Module = Module {
     name: "cni-plugin-flannel",
@@ -62,11 +119,24 @@ pub(super) const CNI_PLUGIN: Module = Module {
     programs: &[("github.com/containernetworking/plugins/plugins/meta/flannel", "flannel")],
     stamp: "github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion",
     c: false,
+    without: None,
 };
-pub(super) const TRAEFIK_OLD: Module =
-    Module { name: "traefik-3.5", version: "3.5.4", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
-pub(super) const TRAEFIK_NEW: Module =
-    Module { name: "traefik-3.6", version: "3.6.12", programs: TRAEFIK, stamp: TRAEFIK_STAMP, c: false };
+pub(super) const TRAEFIK_OLD: Module = Module {
+    name: "traefik-3.5",
+    version: "3.5.4",
+    programs: TRAEFIK,
+    stamp: TRAEFIK_STAMP,
+    c: false,
+    without: Some(&DNS_PROVIDERS),
+};
+pub(super) const TRAEFIK_NEW: Module = Module {
+    name: "traefik-3.6",
+    version: "3.6.12",
+    programs: TRAEFIK,
+    stamp: TRAEFIK_STAMP,
+    c: false,
+    without: Some(&DNS_PROVIDERS),
+};
 /// The lab's own: what keeps a Pod's namespaces, and the application that must not notice anything.
 pub(super) const OWN: Module = Module {
     name: "own",
@@ -74,6 +144,7 @@ pub(super) const OWN: Module = Module {
     programs: &[("runner.lab/own/pause", "pause"), ("runner.lab/own/web", "web")],
     stamp: "",
     c: false,
+    without: None,
 };
 
 /// In the order in which they are built: what a platform needs first comes first.
@@ -100,6 +171,10 @@ impl Module {
     pub(super) fn part(&self) -> Result<Part> {
         let part = Part::new(self.name).with("version", self.version).with("stamp", self.stamp);
         let part = if self.c { part.with("c", "static") } else { part };
+        let part = match self.without {
+            Some(less) => part.with("module", less.module).with("file", less.file).with("text", less.text),
+            None => part,
+        };
         let programs = self.programs.iter().map(|(package, program)| format!("{package} {program}\n"));
         part.with("programs", programs.collect::<String>()).with_files(&self.folder())
     }
@@ -118,6 +193,9 @@ impl Module {
         } else {
             command.env("CGO_ENABLED", "0").arg("build");
         }
+        if let Some(less) = self.without {
+            command.arg(format!("-modfile={}", less.module_file(&self.folder(), bench)?.display()));
+        }
         command.args(["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", &linker, "-o"]);
         command.arg(format!("{}/", bench.out.display())).args(self.programs.iter().map(|(package, _)| package));
         bench.run(&mut command)?;
@@ -127,6 +205,25 @@ impl Module {
             fs::rename(&built, wanted).with_context(|| format!("there is no {}", built.display()))?;
         }
         Ok(())
+    }
+}
+
+impl Without {
+    /// A module file as the one in the folder, but with its own copy of the module.
+    fn module_file(&self, folder: &Path, bench: &mut Bench) -> Result<PathBuf> {
+        bench.run(go(folder).args(["mod", "download", self.module]))?;
+        let listed =
+            go(folder).args(["list", "-m", "-f", "{{.Dir}}", self.module]).output().context("cannot run go")?;
+        let original = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
+        let (copy, file) = (bench.scratch.join("module"), bench.scratch.join("less.mod"));
+        // Files of Go's cache are read-only.
+        bench.run(Command::new("cp").args(["-r", "--no-preserve=mode", "--", &original]).arg(&copy))?;
+        let text = fs::read_to_string(folder.join("go.mod")).context("cannot read go.mod")?;
+        let replaced = format!("{text}\nreplace {} => {}\n", self.module, copy.display());
+        fs::write(copy.join(self.file), self.text).with_context(|| format!("cannot write {}", self.file))?;
+        fs::write(&file, replaced).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::copy(folder.join("go.sum"), file.with_extension("sum")).context("cannot copy go.sum")?;
+        Ok(file)
     }
 }
 
