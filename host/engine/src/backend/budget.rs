@@ -8,6 +8,8 @@ use crate::contract::Failure;
 
 /// Bytes of data that all answers of a call may hold together, before they are written as JSON.
 const MOST_DATA: usize = 16 << 20;
+/// Bytes of what is said of an entry of a directory, besides its path.
+pub(crate) const ENTRY: usize = 128;
 
 /// What is left of the bytes that the answers of a call may hold. Clones share it: all places of a call take from one.
 #[derive(Debug, Clone)]
@@ -40,6 +42,13 @@ impl Budget {
     /// `too-large`, when there are not as many.
     pub(crate) fn keep(&self, bytes: usize, subject: &str) -> Result<(), Failure> {
         if self.take(bytes) == bytes { Ok(()) } else { Err(spent(subject)) }
+    }
+
+    /// Cuts what an answer holds to what there is, and counts what is left out.
+    pub(crate) fn cut(&self, data: &mut Vec<u8>, dropped: &mut u32) {
+        let kept = self.take(data.len());
+        *dropped = dropped.saturating_add(u32::try_from(data.len() - kept).unwrap_or(u32::MAX));
+        data.truncate(kept);
     }
 
     /// Whether nothing more may be kept.

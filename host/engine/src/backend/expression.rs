@@ -102,7 +102,8 @@ fn depth(expression: &Expression) -> usize {
 pub struct Reference<'e> {
     /// Its name.
     pub name: &'e str,
-    /// The field of it that has to be there: `release` in `inputs.release`, but not in `has(inputs.release)`.
+    /// The field of it that has to be there: `release` in `inputs.release`. None where `has(inputs.release)` stands in the
+    /// same expression, which then goes without it.
     pub field: Option<&'e str>,
 }
 
@@ -127,38 +128,53 @@ const BUILT_IN: &[&str] = &[
 /// What an expression takes from outside; the variables of its own loops are not among it.
 #[must_use]
 pub fn references(program: &Program) -> Vec<Reference<'_>> {
-    let mut found = Vec::new();
-    refer(program.expression(), &mut Vec::new(), &mut found);
+    let mut outside = Outside::default();
+    outside.look_at(program.expression());
+    let Outside { mut found, asked_for, .. } = outside;
+    for reference in &mut found {
+        reference.field = reference.field.filter(|field| !asked_for.contains(&(reference.name, field)));
+    }
     found
 }
 
-fn refer<'e>(expression: &'e Expression, own: &mut Vec<&'e str>, found: &mut Vec<Reference<'e>>) {
-    let mut name = |name: &'e str, field, own: &[&str]| {
-        if !own.contains(&name) && !BUILT_IN.contains(&name) {
-            found.push(Reference { name, field });
-        }
-    };
-    match &expression.expr {
-        Expr::Ident(variable) => name(variable, None, own),
-        Expr::Select(select) if let Expr::Ident(variable) = &select.operand.expr => {
-            name(variable, (!select.test).then_some(select.field.as_str()), own);
-        }
-        Expr::Comprehension(fold) => {
-            refer(&fold.iter_range, own, found);
-            refer(&fold.accu_init, own, found);
-            let outer = own.len();
-            own.extend(
-                [Some(&fold.iter_var), fold.iter_var2.as_ref(), Some(&fold.accu_var)]
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str),
-            );
-            for part in [&fold.loop_cond, &fold.loop_step, &fold.result] {
-                refer(part, own, found);
+#[derive(Default)]
+struct Outside<'e> {
+    /// Variables of the loops around.
+    own: Vec<&'e str>,
+    found: Vec<Reference<'e>>,
+    /// Values and the fields that `has` asks for.
+    asked_for: Vec<(&'e str, &'e str)>,
+}
+
+impl<'e> Outside<'e> {
+    fn look_at(&mut self, expression: &'e Expression) {
+        match &expression.expr {
+            Expr::Ident(variable) => self.named(variable, None),
+            Expr::Select(select) if let Expr::Ident(variable) = &select.operand.expr => {
+                if select.test {
+                    self.asked_for.push((variable, &select.field));
+                }
+                self.named(variable, Some(&select.field));
             }
-            own.truncate(outer);
+            Expr::Comprehension(fold) => {
+                self.look_at(&fold.iter_range);
+                self.look_at(&fold.accu_init);
+                let outer = self.own.len();
+                self.own.extend([fold.iter_var.as_str(), fold.accu_var.as_str()]);
+                self.own.extend(fold.iter_var2.as_deref());
+                for part in [&fold.loop_cond, &fold.loop_step, &fold.result] {
+                    self.look_at(part);
+                }
+                self.own.truncate(outer);
+            }
+            _ => parts(expression).into_iter().for_each(|part| self.look_at(part)),
         }
-        _ => parts(expression).into_iter().for_each(|part| refer(part, own, found)),
+    }
+
+    fn named(&mut self, name: &'e str, field: Option<&'e str>) {
+        if !self.own.contains(&name) && !BUILT_IN.contains(&name) {
+            self.found.push(Reference { name, field });
+        }
     }
 }
 

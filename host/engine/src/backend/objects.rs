@@ -4,13 +4,36 @@ use serde_json::{Map, Value};
 
 use super::failure;
 use crate::contract::Failure;
-use crate::contract::kubernetes::{Eviction, Identity, ServedKind};
+use crate::contract::kubernetes::{Eviction, Identity, ServedKind, Subject, WaitOrder};
 
 /// Annotation of what is created: the id of the effect that did it.
 pub(crate) const EFFECT: &str = "/metadata/annotations/runner~1effect";
 
 /// Characters of an object that a message shows.
 const SHOWN: usize = 600;
+
+/// Conditions that one call waits for at a cluster: each is a watch and holds what it watches.
+const MOST_WAITS: usize = 256;
+
+/// Name of the kind that is waited for.
+pub(crate) fn waited_for(order: &WaitOrder) -> &str {
+    match &order.subject {
+        Subject::Object(at) => &at.kind.name,
+        Subject::Selection(selection) => &selection.kind.name,
+    }
+}
+
+/// Refuses the item with this index where a call waits for too many.
+///
+/// # Errors
+/// `too-large`.
+pub(crate) fn check_waits(index: usize, order: &WaitOrder) -> Result<(), Failure> {
+    if index < MOST_WAITS {
+        return Ok(());
+    }
+    let message = format!("a call waits for {MOST_WAITS} conditions at most; make one of a selection");
+    Err(failure::too_large(waited_for(order), message))
+}
 
 /// A text field of an object.
 pub(crate) fn text<'o>(object: &'o Value, pointer: &str) -> &'o str {

@@ -176,7 +176,7 @@ fn every_name_is_known_where_it_is_used() {
     }
     for when in [
         "steps.first.changed",
-        "has(inputs.m) && has(vars.w)",
+        "has(inputs.m) && inputs.m > 1 && has(vars.w)",
         "vars.v == 1 && type(inputs.n) == int",
         "[1].exists(one, one == inputs.n) || {'a': 1}.all(key, key == 'a')",
         "components.p.failed.exists(text, text.contains('x')) || 'p' in backups",

@@ -80,6 +80,22 @@ fn what_is_left_out_is_not_granted() {
 }
 
 #[test]
+fn secrets_of_a_cluster_are_granted_by_their_full_name_alone() {
+    let reading = |kind: &str| Use {
+        subjects: vec![(Field::Kinds, kind.to_owned()), (Field::Namespaces, "app".to_owned())],
+        ..usage("kubernetes.get")
+    };
+    let line = |kinds: &str| {
+        grant(&format!(r#"{{"plugin":"p","allow":"kubernetes.get","kinds":["{kinds}"],"namespaces":["*"]}}"#))
+    };
+    for kinds in ["*", "**", "Secret*", "Sec*et"] {
+        assert!(!line(kinds).allows(&reading("Secret")), "{kinds}");
+    }
+    assert!(line("Secret").allows(&reading("Secret")));
+    assert!(line("*").allows(&reading("ConfigMap")));
+}
+
+#[test]
 fn places_are_the_own_target_unless_named() {
     let foreign = |groups| Use { own: false, groups, ..usage("host.facts") };
     let groups = words("storage all");

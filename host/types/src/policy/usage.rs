@@ -61,6 +61,8 @@ impl Patterns {
         };
         patterns.iter().any(|pattern| match field {
             Field::Paths | Field::Directories => path_matches(pattern, subject),
+            // Whoever grants `*` means what a cluster runs, not what it keeps secret.
+            Field::Kinds if subject == "Secret" => pattern == subject,
             Field::Hosts
             | Field::Clusters
             | Field::Units

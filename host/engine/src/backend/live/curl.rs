@@ -44,7 +44,7 @@ pub(super) async fn ask(shell: &dyn Shell, request: &Prepared) -> Result<Respons
     // curl keeps the request's time; the shell's is for a host that went away.
     let time = request.time_out + std::time::Duration::from_secs(10);
     let bounds = Bounds { stdout: request.limit + HEADERS, stderr: 4 << 10, time: Some(time) };
-    let finished = match shell.run_within(script, stdin, bounds, &request.budget).await {
+    let finished = match shell.run(script, stdin, bounds).await {
         Ok(finished) => finished,
         Err(error @ (ShellError::Lost(_) | ShellError::TimedOut(_))) => {
             return Err(request.unanswered(error.of_read(&request.url)));
@@ -55,7 +55,10 @@ pub(super) async fn ask(shell: &dyn Shell, request: &Prepared) -> Result<Respons
     let url = request.url.as_str();
     match finished.ended.code {
         Some(0) => match parse(&finished.stdout.data, finished.stdout.dropped, request.limit) {
-            Some(response) => Ok(response),
+            Some(mut response) => {
+                request.budget.cut(&mut response.body, &mut response.dropped);
+                Ok(response)
+            }
             None => Err(request.unanswered(failure::unreachable(url, "curl printed no HTTP answer"))),
         },
         Some(127) => Err(NoAnswer::Failed(failure::unsupported(url, format!("{said}; install curl on that host")))),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use futures::future::BoxFuture;
 use runner_types::{Diagnostics, Timestamp};
 use tokio::sync::Semaphore;
 
@@ -308,6 +309,20 @@ fn obstacles(model: &mut Model<'_>, place: &Place, function: &str, write: bool) 
 }
 
 impl Backend for Simulated {
+    fn real_paths<'a>(&'a self, place: &'a Place, paths: Vec<String>) -> BoxFuture<'a, Vec<Result<String, Failure>>> {
+        Box::pin(async move {
+            let Place::Host(host) = place else {
+                return paths.into_iter().map(Ok).collect();
+            };
+            let (shared, host, count) = (Arc::clone(&self.shared), host.clone(), paths.len());
+            let resolved = blocking(move || {
+                let all =
+                    |model: &mut Model<'_>| Ok(paths.iter().map(|path| model.resolve(&host, path, true)).collect());
+                shared.transact(all)
+            });
+            resolved.await.and_then(|resolved| resolved).unwrap_or_else(|failure| vec![Err(failure); count])
+        })
+    }
     fn systemd(&self) -> &dyn crate::contract::systemd::Capability {
         self
     }

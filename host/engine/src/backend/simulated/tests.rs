@@ -36,7 +36,8 @@ fn seed() -> Value {
         "name": "bench",
         "templates": {"host": {
             "packages": {"agent": "1.0.0-1"},
-            "files": {"/etc/resolv.conf": "nameserver 192.0.2.1\n", "/var/lib/data/a": "1", "/var/lib/data/.b": "2"},
+            "files": {"/etc/resolv.conf": "nameserver 192.0.2.1\n", "/var/lib/data/a": "1", "/var/lib/data/.b": "2",
+                "/srv/link": {"link": "/etc"}},
             "disks": {"/": {"size": "10GiB", "used": "1GiB"}},
         }},
         "hosts": {

@@ -8,9 +8,9 @@ use futures::{StreamExt as _, stream};
 use super::api::Api;
 use super::failures::Trouble;
 use super::kubeconfig::Kubeconfig;
-use super::wait::wanted;
 use crate::backend::failure;
 use crate::backend::live::secrets::Secrets;
+use crate::backend::objects::{check_waits, waited_for};
 use crate::contract::kubernetes::{
     ApplyOrder, Capability, CreateOrder, Eviction, Object, ObjectChange, ObjectRef, Page, PageOrder, PatchOrder,
     RemovalOrder, Server, WaitOrder,
@@ -19,8 +19,6 @@ use crate::contract::{Backend, Caller, Cut, Failure, Performed, Place, Stop};
 
 /// Reads of one call under way at the same time.
 const AT_A_TIME: usize = 16;
-/// Conditions that one call waits for: each is a watch and holds what it watches.
-const MOST_WAITS: usize = 256;
 
 /// A real cluster. Its API server is asked when something is first wanted of it.
 pub struct LiveCluster {
@@ -104,13 +102,10 @@ impl Capability for LiveCluster {
 
     async fn wait_for(&self, _place: &Place, caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
         let wait = async |(index, item): (usize, &WaitOrder)| {
-            let kind = wanted(item);
-            if index >= MOST_WAITS {
-                let message = format!("a call waits for {MOST_WAITS} conditions at most; make one of a selection");
-                return Err(failure::too_large(kind, message));
-            }
+            check_waits(index, item)?;
             let objects = self.api.wait(item).await?;
-            caller.budget().keep(objects.iter().map(|object| object.body.len()).sum(), kind).map(|()| objects)
+            let bytes = objects.iter().map(|object| object.body.len()).sum();
+            caller.budget().keep(bytes, waited_for(item)).map(|()| objects)
         };
         Ok(join_all(items.iter().enumerate().map(wait)).await)
     }

@@ -16,14 +16,6 @@ use crate::backend::objects::{not_come_true, title};
 use crate::contract::Failure;
 use crate::contract::kubernetes::{Object, Subject, WaitOrder};
 
-/// Name of the kind that is waited for.
-pub(super) fn wanted(order: &WaitOrder) -> &str {
-    match &order.subject {
-        Subject::Object(at) => &at.kind.name,
-        Subject::Selection(selection) => &selection.kind.name,
-    }
-}
-
 impl Api {
     /// Waits until a condition holds, and gives the objects as they then are.
     pub(super) async fn wait(&self, order: &WaitOrder) -> Result<Vec<Object>, Failure> {

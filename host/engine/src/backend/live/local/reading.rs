@@ -8,14 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::attributes::{Dress, name};
 use super::handles::{Root, Spot, below};
-use crate::backend::budget::Budget;
+use crate::backend::budget::{Budget, ENTRY};
 use crate::backend::live::files::{MOST_BYTES, kind};
 use crate::contract::Failure;
 use crate::contract::files::{FileData, FileKind, FileStatus, ListingOrder, ReadOrder, Room};
 use runner_types::Timestamp;
-
-/// Bytes of what is said of an entry, besides its path.
-const ENTRY: usize = 128;
 
 /// Why something was not done: the system's reason, or one of this module.
 #[derive(Debug)]

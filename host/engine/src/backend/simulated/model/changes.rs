@@ -117,7 +117,9 @@ impl Model<'_> {
             let from = self.render(scope, from)?;
             let to = change.to.as_deref().ok_or_else(|| wrong(scope, "`copy` without `to`".to_owned()))?;
             let to = self.render(scope, to)?;
-            self.copy(host_of(scope)?, &from, &to)?;
+            let host = host_of(scope)?;
+            let (from, to) = (self.resolve(host, &from, true)?, self.resolve(host, &to, true)?);
+            self.copy(host, &from, &to)?;
         } else if let Some(path) = &change.snapshot {
             let path = self.render(scope, path)?;
             let note = self.fill(scope, change.note.as_ref().unwrap_or(&Value::Null))?;

@@ -3,7 +3,7 @@
 use runner_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::content::Content;
+use super::content::{Blobs, Content};
 use super::{Model, keys};
 use crate::backend::failure;
 use crate::backend::simulated::fault::{FaultKind, Occasion};
@@ -98,8 +98,20 @@ impl Entry {
         }
     }
 
-    fn same(&self, other: &Self) -> bool {
-        Self { modified: other.modified, ..self.clone() } == *other
+    /// Whether both are the same but for when they were written.
+    fn same(&self, other: &Self, blobs: &Blobs) -> Result<bool, Failure> {
+        let alike = Self { modified: other.modified, content: other.content.clone(), ..self.clone() } == *other;
+        Ok(alike && self.holds_the_same(other, blobs)?)
+    }
+
+    /// Whether both hold the same bytes, however those are kept.
+    pub(crate) fn holds_the_same(&self, other: &Self, blobs: &Blobs) -> Result<bool, Failure> {
+        match (&self.content, &other.content) {
+            (Some(one), Some(other)) if one != other && one.size() == other.size() => {
+                Ok(blobs.sha256(one)? == blobs.sha256(other)?)
+            }
+            (one, other) => Ok(one == other),
+        }
     }
 }
 
@@ -310,7 +322,10 @@ impl Model<'_> {
         if let Some(attributes) = attributes {
             entry.take(attributes);
         }
-        let changed = existing.as_ref().is_none_or(|existing| !existing.same(&entry));
+        let changed = match &existing {
+            Some(existing) => !existing.same(&entry, self.blobs)?,
+            None => true,
+        };
         if changed {
             self.put(host, &path, &entry)?;
         }
@@ -358,27 +373,28 @@ impl Model<'_> {
 
     /// Copies a file or tree over what is at the destination; true: something is different now.
     pub(crate) fn copy(&mut self, host: &str, from: &str, to: &str) -> Result<bool, Failure> {
-        let from = self.resolve(host, from, true)?;
-        let to = self.resolve(host, to, true)?;
-        let Some(entry) = self.entry(host, &from)? else {
-            return Err(failure::not_found(&from, format!("{from}: no such file on {host}")));
+        let Some(entry) = self.entry(host, from)? else {
+            return Err(failure::not_found(from, format!("{from}: no such file on {host}")));
         };
-        if to == from || to.starts_with(&inside(&from)) {
-            return Err(failure::invalid(&to, format!("{to} is inside {from}")));
+        if to == from || to.starts_with(&inside(from)) {
+            return Err(failure::invalid(to, format!("{to} is inside {from}")));
         }
-        let mut wanted = vec![(to.clone(), entry)];
-        for (path, entry) in self.below(host, &from)? {
+        let mut wanted = vec![(to.to_owned(), entry)];
+        for (path, entry) in self.below(host, from)? {
             wanted.push((format!("{to}{}", &path[from.len()..]), entry));
         }
         let mut there: Vec<(String, Entry)> =
-            self.entry(host, &to)?.map(|entry| (to.clone(), entry)).into_iter().collect();
-        there.extend(self.below(host, &to)?);
-        let same = there.len() == wanted.len() && there.iter().zip(&wanted).all(|(a, b)| a.0 == b.0 && a.1.same(&b.1));
+            self.entry(host, to)?.map(|entry| (to.to_owned(), entry)).into_iter().collect();
+        there.extend(self.below(host, to)?);
+        let mut same = there.len() == wanted.len();
+        for (there, wanted) in there.iter().zip(&wanted) {
+            same = same && there.0 == wanted.0 && there.1.same(&wanted.1, self.blobs)?;
+        }
         if same {
             return Ok(false);
         }
         if !there.is_empty() {
-            self.delete(host, &to)?;
+            self.delete(host, to)?;
         }
         for (path, entry) in wanted {
             self.put(host, &path, &entry)?;

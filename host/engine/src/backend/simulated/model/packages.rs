@@ -262,7 +262,8 @@ impl Model<'_> {
                 match configuration {
                     ChangedConfiguration::Keep => self.put(host, &format!("{path}.dpkg-dist"), entry),
                     ChangedConfiguration::Replace => {
-                        self.copy(host, path, &format!("{path}.dpkg-old"))?;
+                        let there = self.resolve(host, path, true)?;
+                        self.copy(host, &there, &format!("{there}.dpkg-old"))?;
                         self.put(host, path, entry)
                     }
                 }

@@ -1,5 +1,6 @@
 //! `artifacts`: between simulated files and the store, always as a stream.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use crate::backend::failure;
@@ -15,7 +16,7 @@ use crate::contract::artifacts::{
 };
 use crate::contract::files::{FileChange, FileKind, Precondition};
 use crate::contract::types::Artifact;
-use crate::contract::{Caller, Failure, Performed, Place};
+use crate::contract::{Caller, Cut, Failure, Performed, Place};
 
 #[async_trait::async_trait]
 impl Capability for Simulated {
@@ -53,7 +54,7 @@ impl Capability for Simulated {
                     let done = self.call::<Restore>(place, vec![item], move |shared, items| {
                         items.iter().map(|item| shared.transact(|model| restore(model, item, &content))).collect()
                     });
-                    let done = done.await?.into_iter().next();
+                    let done = done.await.map_err(|cut| Cut::after(&mut answers, cut.stop))?.into_iter().next();
                     done.unwrap_or_else(|| Err(failure::not_attempted("")))
                 }
             };
@@ -207,15 +208,18 @@ fn already_there(
 ) -> Result<FileChange, Failure> {
     let base = inside(path);
     let wanted = unpacked(model, content)?;
-    let same = wanted.len() == there.len()
-        && wanted.iter().all(|(name, entry)| {
-            there.iter().any(|(path, found)| {
-                path.strip_prefix(&base) == Some(name)
-                    && found.kind == entry.kind
-                    && found.content == entry.content
-                    && found.link == entry.link
-            })
-        });
+    let there_by_name: BTreeMap<&str, &Entry> =
+        there.iter().filter_map(|(path, entry)| Some((path.strip_prefix(&base)?, entry))).collect();
+    let mut same = wanted.len() == there.len();
+    for (name, entry) in &wanted {
+        same = same
+            && match there_by_name.get(name.as_str()) {
+                Some(found) => {
+                    found.kind == entry.kind && found.link == entry.link && found.holds_the_same(entry, model.blobs)?
+                }
+                None => false,
+            };
+    }
     match same {
         true => Ok(FileChange { changed: false, before: None, after: None }),
         false => Err(failure::conflict(

@@ -1,5 +1,6 @@
 //! `files`.
 
+use crate::backend::budget::ENTRY;
 use crate::backend::failure;
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::model::Model;
@@ -21,12 +22,25 @@ impl Capability for Simulated {
         self.each::<Stat>(place, items, stat).await
     }
 
-    async fn read(&self, place: &Place, _caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
-        self.each::<Read>(place, items, read).await
+    async fn read(&self, place: &Place, caller: &Caller, items: Vec<ReadOrder>) -> Performed<FileData> {
+        let budget = caller.budget().clone();
+        self.each::<Read>(place, items, move |model, item| {
+            budget.admit(&item.path)?;
+            let found = read(model, item)?;
+            budget.keep(found.data.len(), &item.path).map(|()| found)
+        })
+        .await
     }
 
-    async fn entries(&self, place: &Place, _caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
-        self.each::<Entries>(place, items, entries).await
+    async fn entries(&self, place: &Place, caller: &Caller, items: Vec<ListingOrder>) -> Performed<Vec<FileStatus>> {
+        let budget = caller.budget().clone();
+        self.each::<Entries>(place, items, move |model, item| {
+            budget.admit(&item.path)?;
+            let found = entries(model, item)?;
+            let bytes = found.iter().map(|entry| ENTRY + entry.path.len()).sum();
+            budget.keep(bytes, &item.path).map(|()| found)
+        })
+        .await
     }
 
     async fn hash(&self, place: &Place, _caller: &Caller, items: Vec<FileRef>) -> Performed<String> {
@@ -125,19 +139,24 @@ fn hash_at(model: &Model<'_>, host: &str, path: &str) -> Result<Option<String>, 
 
 fn copy(model: &mut Model<'_>, item: &CopyOrder) -> Result<FileChange, Failure> {
     let host = item.host.as_str();
-    let before = model.check(host, &item.destination, &item.precondition)?;
-    model.need_directory(host, parent(&item.destination))?;
-    let changed = model.copy(host, &item.source, &item.destination)?;
-    Ok(FileChange { changed, before, after: hash_at(model, host, &item.destination)? })
+    let destination = model.resolve(host, &item.destination, true)?;
+    let before = model.check(host, &destination, &item.precondition)?;
+    model.need_directory(host, parent(&destination))?;
+    let source = model.resolve(host, &item.source, true)?;
+    let changed = model.copy(host, &source, &destination)?;
+    Ok(FileChange { changed, before, after: hash_at(model, host, &destination)? })
 }
 
 fn rename(model: &mut Model<'_>, item: &RenameOrder) -> Result<FileChange, Failure> {
     let host = item.host.as_str();
-    model.check(host, &item.destination, &Precondition::Absent)?;
-    model.need_directory(host, parent(&item.destination))?;
-    model.copy(host, &item.source, &item.destination)?;
-    model.delete(host, &item.source)?;
-    Ok(FileChange { changed: true, before: None, after: hash_at(model, host, &item.destination)? })
+    // A link goes itself, not what it leads to.
+    let source = model.resolve(host, &item.source, false)?;
+    let destination = model.resolve(host, &item.destination, false)?;
+    model.check(host, &destination, &Precondition::Absent)?;
+    model.need_directory(host, parent(&destination))?;
+    model.copy(host, &source, &destination)?;
+    model.delete(host, &source)?;
+    Ok(FileChange { changed: true, before: None, after: hash_at(model, host, &destination)? })
 }
 
 fn remove(model: &mut Model<'_>, item: &RemovalOrder) -> Result<FileChange, Failure> {
@@ -147,6 +166,9 @@ fn remove(model: &mut Model<'_>, item: &RemovalOrder) -> Result<FileChange, Fail
         return Ok(FileChange { changed: false, before: None, after: None });
     };
     let before = model.check(host, &path, &item.precondition)?;
+    if item.contents_only && entry.kind != FileKind::Directory {
+        return Err(failure::invalid(&item.path, format!("{} on {host} is no directory", item.path)));
+    }
     let below = model.below(host, &path)?;
     if entry.kind == FileKind::Directory && !below.is_empty() && !item.recursive && !item.contents_only {
         return Err(failure::conflict(
@@ -157,9 +179,8 @@ fn remove(model: &mut Model<'_>, item: &RemovalOrder) -> Result<FileChange, Fail
         ));
     }
     if item.contents_only {
-        let there = Entry::directory(model.now);
         model.delete(host, &path)?;
-        model.put(host, &path, if entry.kind == FileKind::Directory { &entry } else { &there })?;
+        model.put(host, &path, &entry)?;
         return Ok(FileChange { changed: !below.is_empty(), before: None, after: None });
     }
     model.delete(host, &path)?;

@@ -1,7 +1,7 @@
 //! `kubernetes`.
 
 use crate::backend::failure;
-use crate::backend::objects::not_evicted;
+use crate::backend::objects::{check_waits, not_evicted, waited_for};
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::kubernetes::wait::given;
 use crate::backend::simulated::kubernetes::write::Evicted;
@@ -18,17 +18,38 @@ impl Capability for Simulated {
         self.each::<Servers>(place, items, |model, cluster| model.server(cluster)).await
     }
 
-    async fn get(&self, place: &Place, _caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
-        self.each::<Get>(place, items, |model, item| model.referred(item).map(|object| given(&object, &item.kind, &[])))
-            .await
+    async fn get(&self, place: &Place, caller: &Caller, items: Vec<ObjectRef>) -> Performed<Object> {
+        let budget = caller.budget().clone();
+        self.each::<Get>(place, items, move |model, item| {
+            budget.admit(&item.name)?;
+            let object = given(&model.referred(item)?, &item.kind, &[]);
+            budget.keep(object.body.len(), &item.name).map(|()| object)
+        })
+        .await
     }
 
-    async fn pages(&self, place: &Place, _caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
-        self.each::<Pages>(place, items, |model, item| model.page(item)).await
+    async fn pages(&self, place: &Place, caller: &Caller, items: Vec<PageOrder>) -> Performed<Page> {
+        let budget = caller.budget().clone();
+        self.each::<Pages>(place, items, move |model, item| {
+            let kind = &item.selection.kind.name;
+            budget.admit(kind)?;
+            let page = model.page(item)?;
+            budget.keep(page.objects.iter().map(|object| object.body.len()).sum(), kind).map(|()| page)
+        })
+        .await
     }
 
-    async fn wait_for(&self, place: &Place, _caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
-        self.each::<WaitFor>(place, items, |model, item| model.wait(item)).await
+    async fn wait_for(&self, place: &Place, caller: &Caller, items: Vec<WaitOrder>) -> Performed<Vec<Object>> {
+        let budget = caller.budget().clone();
+        let wait = move |shared: &Shared, items: &[WaitOrder]| {
+            in_order::<WaitFor>(shared, items, |model, index, item| {
+                check_waits(index, item)?;
+                let objects = model.wait(item)?;
+                let bytes = objects.iter().map(|object| object.body.len()).sum();
+                budget.keep(bytes, waited_for(item)).map(|()| objects)
+            })
+        };
+        self.call::<WaitFor>(place, items, wait).await
     }
 
     async fn apply(&self, place: &Place, caller: &Caller, items: Vec<ApplyOrder>) -> Performed<ObjectChange> {

@@ -61,6 +61,9 @@ async fn a_tree_keeps_what_it_holds() {
     assert_eq!(hash(&bench, "node-2", "/srv/data/.b").await, hash(&bench, "node-1", "/var/lib/data/.b").await);
     let conflict = restore(&bench, &some.digest, "/srv/data").await.expect_err("it is not empty");
     assert!(matches!(conflict.kind, FailureKind::Conflict(_)));
+    // However the platform keeps the bytes.
+    let made = put(&bench, Source::Tree(Tree { path: "/usr/bin".to_owned(), exclude: Vec::new() })).await;
+    assert_eq!(restore(&bench, &made.expect("stored").digest, "/usr/bin").await, Ok(false));
     // An archive that is a file stays a file.
     assert_eq!(restore(&bench, &some.digest, "/srv/other").await, Ok(true));
 }

@@ -5,7 +5,8 @@ mod files;
 use super::*;
 use crate::contract::FailureKind;
 use crate::contract::files::{
-    Attributes, FileRef, ListingOrder, Precondition, ReadOrder, RemovalOrder, RenameOrder, WriteOrder,
+    Attributes, CopyOrder, FileKind, FileRef, ListingOrder, Precondition, ReadOrder, RemovalOrder, RenameOrder,
+    WriteOrder,
 };
 use crate::contract::http::{Request, Submission};
 use crate::contract::packages::{HoldOrder, PackageRef, RepositoryOrder};

@@ -38,6 +38,70 @@ async fn files_keep_their_preconditions() {
 }
 
 #[tokio::test]
+async fn links_are_followed_as_a_host_does() {
+    let bench = Bench::new(json!([]), json!([]));
+    let (files, node) = (bench.platform.files(), on("node-1"));
+    let asked = ["/srv/link", "/srv/link/resolv.conf", "/srv/link/none/x", "/etc/x"].map(str::to_owned).to_vec();
+    let real: Vec<String> = bench
+        .platform
+        .real_paths(&node, asked)
+        .await
+        .into_iter()
+        .map(|path| path.expect("it can be followed"))
+        .collect();
+    assert_eq!(real, ["/etc", "/etc/resolv.conf", "/etc/none/x", "/etc/x"]);
+
+    let removal = RemovalOrder {
+        host: "node-1".to_owned(),
+        path: "/srv/link".to_owned(),
+        recursive: false,
+        contents_only: true,
+        precondition: Precondition::Anything,
+    };
+    let refused = one(files.remove(&node, &caller(), vec![removal]).await.expect("no doubt"));
+    assert_eq!(refused.expect_err("it is no directory").kind, FailureKind::Invalid);
+    let copy = CopyOrder {
+        host: "node-1".to_owned(),
+        source: "/var/lib/data/a".to_owned(),
+        destination: "/srv/link/resolv.conf".to_owned(),
+        precondition: Precondition::Absent,
+    };
+    let refused = one(files.copy(&node, &caller(), vec![copy]).await.expect("no doubt"));
+    assert!(matches!(refused.expect_err("it is there").kind, FailureKind::Conflict(_)));
+    let rename = RenameOrder {
+        host: "node-1".to_owned(),
+        source: "/srv/link".to_owned(),
+        destination: "/srv/other".to_owned(),
+        key: String::new(),
+    };
+    one(files.rename(&node, &caller(), vec![rename]).await.expect("no doubt")).expect("the link goes");
+    assert_eq!(read(&bench, "/srv/link/resolv.conf").await, None);
+    assert!(read(&bench, "/srv/other/resolv.conf").await.is_some() && read(&bench, "/etc/resolv.conf").await.is_some());
+    let status = one(files.stat(&node, &caller(), vec![file("/srv/other")]).await.expect("no doubt"));
+    assert_eq!(status.expect("a status").kind, FileKind::SymbolicLink);
+}
+
+#[tokio::test]
+async fn what_many_items_bring_is_bounded_together() {
+    let bench = Bench::new(json!([]), json!([]));
+    let order = ReadOrder {
+        host: "node-1".to_owned(),
+        path: "/usr/bin/agent".to_owned(),
+        offset: 0,
+        limit: 1 << 20,
+        sensitive: false,
+    };
+    let answers = bench.platform.files().read(&on("node-1"), &caller(), vec![order; 40]).await.expect("no doubt");
+    let had: usize = answers.iter().flatten().map(|found| found.data.len()).sum();
+    assert_eq!(had, 16 << 20);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.as_ref().map_or_else(|failure| failure.kind == FailureKind::TooLarge, |_| true))
+    );
+}
+
+#[tokio::test]
 async fn a_directory_is_emptied_hidden_files_too() {
     let bench = Bench::new(json!([]), json!([]));
     let listing = ListingOrder { host: "node-1".to_owned(), path: "/var/lib/data".to_owned(), depth: 1, limit: 10 };
