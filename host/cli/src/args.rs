@@ -97,6 +97,8 @@ pub(crate) struct Files {
     pub(crate) releases: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) plugins: Plugins,
+    #[command(flatten)]
+    pub(crate) trusted: Trusted,
     /// Faults to inject into the simulated platform
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
@@ -108,6 +110,11 @@ pub(crate) struct Plugins {
     /// Directory of plugins; may be repeated, earlier ones win
     #[arg(long = "plugins", value_name = "DIR")]
     pub(crate) directories: Vec<PathBuf>,
+}
+
+/// Which plugins are trusted.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Trusted {
     /// Digests of trusted plugins [default: plugins.lock.json beside the policy, enforced when it exists]
     #[arg(long = "plugins-lock", value_name = "FILE")]
     pub(crate) lock: Option<PathBuf>,

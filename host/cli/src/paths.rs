@@ -154,7 +154,7 @@ impl Surroundings {
                 .or_else(|| self.project(Path::new("")).map(|project| project.join("workflows/releases.json")));
             Some(beside("releases.json")).filter(exists).or(beside_workflow.filter(exists))
         });
-        let lock = files.plugins.lock.clone().unwrap_or_else(|| lock_beside(&policy));
+        let lock = files.trusted.lock.clone().unwrap_or_else(|| lock_beside(&policy));
         Ok(Options {
             workflow: workflow.map(Path::to_owned),
             inventory,
@@ -268,7 +268,7 @@ mod tests {
         let surroundings = at(Path::new("/nowhere"), home);
         let plugins = surroundings.plugins(&Plugins::default(), None);
         assert_eq!(plugins, [Path::new("/a"), Path::new("/b"), Path::new("/opt/runner/plugins")]);
-        let named = Plugins { directories: vec![PathBuf::from("/first")], lock: None };
+        let named = Plugins { directories: vec![PathBuf::from("/first")] };
         assert_eq!(surroundings.plugins(&named, None)[..2], [Path::new("/first"), Path::new("/a")]);
         assert_eq!(surroundings.state(&common()).unwrap(), Path::new("/s"));
         assert_eq!(surroundings.xdg("XDG_STATE_HOME", ".local/state"), Some("/home/ann/.local/state/runner".into()));

@@ -7,8 +7,9 @@ use std::fmt;
 /// A CEL expression. It may name `inventory`, `releases`, `inputs` and `vars`; preconditions, questions and steps also
 /// `backups` (the chosen sets) and `components` (what preconditions found); a precondition's `with` also `component`, its
 /// `check` and `message` also `failed`; a step also `steps` (those that it waits for: `steps.NAME.outcome`, `.changed` and
-/// `.outputs`); what belongs to one host of a rolling block also `host`. Kept as text here; the engine compiles and
-/// evaluates it.
+/// `.outputs`; within a rolling block, those that the block waits for); what belongs to one host of a rolling block
+/// also `host`. The `inputs` of a step that names a workflow may name the first four only. Kept as text here; the
+/// engine compiles and evaluates it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Expr(pub String);

@@ -27,7 +27,7 @@ pub struct Manifest {
     pub description: String,
     /// Operations it offers.
     pub operations: IndexMap<Operation, OperationSpec>,
-    /// Whether it can decide what became of an effect in doubt.
+    /// Whether it exports `resolve`, which decides what became of an effect in doubt. This runner does not call it.
     #[serde(default)]
     pub resolve: bool,
     /// Questions it may ask.

@@ -31,7 +31,7 @@ pub struct Workflow {
     /// JSON Schema of this file, for editors.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Name of the workflow, used in messages and for locks.
+    /// Name of the workflow, used in messages and in the names of its runs.
     pub name: String,
     /// One line for people.
     #[serde(default)]

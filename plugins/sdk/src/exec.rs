@@ -104,7 +104,7 @@ impl Command {
         self
     }
 
-    /// What it reads and says is not to be kept readable.
+    /// Marks what it reads and says for hosts that encrypt. This host keeps it readable in the journal.
     pub fn sensitive(mut self) -> Self {
         self.options().sensitive = true;
         self

@@ -13,7 +13,8 @@ use crate::session::{self, Session};
 /// Look whether components work, without changing anything
 ///
 /// Runs the verify operation of each component's plugin. Every check is printed on standard output with what was
-/// expected and what was found; one that fails or cannot be made gives exit code 3.
+/// expected and what was found. Exit code 3: a check failed, or what it looks at could not be found out (UNKNOWN); 4: a
+/// host or an API does not answer its plugin; 5: a plugin is not granted what it asks. Of several, the first of these.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {

@@ -9,7 +9,7 @@ use runner_engine::project::read as read_file;
 use runner_types::PluginLock;
 
 use super::catalog;
-use crate::args::Plugins;
+use crate::args::{Plugins, Trusted};
 use crate::error::Problem;
 use crate::exit::Exit;
 use crate::out;
@@ -40,6 +40,8 @@ pub(super) struct Trust {
     inventory: Option<PathBuf>,
     #[command(flatten)]
     plugins: Plugins,
+    #[command(flatten)]
+    trusted: Trusted,
 }
 
 impl Trust {
@@ -78,7 +80,7 @@ impl Trust {
     }
 
     fn lock(&self) -> anyhow::Result<PathBuf> {
-        if let Some(path) = &self.plugins.lock {
+        if let Some(path) = &self.trusted.lock {
             return Ok(path.clone());
         }
         if let Some(policy) = &self.policy {

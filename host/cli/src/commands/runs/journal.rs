@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
@@ -41,7 +41,7 @@ enum Form {
     /// For people
     #[default]
     Text,
-    /// The file as it is
+    /// The file as it is; with --step, its lines that belong to the step
     Jsonl,
 }
 
@@ -53,7 +53,7 @@ impl Journal {
         let directory = folder.find(self.run.as_deref())?;
         let record = read(&directory)?;
         match self.output {
-            Form::Jsonl => raw(&directory)?,
+            Form::Jsonl => raw(&directory, &record, self.step.as_deref())?,
             Form::Text => {
                 let limit = if verbosity > 0 { usize::MAX } else { SHORT };
                 let text = text(&record, self.step.as_deref(), limit);
@@ -67,12 +67,30 @@ impl Journal {
     }
 }
 
-fn raw(directory: &Path) -> io::Result<()> {
+fn raw(directory: &Path, record: &Record, step: Option<&str>) -> io::Result<()> {
     let mut file = File::open(directory.join(ENTRIES))?;
-    match io::copy(&mut file, &mut io::stdout().lock()) {
+    let mut stdout = io::stdout().lock();
+    let copied = match step {
+        Some(step) => chosen(BufReader::new(file), &record.lines, step, &mut stdout),
+        None => io::copy(&mut file, &mut stdout).map(|_| ()),
+    };
+    match copied {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map(|_| ()),
+        copied => copied,
     }
+}
+
+/// Copies the lines of a journal's file that belong to a step. `lines` are those of the file, in order; what follows
+/// them there was cut off and proves nothing.
+fn chosen(file: impl io::BufRead, lines: &[Line], step: &str, to: &mut impl io::Write) -> io::Result<()> {
+    for (line, text) in lines.iter().zip(file.split(b'\n')) {
+        let text = text?;
+        if belongs(line, step) {
+            to.write_all(&text)?;
+            to.write_all(b"\n")?;
+        }
+    }
+    Ok(())
 }
 
 fn text(record: &Record, step: Option<&str>, limit: usize) -> String {
@@ -270,5 +288,12 @@ pub(super) mod tests {
     fn a_step_s_entries_can_be_chosen() {
         assert_eq!(text(&record(), Some("etcd"), 60).lines().count(), 4);
         assert_eq!(text(&record(), Some("etc"), 60).lines().count(), 1);
+        let lines = |step: &str| {
+            let mut to = Vec::new();
+            chosen("0\n1\n2\n3\ncut o".as_bytes(), &record().lines, step, &mut to).unwrap();
+            String::from_utf8(to).unwrap()
+        };
+        assert_eq!(lines("etcd"), "1\n2\n3\n");
+        assert_eq!(lines("etc"), "");
     }
 }

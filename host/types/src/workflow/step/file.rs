@@ -28,7 +28,8 @@ pub(super) struct StepFile {
     /// Parameters; strings may hold `${CEL}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     with: Option<IndexMap<String, Value>>,
-    /// Hosts; left out: the component's group, else all.
+    /// Hosts; left out: the component's group, else all. Not for a step within a rolling block: that works on the
+    /// block's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     targets: Option<Targets>,
     /// Cluster; left out: the only one.
@@ -43,7 +44,7 @@ pub(super) struct StepFile {
     /// Longest time of one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<TimeSpan>,
-    /// Targets worked on at the same time.
+    /// Targets worked on at the same time. Not for a step within a rolling block: the block's `batch` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     forks: Option<u32>,
