@@ -108,7 +108,7 @@ impl JsonSchema for Variable {
 }
 
 /// Variables of Ansible that say how a host is reached.
-pub(super) const CONNECTION_VARIABLES: [&str; 18] = [
+pub(super) const CONNECTION_VARIABLES: [&str; 19] = [
     "ansible_host",
     "ansible_ssh_host",
     "ansible_port",
@@ -118,6 +118,7 @@ pub(super) const CONNECTION_VARIABLES: [&str; 18] = [
     "ansible_connection",
     "ansible_ssh_private_key_file",
     "ansible_private_key_file",
+    "ansible_ssh_args",
     "ansible_ssh_common_args",
     "ansible_ssh_extra_args",
     "ansible_become",

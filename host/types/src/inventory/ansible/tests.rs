@@ -250,6 +250,26 @@ fn secrets_in_variables_do_not_go_on() {
 }
 
 #[test]
+fn all_arguments_of_ssh_count_and_the_first_one_wins() {
+    let text = "a ansible_ssh_args='-C -o ControlMaster=auto -o ProxyJump=ops@bastion'\n\
+        b ansible_ssh_extra_args='-J x3' ansible_ssh_common_args='-J x2' ansible_ssh_args='-o ProxyJump=x1 -J x0'\n\
+        c ansible_ssh_extra_args='-J x3 -oUserKnownHostsFile=k3' ansible_ssh_common_args='-J x2'\n\
+        d ansible_ssh_args='-o ProxyJump={{ bastion }}'\n\
+        e ansible_ssh_args='-o ProxyJump=none' ansible_ssh_common_args='-J x2'\n";
+    let inventory = resolve(&[("h.ini", text)]);
+    for (name, wanted) in [("a", "ops@bastion"), ("b", "x1"), ("c", "x2")] {
+        assert_eq!(inventory.host(name).unwrap().jump.as_deref(), Some(wanted), "{name}");
+        assert_eq!(variables(&inventory, name), json!({}), "{name}");
+    }
+    assert_eq!(inventory.host("e").unwrap().jump, None);
+    assert_eq!(inventory.host("c").unwrap().known_hosts.as_deref(), Some("k3"));
+    let needed = inventory.host("d").unwrap().check_available().unwrap_err();
+    assert_eq!(needed.variable, "ansible_ssh_args");
+    let unknown = error(&[("h.ini", "a ansible_ssh_args='-F other'\n")]);
+    assert!(unknown.starts_with("h.ini: host \"a\": ansible_ssh_args: argument \"-F\" is not supported"), "{unknown}");
+}
+
+#[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
