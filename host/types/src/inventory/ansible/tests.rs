@@ -269,6 +269,71 @@ fn all_arguments_of_ssh_count_and_the_first_one_wins() {
     assert!(unknown.starts_with("h.ini: host \"a\": ansible_ssh_args: argument \"-F\" is not supported"), "{unknown}");
 }
 
+/// Hosts `a` and `b`; with a template in each variable of `a`, with settings beside them.
+fn templated(variables: &[&str], settings: &str) -> ResolvedInventory {
+    let pairs: Vec<String> = variables.iter().map(|name| format!("{name}='{{{{ x }}}}'")).collect();
+    let text = format!("a {}\nb\n", pairs.join(" "));
+    resolve(&[("h.ini", &text), ("settings.json", settings)])
+}
+
+#[test]
+fn what_the_settings_give_needs_no_template() {
+    let args = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+    let cases: [(&str, &[&str]); 8] = [
+        (r#""address": "10.0.0.1""#, &["ansible_host", "ansible_ssh_host"]),
+        (r#""user": "ops""#, &["ansible_user", "ansible_ssh_user"]),
+        (r#""port": 22"#, &["ansible_port", "ansible_ssh_port"]),
+        (r#""key": "k""#, &["ansible_ssh_private_key_file", "ansible_private_key_file"]),
+        (r#""connection": "local""#, &["ansible_connection"]),
+        (r#""jump": "b""#, &args),
+        (r#""known-hosts": "k""#, &args),
+        (r#""become": true"#, &["ansible_become", "ansible_become_user", "ansible_become_method"]),
+    ];
+    for (field, names) in cases {
+        for name in names {
+            let rest = templated(&[name], "{}");
+            let needed = rest.host("a").unwrap().check_available();
+            // What only sudo would need is not needed without it.
+            assert!(needed.is_err() || name.starts_with("ansible_become_"), "{name}");
+        }
+        let inventory = templated(names, &format!(r#"{{"hosts": {{"a": {{{field}}}}}}}"#));
+        let host = inventory.host("a").unwrap();
+        assert_eq!(host.check_available(), Ok(()), "{field}");
+        assert!(host.variables.is_empty(), "{field}: {:?}", host.variables);
+        let other = if field.contains("user") { r#""port": 22"# } else { r#""user": "ops""# };
+        let inventory = templated(names, &format!(r#"{{"hosts": {{"a": {{{other}}}}}}}"#));
+        assert!(inventory.host("a").unwrap().check_available().is_err(), "{field}");
+        // A host's address is nobody's default, and who trusts a file of keys has not said the way there.
+        let shared = match field.split(':').next() {
+            Some(r#""address""# | r#""known-hosts""#) => continue,
+            Some(r#""connection""#) => format!("{{{field}}}"),
+            _ => format!(r#"{{"access": {{{field}}}}}"#),
+        };
+        assert_eq!(templated(names, &shared).host("a").unwrap().check_available(), Ok(()), "{shared}");
+    }
+}
+
+#[test]
+fn settings_for_sudo_take_the_place_of_what_they_say_only() {
+    let hosts = "a ansible_become=yes ansible_become_user='{{ x }}' ansible_become_password=c3\n";
+    let needed = |settings: &str| {
+        let inventory = resolve(&[("h.ini", hosts), ("settings.json", settings)]);
+        inventory.host("a").unwrap().check_available().err().map(|error| error.variable)
+    };
+    let cases = [
+        ("{}", Some("ansible_become_user")),
+        // The host's own user wins over the shared one and is not known.
+        (r#"{"access": {"become": true}}"#, Some("ansible_become_user")),
+        // A password is needed all the same.
+        (r#"{"hosts": {"a": {"become": true}}}"#, Some("ansible_become_password")),
+        (r#"{"hosts": {"a": {"become": false}}}"#, None),
+        (r#"{"hosts": {"a": {"become": {"password": "s"}}}, "secrets": {"s": {"file": "/x"}}}"#, None),
+    ];
+    for (settings, wanted) in cases {
+        assert_eq!(needed(settings).as_deref(), wanted, "{settings}");
+    }
+}
+
 #[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
