@@ -104,6 +104,19 @@ fn a_value_that_is_not_available_is_refused_when_needed() {
 }
 
 #[test]
+fn a_simulated_host_needs_no_value_to_be_reached() {
+    let mut inventory = inventory();
+    let why = Unavailable { needs: Needs::Vault, file: "hosts.ini".to_owned() };
+    for name in ["node-1", "node-2"] {
+        let host = inventory.hosts.get_mut(name).unwrap();
+        host.variables.insert("ansible_user".to_owned(), Variable::Unavailable(why.clone()));
+    }
+    let resolved = inventory.resolve();
+    assert!(resolved.host("node-1").unwrap().check_available().is_err(), "it is local");
+    assert_eq!(resolved.host("node-2").unwrap().check_available(), Ok(()));
+}
+
+#[test]
 fn mistakes_are_named() {
     let cases = [
         (
