@@ -117,6 +117,18 @@ fn a_simulated_host_needs_no_value_to_be_reached() {
 }
 
 #[test]
+fn several_jump_hosts_are_each_judged() {
+    let found = |jump: &str| load::<Inventory>(&GOOD.replacen("ops@bastion:2222", jump, 1), "i.json").map(|_| ());
+    for jump in ["b1", "ops@b1,ops@b2:2222", "b1,ops@b2,[fe80::1]:22"] {
+        assert!(found(jump).is_ok(), "{jump}");
+    }
+    for jump in ["", ",", "b1,", ",b1", "ops@,b1", "b1,@b2", "b1, b2", "ops@b1@b2", "b1,-oProxyCommand=x", "b1,-x@b2"] {
+        let error = found(jump).unwrap_err().to_string();
+        assert!(error.contains(&format!("$.hosts.node-2.jump: {jump:?} is no jump host")), "{error}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     let cases = [
         (
