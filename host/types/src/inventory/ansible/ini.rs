@@ -31,8 +31,8 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Tree, Diagnostics> {
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(rest) = line.strip_prefix('[') {
-            if let Some(next) = reader.section(number, line, rest) {
+        if is_section(line) {
+            if let Some(next) = reader.section(number, line) {
                 section = next;
             }
             continue;
@@ -63,12 +63,8 @@ impl Reader<'_> {
         self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 
-    fn section(&mut self, number: usize, line: &str, rest: &str) -> Option<(String, Kind)> {
-        let closed = rest.split_once(']').filter(|(_, after)| {
-            let after = after.trim_start();
-            after.is_empty() || after.starts_with(['#', ';'])
-        });
-        let Some((head, _)) = closed else {
+    fn section(&mut self, number: usize, line: &str) -> Option<(String, Kind)> {
+        let Some((head, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
             self.wrong(number, format!("{line:?} is no section"), "write [GROUP], [GROUP:children] or [GROUP:vars]");
             return None;
         };
@@ -165,6 +161,15 @@ impl Reader<'_> {
         Diagnostics::check(self.found)?;
         Ok(self.tree)
     }
+}
+
+/// Whether a line begins a section, or would if its bracket were closed. With more after the bracket than a comment it is
+/// a host's, whose name begins with a range.
+fn is_section(line: &str) -> bool {
+    line.strip_prefix('[').is_some_and(|rest| {
+        let after = rest.split_once(']').map_or("", |(_, after)| after.trim_start());
+        after.is_empty() || after.starts_with(['#', ';'])
+    })
 }
 
 /// `host:22` and `[fe80::1]:22`; a range's colons do not count.

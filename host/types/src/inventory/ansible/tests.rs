@@ -335,6 +335,19 @@ fn settings_for_sudo_take_the_place_of_what_they_say_only() {
 }
 
 #[test]
+fn a_line_that_begins_with_a_range_is_a_host() {
+    let text = "[a:c].example.com x=1\n[01:02]-node:2222 # two\n[1:2] x=2\n[web] # a group\n[a:b]w[1:2]\n";
+    let inventory = resolve(&[("h.ini", text)]);
+    let names: Vec<&str> = inventory.hosts.keys().map(String::as_str).collect();
+    let wanted = "a.example.com b.example.com c.example.com 01-node 02-node 1 2 aw1 aw2 bw1 bw2";
+    assert_eq!(names.join(" "), wanted);
+    assert_eq!(inventory.host("02-node").unwrap().port, Some(2222));
+    assert_eq!(inventory.groups["web"], ["aw1", "aw2", "bw1", "bw2"]);
+    let unknown = error(&[("h.ini", "[a:c]\nx\n")]);
+    assert!(unknown.starts_with("h.ini:1:1: no kind of section \"c\""), "{unknown}");
+}
+
+#[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
