@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 use super::literal;
+use super::ranges::split_port;
 use super::tree::{Tree, UNGROUPED, variable_of_json};
 use crate::{ALL, Diagnostic, Diagnostics, Position, did_you_mean};
 
@@ -170,31 +171,6 @@ fn is_section(line: &str) -> bool {
         let after = rest.split_once(']').map_or("", |(_, after)| after.trim_start());
         after.is_empty() || after.starts_with(['#', ';'])
     })
-}
-
-/// `host:22` and `[fe80::1]:22`; a range's colons do not count.
-fn split_port(name: &str) -> (&str, Option<u16>) {
-    let mut depth = 0;
-    let colons: Vec<usize> = name
-        .char_indices()
-        .filter(|(_, c)| {
-            match c {
-                '[' => depth += 1,
-                ']' => depth -= 1,
-                _ => {}
-            }
-            *c == ':' && depth == 0
-        })
-        .map(|(at, _)| at)
-        .collect();
-    if let [at] = colons.as_slice()
-        && let Some((host, port)) = name.get(..*at).zip(name.get(at + 1..))
-        && let Ok(port) = port.parse()
-    {
-        let is_v6 = host.starts_with('[') && host.ends_with(']') && host.matches(':').count() > 1;
-        return (if is_v6 { host.trim_matches(['[', ']']) } else { host }, Some(port));
-    }
-    (name, None)
 }
 
 fn value_of(text: &str) -> Value {

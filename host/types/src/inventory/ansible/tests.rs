@@ -348,6 +348,14 @@ fn a_line_that_begins_with_a_range_is_a_host() {
 }
 
 #[test]
+fn a_host_of_yaml_may_have_a_port() {
+    let text = "all:\n  hosts:\n    node-[1:2]:2222:\n    node-3:2222: {ansible_port: 99}\n";
+    let inventory = resolve(&[("h.yml", text)]);
+    let ports: Vec<_> = inventory.hosts.values().map(|host| (host.name.as_str(), host.port)).collect();
+    assert_eq!(ports, [("node-1", Some(2222)), ("node-2", Some(2222)), ("node-3", Some(99))]);
+}
+
+#[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
