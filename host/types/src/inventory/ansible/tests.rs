@@ -356,6 +356,24 @@ fn a_host_of_yaml_may_have_a_port() {
 }
 
 #[test]
+fn hosts_of_no_group_are_ungrouped() {
+    let yaml = "all:\n  hosts:\n    lonely:\n    w1:\n  children:\n    web:\n      hosts:\n        w1:\n";
+    let json = r#"{"_meta": {}, "all": {"hosts": ["lonely", "w1"]}, "ungrouped": {"hosts": ["w1"]}, "web": {"hosts": ["w1"]}}"#;
+    let ini = "w1\n[all]\nlonely\n[web]\nw1\n";
+    for (path, text) in [("h.yml", yaml), ("h.json", json), ("h.ini", ini)] {
+        let beside = ("group_vars/ungrouped.yml", "of: ungrouped\n");
+        let inventory = resolve(&[(path, text), beside]);
+        assert_eq!(inventory.select(&["ungrouped"]).unwrap(), ["lonely"], "{path}");
+        assert_eq!(inventory.select(&["!ungrouped"]).unwrap(), ["w1"], "{path}");
+        assert_eq!(variables(&inventory, "lonely"), json!({"of": "ungrouped"}), "{path}");
+        assert_eq!(variables(&inventory, "w1"), json!({}), "{path}");
+        assert_eq!(inventory.host("w1").unwrap().groups, ["web"], "{path}");
+    }
+    let inventory = resolve(&[("h.ini", "[web]\nw1\n[rest:children]\nungrouped\n")]);
+    assert_eq!(inventory.select(&["all:!ungrouped:!rest"]).unwrap(), ["w1"]);
+}
+
+#[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},
