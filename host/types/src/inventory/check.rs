@@ -109,7 +109,11 @@ impl Inventory {
             && !is_jump(jump)
         {
             let message = format!("{jump:?} is no jump host");
-            mistakes.add_with_help(&at.key("jump"), message, "write [USER@]HOST[:PORT]");
+            mistakes.add_with_help(
+                &at.key("jump"),
+                message,
+                "write [USER@]HOST[:PORT], several with a comma between them",
+            );
         }
         if let Some(secret) = r#become.and_then(|wanted| wanted.password.as_ref())
             && !self.secrets.contains_key(secret)
@@ -124,7 +128,11 @@ impl Inventory {
     }
 }
 
-fn is_jump(jump: &str) -> bool {
+fn is_jump(jumps: &str) -> bool {
+    jumps.split(',').all(is_hop)
+}
+
+fn is_hop(jump: &str) -> bool {
     let (user, host) = jump.split_once('@').unwrap_or(("-", jump));
     let plain =
         |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@');

@@ -108,7 +108,7 @@ impl JsonSchema for Variable {
 }
 
 /// Variables of Ansible that say how a host is reached.
-pub(super) const CONNECTION_VARIABLES: [&str; 18] = [
+pub(super) const CONNECTION_VARIABLES: [&str; 19] = [
     "ansible_host",
     "ansible_ssh_host",
     "ansible_port",
@@ -118,6 +118,7 @@ pub(super) const CONNECTION_VARIABLES: [&str; 18] = [
     "ansible_connection",
     "ansible_ssh_private_key_file",
     "ansible_private_key_file",
+    "ansible_ssh_args",
     "ansible_ssh_common_args",
     "ansible_ssh_extra_args",
     "ansible_become",
@@ -299,7 +300,10 @@ impl Inventory {
         variables: IndexMap<String, Variable>,
     ) -> ResolvedHost {
         let access = &self.access;
-        let unavailable = CONNECTION_VARIABLES
+        let connection = host.connection.or(self.connection).unwrap_or_default();
+        // A simulated host is reached without any of them.
+        let needed: &[&str] = if connection == Connection::Simulated { &[] } else { &CONNECTION_VARIABLES };
+        let unavailable = needed
             .iter()
             .filter_map(|name| match variables.get(*name)? {
                 Variable::Unavailable(why) => Some(((*name).to_owned(), why.clone())),
@@ -312,7 +316,7 @@ impl Inventory {
             address: host.address.clone().unwrap_or_else(|| name.to_owned()),
             node: host.node.clone(),
             groups,
-            connection: host.connection.or(self.connection).unwrap_or_default(),
+            connection,
             user: text(&host.user, &access.user),
             port: host.port.or(access.port),
             key: text(&host.key, &access.key),

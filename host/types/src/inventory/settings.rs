@@ -6,8 +6,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::check::check_platform;
-use super::{Access, Cluster, Connection, Group, Host, Inventory, SecretSource};
+use super::{Access, Cluster, Connection, Group, Host, Inventory, SecretSource, Variable};
 use crate::{Document, JsonPath, Mistakes, Targets};
+
+/// Variables of Ansible for which a field of the settings stands.
+const ADDRESS: [&str; 2] = ["ansible_host", "ansible_ssh_host"];
+const CONNECTION: [&str; 1] = ["ansible_connection"];
+const USER: [&str; 2] = ["ansible_user", "ansible_ssh_user"];
+const PORT: [&str; 2] = ["ansible_port", "ansible_ssh_port"];
+const KEY: [&str; 2] = ["ansible_ssh_private_key_file", "ansible_private_key_file"];
+const ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+const BECOME: [&str; 3] = ["ansible_become", "ansible_become_user", "ansible_become_method"];
+const PASSWORD: [&str; 2] = ["ansible_become_password", "ansible_become_pass"];
 
 /// What an inventory of Ansible does not say and runner needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -100,10 +110,12 @@ impl InventorySettings {
             }
         }
         for host in inventory.hosts.values_mut() {
-            if host.r#become.as_ref().is_some_and(|wanted| wanted.password.is_some()) {
-                // The settings say where the password is.
-                host.variables.shift_remove("ansible_become_password");
-                host.variables.shift_remove("ansible_become_pass");
+            put_defaults_under(host, &self.access, self.connection);
+            // The settings say where the password is, or that none is needed.
+            if host.r#become.as_ref().is_some_and(|wanted| !wanted.enabled || wanted.password.is_some()) {
+                for name in PASSWORD {
+                    host.variables.shift_remove(name);
+                }
             }
         }
         inventory.name = self.name.or(inventory.name.take());
@@ -119,6 +131,13 @@ impl InventorySettings {
 
 fn put_host_over(host: &mut Host, over: Host) {
     let Host { address, node, connection, user, port, key, known_hosts, jump, r#become, variables } = over;
+    forget(host, address.is_some(), &ADDRESS);
+    forget(host, connection.is_some(), &CONNECTION);
+    forget(host, user.is_some(), &USER);
+    forget(host, port.is_some(), &PORT);
+    forget(host, key.is_some(), &KEY);
+    forget(host, jump.is_some() || known_hosts.is_some(), &ARGUMENTS);
+    forget(host, r#become.is_some(), &BECOME);
     host.address = address.or(host.address.take());
     host.node = node.or(host.node.take());
     host.connection = connection.or(host.connection);
@@ -129,4 +148,23 @@ fn put_host_over(host: &mut Host, over: Host) {
     host.jump = jump.or(host.jump.take());
     host.r#become = r#become.or(host.r#become.take());
     host.variables.extend(variables);
+}
+
+/// What the inventory does not know, the defaults give; what it knows wins over them. Arguments of ssh may hold a jump
+/// host, about which a shared file of host keys says nothing.
+fn put_defaults_under(host: &mut Host, access: &Access, connection: Option<Connection>) {
+    forget(host, host.connection.is_none() && connection.is_some(), &CONNECTION);
+    forget(host, host.user.is_none() && access.user.is_some(), &USER);
+    forget(host, host.port.is_none() && access.port.is_some(), &PORT);
+    forget(host, host.key.is_none() && access.key.is_some(), &KEY);
+    forget(host, host.jump.is_none() && access.jump.is_some(), &ARGUMENTS);
+    forget(host, host.r#become.is_none() && access.r#become.is_some(), &BECOME);
+}
+
+/// Leaves out variables without a value in whose place the settings give one.
+fn forget(host: &mut Host, given: bool, names: &[&str]) {
+    if given {
+        host.variables
+            .retain(|name, variable| !names.contains(&name.as_str()) || matches!(variable, Variable::Value(_)));
+    }
 }

@@ -104,6 +104,31 @@ fn a_value_that_is_not_available_is_refused_when_needed() {
 }
 
 #[test]
+fn a_simulated_host_needs_no_value_to_be_reached() {
+    let mut inventory = inventory();
+    let why = Unavailable { needs: Needs::Vault, file: "hosts.ini".to_owned() };
+    for name in ["node-1", "node-2"] {
+        let host = inventory.hosts.get_mut(name).unwrap();
+        host.variables.insert("ansible_user".to_owned(), Variable::Unavailable(why.clone()));
+    }
+    let resolved = inventory.resolve();
+    assert!(resolved.host("node-1").unwrap().check_available().is_err(), "it is local");
+    assert_eq!(resolved.host("node-2").unwrap().check_available(), Ok(()));
+}
+
+#[test]
+fn several_jump_hosts_are_each_judged() {
+    let found = |jump: &str| load::<Inventory>(&GOOD.replacen("ops@bastion:2222", jump, 1), "i.json").map(|_| ());
+    for jump in ["b1", "ops@b1,ops@b2:2222", "b1,ops@b2,[fe80::1]:22"] {
+        assert!(found(jump).is_ok(), "{jump}");
+    }
+    for jump in ["", ",", "b1,", ",b1", "ops@,b1", "b1,@b2", "b1, b2", "ops@b1@b2", "b1,-oProxyCommand=x", "b1,-x@b2"] {
+        let error = found(jump).unwrap_err().to_string();
+        assert!(error.contains(&format!("$.hosts.node-2.jump: {jump:?} is no jump host")), "{error}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     let cases = [
         (

@@ -32,17 +32,19 @@ pub(super) fn host_of(name: &str, mut variables: Variables, file: &str) -> Resul
             "host {name:?}: ansible_connection {other:?} is not supported; runner reaches hosts by ssh or local"
         )),
     }
-    for key in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
+    // In the order in which Ansible hands them to ssh, for which the first one counts.
+    for key in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
         if let Some(arguments) = text(&variables, &[key]) {
             match options_of(&arguments) {
                 Ok(Options { jump, known_hosts }) => {
-                    host.jump = jump.or(host.jump.take());
-                    host.known_hosts = known_hosts.or(host.known_hosts.take());
+                    host.jump = host.jump.take().or(jump);
+                    host.known_hosts = host.known_hosts.take().or(known_hosts);
                 }
                 Err(reason) => wrong.push(format!("host {name:?}: {key}: {reason}")),
             }
         }
     }
+    host.jump = host.jump.filter(|jump| !jump.eq_ignore_ascii_case("none"));
     host.r#become = become_of(name, &mut variables, file, &mut wrong);
     // Runner logs in with keys; a password would only be carried around.
     for key in ["ansible_password", "ansible_ssh_pass"] {
@@ -107,22 +109,27 @@ struct Options {
     known_hosts: Option<String>,
 }
 
-/// `-J host`, `-o ProxyJump=host`, `-o UserKnownHostsFile=path`. Other arguments of ssh cannot be taken over unread.
+/// `-J host`, `-o ProxyJump=host`, `-o UserKnownHostsFile=path`, of each the first. Other arguments of ssh cannot be taken
+/// over unread.
 fn options_of(arguments: &str) -> Result<Options, String> {
     let mut found = Options::default();
-    let jump = &mut found.jump;
+    let mut jump = |host: &str| {
+        found.jump.get_or_insert_with(|| host.to_owned());
+    };
     let cleaned = arguments.replace(['"', '\''], " ");
     let mut words = cleaned.split_whitespace();
     while let Some(word) = words.next() {
         let option = match word {
             "-J" => {
-                *jump = Some(words.next().ok_or("-J without a host")?.to_owned());
+                jump(words.next().ok_or("-J without a host")?);
                 continue;
             }
+            // Compression, which is in Ansible's own default.
+            "-C" => continue,
             "-o" => words.next().ok_or("-o without an option")?,
             _ => match (word.strip_prefix("-J"), word.strip_prefix("-o")) {
                 (Some(host), _) => {
-                    *jump = Some(host.to_owned());
+                    jump(host);
                     continue;
                 }
                 (None, Some(option)) => option,
@@ -136,9 +143,12 @@ fn options_of(arguments: &str) -> Result<Options, String> {
             None => (option.to_lowercase(), words.next().unwrap_or_default().to_owned()),
         };
         match key.as_str() {
-            "proxyjump" => *jump = Some(value),
+            "proxyjump" => jump(&value),
             // `/dev/null` goes with unchecked host keys, which runner does not have.
-            "userknownhostsfile" => found.known_hosts = Some(value).filter(|file| file != "/dev/null"),
+            "userknownhostsfile" if value == "/dev/null" => {}
+            "userknownhostsfile" => {
+                found.known_hosts.get_or_insert(value);
+            }
             // Runner keeps one connection a host and always checks host keys.
             "controlmaster"
             | "controlpersist"

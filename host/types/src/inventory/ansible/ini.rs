@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 use super::literal;
+use super::ranges::split_port;
 use super::tree::{Tree, UNGROUPED, variable_of_json};
 use crate::{ALL, Diagnostic, Diagnostics, Position, did_you_mean};
 
@@ -31,8 +32,8 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Tree, Diagnostics> {
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(rest) = line.strip_prefix('[') {
-            if let Some(next) = reader.section(number, line, rest) {
+        if is_section(line) {
+            if let Some(next) = reader.section(number, line) {
                 section = next;
             }
             continue;
@@ -63,12 +64,8 @@ impl Reader<'_> {
         self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 
-    fn section(&mut self, number: usize, line: &str, rest: &str) -> Option<(String, Kind)> {
-        let closed = rest.split_once(']').filter(|(_, after)| {
-            let after = after.trim_start();
-            after.is_empty() || after.starts_with(['#', ';'])
-        });
-        let Some((head, _)) = closed else {
+    fn section(&mut self, number: usize, line: &str) -> Option<(String, Kind)> {
+        let Some((head, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
             self.wrong(number, format!("{line:?} is no section"), "write [GROUP], [GROUP:children] or [GROUP:vars]");
             return None;
         };
@@ -167,29 +164,13 @@ impl Reader<'_> {
     }
 }
 
-/// `host:22` and `[fe80::1]:22`; a range's colons do not count.
-fn split_port(name: &str) -> (&str, Option<u16>) {
-    let mut depth = 0;
-    let colons: Vec<usize> = name
-        .char_indices()
-        .filter(|(_, c)| {
-            match c {
-                '[' => depth += 1,
-                ']' => depth -= 1,
-                _ => {}
-            }
-            *c == ':' && depth == 0
-        })
-        .map(|(at, _)| at)
-        .collect();
-    if let [at] = colons.as_slice()
-        && let Some((host, port)) = name.get(..*at).zip(name.get(at + 1..))
-        && let Ok(port) = port.parse()
-    {
-        let is_v6 = host.starts_with('[') && host.ends_with(']') && host.matches(':').count() > 1;
-        return (if is_v6 { host.trim_matches(['[', ']']) } else { host }, Some(port));
-    }
-    (name, None)
+/// Whether a line begins a section, or would if its bracket were closed. With more after the bracket than a comment it is
+/// a host's, whose name begins with a range.
+fn is_section(line: &str) -> bool {
+    line.strip_prefix('[').is_some_and(|rest| {
+        let after = rest.split_once(']').map_or("", |(_, after)| after.trim_start());
+        after.is_empty() || after.starts_with(['#', ';'])
+    })
 }
 
 fn value_of(text: &str) -> Value {

@@ -5,10 +5,11 @@ use serde_json::{Number, Value};
 /// The value of a text that is a Python literal; none: it is a text.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let mut reader = Reader { rest: text.trim() };
-    let value = reader.value(0)?;
-    reader.space();
     // A comment may follow, as in Python.
-    (reader.rest.is_empty() || reader.rest.starts_with('#')).then_some(value)
+    let is_end = |rest: &str| rest.is_empty() || rest.starts_with('#');
+    let value = reader.values(0, is_end)?;
+    reader.space();
+    is_end(reader.rest).then_some(value)
 }
 
 struct Reader<'a> {
@@ -37,8 +38,8 @@ impl<'a> Reader<'a> {
         }
         self.space();
         match self.rest.chars().next()? {
-            '[' => self.list('[', ']', depth),
-            '(' => self.list('(', ')', depth),
+            '[' => self.list(depth),
+            '(' => self.parentheses(depth),
             '{' => self.map(depth),
             '"' | '\'' => self.text().map(Value::String),
             '0'..='9' | '-' | '+' | '.' => self.number(),
@@ -46,13 +47,42 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, open: char, close: char, depth: usize) -> Option<Value> {
-        self.eat(open);
+    /// A value, or with a comma after it a tuple, which may have a comma at its end.
+    fn values(&mut self, depth: usize, is_end: impl Fn(&str) -> bool) -> Option<Value> {
+        let first = self.value(depth)?;
+        if !self.eat(',') {
+            return Some(first);
+        }
+        let mut items = vec![first];
+        loop {
+            self.space();
+            if is_end(self.rest) {
+                break;
+            }
+            items.push(self.value(depth)?);
+            if !self.eat(',') {
+                break;
+            }
+        }
+        Some(Value::Array(items))
+    }
+
+    fn parentheses(&mut self, depth: usize) -> Option<Value> {
+        self.eat('(');
+        if self.eat(')') {
+            return Some(Value::Array(Vec::new()));
+        }
+        let value = self.values(depth + 1, |rest| rest.starts_with(')'))?;
+        self.eat(')').then_some(value)
+    }
+
+    fn list(&mut self, depth: usize) -> Option<Value> {
+        self.eat('[');
         let mut items = Vec::new();
-        while !self.eat(close) {
+        while !self.eat(']') {
             items.push(self.value(depth + 1)?);
             if !self.eat(',') {
-                return self.eat(close).then_some(Value::Array(items));
+                return self.eat(']').then_some(Value::Array(items));
             }
         }
         Some(Value::Array(items))
@@ -162,6 +192,14 @@ mod tests {
             ("[1, 'x', [True,],]", json!([1, "x", [true]])),
             ("{'a': 1, 2: []}", json!({"a": 1, "2": []})),
             ("()", json!([])),
+            ("(5)", json!(5)),
+            ("((5))", json!(5)),
+            ("(5,)", json!([5])),
+            ("(1, 'x',) # two", json!([1, "x"])),
+            ("80,443", json!([80, 443])),
+            ("80, # one", json!([80])),
+            ("(1, 2), 3", json!([[1, 2], 3])),
+            ("{'a': (2)}", json!({"a": 2})),
             ("5 # five", json!(5)),
         ];
         for (text, wanted) in cases {
@@ -189,6 +227,17 @@ mod tests {
             "1_0x",
             "-0x-8000000000000000",
             "0o+7",
+            "a,b",
+            "80,b",
+            "0644,5",
+            "10.0.0.1,10.0.0.2",
+            "5,,6",
+            ",5",
+            "(,)",
+            "(5",
+            "(1 2)",
+            "1,2)",
+            "1,]",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
@@ -203,6 +252,8 @@ mod tests {
 
     #[test]
     fn depth_is_limited() {
-        assert_eq!(parse(&"[".repeat(100_000)), None);
+        for open in ["[", "(", "(1,"] {
+            assert_eq!(parse(&open.repeat(100_000)), None, "{open}");
+        }
     }
 }

@@ -21,6 +21,31 @@ pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+/// `host:22` and `[fe80::1]:22`; a range's colons do not count.
+pub(super) fn split_port(name: &str) -> (&str, Option<u16>) {
+    let mut depth = 0;
+    let colons: Vec<usize> = name
+        .char_indices()
+        .filter(|(_, c)| {
+            match c {
+                '[' => depth += 1,
+                ']' => depth -= 1,
+                _ => {}
+            }
+            *c == ':' && depth == 0
+        })
+        .map(|(at, _)| at)
+        .collect();
+    if let [at] = colons.as_slice()
+        && let Some((host, port)) = name.get(..*at).zip(name.get(at + 1..))
+        && let Ok(port) = port.parse()
+    {
+        let is_v6 = host.starts_with('[') && host.ends_with(']') && host.matches(':').count() > 1;
+        return (if is_v6 { host.trim_matches(['[', ']']) } else { host }, Some(port));
+    }
+    (name, None)
+}
+
 fn items(range: &str) -> Result<Vec<String>, String> {
     let (begin, end, step) = match range.split(':').collect::<Vec<_>>().as_slice() {
         [begin, end] => (*begin, *end, "1"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::connection::host_of;
-use super::tree::{Tree, UNGROUPED, Variables};
+use super::tree::{Tree, Variables};
 use super::vars::{self, unreadable};
 use super::{ini, json, yaml};
 use crate::{
@@ -154,10 +154,11 @@ fn settings_beside(files: &dyn Files, path: &Path) -> Result<Option<Located<Inve
 
 /// Merges variables in Ansible's order, into each host.
 fn assemble(files: &dyn Files, name: &str, folder: PathBuf, mut tree: Tree) -> Result<LoadedInventory, Diagnostics> {
+    tree.reconcile();
     let mut warnings = std::mem::take(&mut tree.warnings);
     let group_folder = folder.join("group_vars");
     let mut from_files: IndexMap<&str, Variables> = IndexMap::new();
-    for group in tree.groups.keys().map(String::as_str).chain([ALL, UNGROUPED]) {
+    for group in tree.groups.keys().map(String::as_str).chain([ALL]) {
         if !from_files.contains_key(group) {
             from_files.insert(group, vars::read(files, &group_folder, group, &mut warnings)?);
         }
@@ -167,10 +168,7 @@ fn assemble(files: &dyn Files, name: &str, folder: PathBuf, mut tree: Tree) -> R
         ..Inventory::default()
     };
     let mut wrong = Vec::new();
-    for (host, mut groups) in tree.memberships() {
-        if groups.len() > 1 {
-            groups.retain(|group| *group != UNGROUPED);
-        }
+    for (host, groups) in tree.memberships() {
         let inline = |group: &str| tree.groups.get(group).map(|group| group.variables.clone());
         let mut merged = inline(ALL).unwrap_or_default();
         merged.extend(groups.iter().filter_map(|group| inline(group)).flatten());
@@ -188,16 +186,13 @@ fn assemble(files: &dyn Files, name: &str, folder: PathBuf, mut tree: Tree) -> R
     }
     Diagnostics::check(wrong)?;
     for (group, of) in &tree.groups {
-        if group == ALL || (group == UNGROUPED && of.hosts.is_empty()) {
+        if group == ALL {
             continue;
         }
-        let elsewhere = |host: &&String| {
-            group == UNGROUPED && tree.groups.iter().any(|(name, of)| name != UNGROUPED && of.hosts.contains(*host))
-        };
         inventory.groups.insert(
             group.clone(),
             Group {
-                hosts: of.hosts.iter().filter(|host| !elsewhere(host)).cloned().collect(),
+                hosts: of.hosts.iter().cloned().collect(),
                 groups: of.children.iter().cloned().collect(),
                 ..Group::default()
             },

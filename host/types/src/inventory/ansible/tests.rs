@@ -250,6 +250,130 @@ fn secrets_in_variables_do_not_go_on() {
 }
 
 #[test]
+fn all_arguments_of_ssh_count_and_the_first_one_wins() {
+    let text = "a ansible_ssh_args='-C -o ControlMaster=auto -o ProxyJump=ops@bastion'\n\
+        b ansible_ssh_extra_args='-J x3' ansible_ssh_common_args='-J x2' ansible_ssh_args='-o ProxyJump=x1 -J x0'\n\
+        c ansible_ssh_extra_args='-J x3 -oUserKnownHostsFile=k3' ansible_ssh_common_args='-J x2'\n\
+        d ansible_ssh_args='-o ProxyJump={{ bastion }}'\n\
+        e ansible_ssh_args='-o ProxyJump=none' ansible_ssh_common_args='-J x2'\n";
+    let inventory = resolve(&[("h.ini", text)]);
+    for (name, wanted) in [("a", "ops@bastion"), ("b", "x1"), ("c", "x2")] {
+        assert_eq!(inventory.host(name).unwrap().jump.as_deref(), Some(wanted), "{name}");
+        assert_eq!(variables(&inventory, name), json!({}), "{name}");
+    }
+    assert_eq!(inventory.host("e").unwrap().jump, None);
+    assert_eq!(inventory.host("c").unwrap().known_hosts.as_deref(), Some("k3"));
+    let needed = inventory.host("d").unwrap().check_available().unwrap_err();
+    assert_eq!(needed.variable, "ansible_ssh_args");
+    let unknown = error(&[("h.ini", "a ansible_ssh_args='-F other'\n")]);
+    assert!(unknown.starts_with("h.ini: host \"a\": ansible_ssh_args: argument \"-F\" is not supported"), "{unknown}");
+}
+
+/// Hosts `a` and `b`; with a template in each variable of `a`, with settings beside them.
+fn templated(variables: &[&str], settings: &str) -> ResolvedInventory {
+    let pairs: Vec<String> = variables.iter().map(|name| format!("{name}='{{{{ x }}}}'")).collect();
+    let text = format!("a {}\nb\n", pairs.join(" "));
+    resolve(&[("h.ini", &text), ("settings.json", settings)])
+}
+
+#[test]
+fn what_the_settings_give_needs_no_template() {
+    let args = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+    let cases: [(&str, &[&str]); 8] = [
+        (r#""address": "10.0.0.1""#, &["ansible_host", "ansible_ssh_host"]),
+        (r#""user": "ops""#, &["ansible_user", "ansible_ssh_user"]),
+        (r#""port": 22"#, &["ansible_port", "ansible_ssh_port"]),
+        (r#""key": "k""#, &["ansible_ssh_private_key_file", "ansible_private_key_file"]),
+        (r#""connection": "local""#, &["ansible_connection"]),
+        (r#""jump": "b""#, &args),
+        (r#""known-hosts": "k""#, &args),
+        (r#""become": true"#, &["ansible_become", "ansible_become_user", "ansible_become_method"]),
+    ];
+    for (field, names) in cases {
+        for name in names {
+            let rest = templated(&[name], "{}");
+            let needed = rest.host("a").unwrap().check_available();
+            // What only sudo would need is not needed without it.
+            assert!(needed.is_err() || name.starts_with("ansible_become_"), "{name}");
+        }
+        let inventory = templated(names, &format!(r#"{{"hosts": {{"a": {{{field}}}}}}}"#));
+        let host = inventory.host("a").unwrap();
+        assert_eq!(host.check_available(), Ok(()), "{field}");
+        assert!(host.variables.is_empty(), "{field}: {:?}", host.variables);
+        let other = if field.contains("user") { r#""port": 22"# } else { r#""user": "ops""# };
+        let inventory = templated(names, &format!(r#"{{"hosts": {{"a": {{{other}}}}}}}"#));
+        assert!(inventory.host("a").unwrap().check_available().is_err(), "{field}");
+        // A host's address is nobody's default, and who trusts a file of keys has not said the way there.
+        let shared = match field.split(':').next() {
+            Some(r#""address""# | r#""known-hosts""#) => continue,
+            Some(r#""connection""#) => format!("{{{field}}}"),
+            _ => format!(r#"{{"access": {{{field}}}}}"#),
+        };
+        assert_eq!(templated(names, &shared).host("a").unwrap().check_available(), Ok(()), "{shared}");
+    }
+}
+
+#[test]
+fn settings_for_sudo_take_the_place_of_what_they_say_only() {
+    let hosts = "a ansible_become=yes ansible_become_user='{{ x }}' ansible_become_password=c3\n";
+    let needed = |settings: &str| {
+        let inventory = resolve(&[("h.ini", hosts), ("settings.json", settings)]);
+        inventory.host("a").unwrap().check_available().err().map(|error| error.variable)
+    };
+    let cases = [
+        ("{}", Some("ansible_become_user")),
+        // The host's own user wins over the shared one and is not known.
+        (r#"{"access": {"become": true}}"#, Some("ansible_become_user")),
+        // A password is needed all the same.
+        (r#"{"hosts": {"a": {"become": true}}}"#, Some("ansible_become_password")),
+        (r#"{"hosts": {"a": {"become": false}}}"#, None),
+        (r#"{"hosts": {"a": {"become": {"password": "s"}}}, "secrets": {"s": {"file": "/x"}}}"#, None),
+    ];
+    for (settings, wanted) in cases {
+        assert_eq!(needed(settings).as_deref(), wanted, "{settings}");
+    }
+}
+
+#[test]
+fn a_line_that_begins_with_a_range_is_a_host() {
+    let text = "[a:c].example.com x=1\n[01:02]-node:2222 # two\n[1:2] x=2\n[web] # a group\n[a:b]w[1:2]\n";
+    let inventory = resolve(&[("h.ini", text)]);
+    let names: Vec<&str> = inventory.hosts.keys().map(String::as_str).collect();
+    let wanted = "a.example.com b.example.com c.example.com 01-node 02-node 1 2 aw1 aw2 bw1 bw2";
+    assert_eq!(names.join(" "), wanted);
+    assert_eq!(inventory.host("02-node").unwrap().port, Some(2222));
+    assert_eq!(inventory.groups["web"], ["aw1", "aw2", "bw1", "bw2"]);
+    let unknown = error(&[("h.ini", "[a:c]\nx\n")]);
+    assert!(unknown.starts_with("h.ini:1:1: no kind of section \"c\""), "{unknown}");
+}
+
+#[test]
+fn a_host_of_yaml_may_have_a_port() {
+    let text = "all:\n  hosts:\n    node-[1:2]:2222:\n    node-3:2222: {ansible_port: 99}\n";
+    let inventory = resolve(&[("h.yml", text)]);
+    let ports: Vec<_> = inventory.hosts.values().map(|host| (host.name.as_str(), host.port)).collect();
+    assert_eq!(ports, [("node-1", Some(2222)), ("node-2", Some(2222)), ("node-3", Some(99))]);
+}
+
+#[test]
+fn hosts_of_no_group_are_ungrouped() {
+    let yaml = "all:\n  hosts:\n    lonely:\n    w1:\n  children:\n    web:\n      hosts:\n        w1:\n";
+    let json = r#"{"_meta": {}, "all": {"hosts": ["lonely", "w1"]}, "ungrouped": {"hosts": ["w1"]}, "web": {"hosts": ["w1"]}}"#;
+    let ini = "w1\n[all]\nlonely\n[web]\nw1\n";
+    for (path, text) in [("h.yml", yaml), ("h.json", json), ("h.ini", ini)] {
+        let beside = ("group_vars/ungrouped.yml", "of: ungrouped\n");
+        let inventory = resolve(&[(path, text), beside]);
+        assert_eq!(inventory.select(&["ungrouped"]).unwrap(), ["lonely"], "{path}");
+        assert_eq!(inventory.select(&["!ungrouped"]).unwrap(), ["w1"], "{path}");
+        assert_eq!(variables(&inventory, "lonely"), json!({"of": "ungrouped"}), "{path}");
+        assert_eq!(variables(&inventory, "w1"), json!({}), "{path}");
+        assert_eq!(inventory.host("w1").unwrap().groups, ["web"], "{path}");
+    }
+    let inventory = resolve(&[("h.ini", "[web]\nw1\n[rest:children]\nungrouped\n")]);
+    assert_eq!(inventory.select(&["all:!ungrouped:!rest"]).unwrap(), ["w1"]);
+}
+
+#[test]
 fn settings_beside_the_inventory() {
     let settings = r#"{"name": "prod", "hosts": {"master-1": {"port": 99}}, "nodes": "kubernetes",
         "groups": {"etcd": {"groups": ["masters"], "hosts": ["node-1"]}},

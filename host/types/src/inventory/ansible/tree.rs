@@ -2,6 +2,7 @@
 
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
+use std::collections::HashSet;
 
 use super::ranges::{MAX_HOSTS, expand};
 use crate::yaml::{Yaml, YamlKind};
@@ -49,6 +50,14 @@ impl Tree {
             self.group(group).hosts.insert(name.to_owned());
         }
         self.hosts.entry(name.to_owned()).or_default()
+    }
+
+    /// As Ansible, puts exactly those hosts that no other group names into `ungrouped`, which is there without any, too.
+    pub(super) fn reconcile(&mut self) {
+        let others = self.groups.iter().filter(|(name, _)| ![ALL, UNGROUPED].contains(&name.as_str()));
+        let grouped: HashSet<&String> = others.flat_map(|(_, group)| &group.hosts).collect();
+        let ungrouped: IndexSet<String> = self.hosts.keys().filter(|host| !grouped.contains(host)).cloned().collect();
+        self.group(UNGROUPED).hosts = ungrouped;
     }
 
     /// Groups from outer to inner, as Ansible merges them: by depth, then priority, then name.

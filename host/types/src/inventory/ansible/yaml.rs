@@ -1,5 +1,8 @@
 //! Ansible's YAML inventories.
 
+use serde_json::Value;
+
+use super::ranges::split_port;
 use super::tree::{Tree, variable_of_yaml};
 use crate::yaml::{Yaml, YamlKind, parse as parse_yaml};
 use crate::{ALL, Diagnostic, Diagnostics, MAX_DEPTH};
@@ -71,7 +74,8 @@ impl Reader<'_> {
 
     fn hosts(&mut self, group: &str, hosts: &Yaml) {
         for (pattern, variables) in self.members(hosts, "hosts") {
-            let names = match self.tree.expand(&pattern) {
+            let (name, port) = split_port(&pattern);
+            let names = match self.tree.expand(name) {
                 Ok(names) => names,
                 Err(reason) => {
                     self.wrong(&variables, reason, "");
@@ -81,6 +85,9 @@ impl Reader<'_> {
             let variables = self.members(&variables, &pattern);
             for name in names {
                 let known = self.tree.host(&name, Some(group));
+                if let Some(port) = port {
+                    known.insert("ansible_port".to_owned(), Value::from(port).into());
+                }
                 for (key, value) in &variables {
                     known.insert(key.clone(), variable_of_yaml(value, self.file));
                 }
@@ -93,7 +100,7 @@ impl Reader<'_> {
         match &value.kind {
             YamlKind::Map(members) => members.clone().into_iter().collect(),
             YamlKind::Text { text, .. } if ["hosts", "children"].contains(&what) => {
-                vec![(text.clone(), Yaml { position: value.position, kind: YamlKind::Plain(serde_json::Value::Null) })]
+                vec![(text.clone(), Yaml { position: value.position, kind: YamlKind::Plain(Value::Null) })]
             }
             _ if value.is_null() => Vec::new(),
             _ => {
