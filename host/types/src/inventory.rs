@@ -84,7 +84,7 @@ pub struct Host {
     /// the user who runs runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_hosts: Option<String>,
-    /// Jump host, `[user@]host[:port]`.
+    /// Jump host, `[user@]host[:port]`; several with commas between them, each reached through the one before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
     /// How effects gain the rights they need.
@@ -112,7 +112,7 @@ pub struct Access {
     /// the user who runs runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_hosts: Option<String>,
-    /// Jump host, `[user@]host[:port]`.
+    /// Jump host, `[user@]host[:port]`; several with commas between them, each reached through the one before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jump: Option<String>,
     /// How effects gain the rights they need.
