@@ -180,3 +180,17 @@ async fn many_large_answers_are_bounded_together() {
         assert!(sent <= 40, "{sent} were sent");
     }
 }
+
+#[tokio::test]
+async fn a_write_is_answered_whatever_the_call_has_brought_before() {
+    let body = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(1 << 20));
+    let (url, _) = server(body.into_bytes().leak()).await;
+    for carrier in carriers() {
+        let large = Request { body_limit: 1 << 20, time_out: 60_000, ..request(&url) };
+        let sent = Submission { request: large, ..submission(&url) };
+        let answers = send(carrier.as_ref(), &Caller::runner(), vec![sent; 18]).await.unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)));
+        let last = answers[17].as_ref().unwrap();
+        assert_eq!((last.body.len(), last.dropped), (0, 1 << 20));
+    }
+}
