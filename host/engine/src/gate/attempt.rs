@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::task::TaskTracker;
 
 use super::authorise::{effect_class, failure};
-use super::call::{Call, MAX_ANSWERS, by_place, too_much};
+use super::call::{Call, by_place, too_much};
 use super::moved::refuse_moved;
 use super::runner::Runner;
 use super::{Gate, Stop};
@@ -213,8 +213,8 @@ impl Attempt {
         };
         let class = items.iter().map(F::class).map(effect_class).max().unwrap_or(runner_types::EffectClass::Read);
         let Judged { verdicts, places, real } = self.judge_all::<F>(&items, class.is_write()).await;
-        let (budget, left) = (Budget::default(), MAX_ANSWERS.into());
-        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places, real, budget, left };
+        let budget = Budget::default();
+        let call = Call::<F> { attempt: Arc::clone(self), call, class, items, verdicts, places, real, budget };
         if class.is_write() {
             // In a task of its own: when the instance is dropped, the effect still goes to its End, or leaves its doubt.
             let attempt = Arc::clone(self);

@@ -1,6 +1,6 @@
 //! One call on its way through the gate.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use futures::future::join_all;
@@ -24,7 +24,7 @@ const MAX_ITEMS: usize = 10_000;
 /// Bytes of arguments that a call may carry, and that an answer may have.
 const MAX_BYTES: usize = 8 << 20;
 /// Bytes that all answers of a call may have.
-pub(super) const MAX_ANSWERS: usize = 4 * MAX_BYTES;
+const MAX_ANSWERS: usize = 4 * MAX_BYTES;
 
 /// One call on its way, judged.
 pub(super) struct Call<F: Function> {
@@ -39,8 +39,14 @@ pub(super) struct Call<F: Function> {
     pub(super) real: Vec<Vec<String>>,
     /// What all its answers may hold together.
     pub(super) budget: Budget,
-    /// Bytes that its further answers may have as JSON.
-    pub(super) left: AtomicUsize,
+}
+
+/// What is known of a call's answers.
+struct Answers<A> {
+    /// One for each item that has ended.
+    known: Vec<Option<Result<A, Failure>>>,
+    /// Bytes that further ones may have as JSON.
+    left: usize,
 }
 
 impl<F: Function> Call<F> {
@@ -78,7 +84,7 @@ impl<F: Function> Call<F> {
         });
 
         let count = self.items.len();
-        let mut answers: Vec<Option<Result<F::Answer, Failure>>> = (0..count).map(|_| None).collect();
+        let mut answers = Answers { known: (0..count).map(|_| None).collect(), left: MAX_ANSWERS };
         let mut refused = Vec::new();
         for (index, verdict) in std::mem::take(&mut self.verdicts).into_iter().enumerate() {
             if let Err(failure) = verdict {
@@ -103,9 +109,9 @@ impl<F: Function> Call<F> {
             return Err(stop);
         }
         self.attempt.note_time();
-        self.report(&answers);
+        self.report(&answers.known);
         let missing = || Err(failure(FailureKind::Unsupported, F::NAME.to_owned(), "no answer".to_owned()));
-        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
+        Ok(answers.known.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
     }
 
     /// State before a write, place by place.
@@ -187,19 +193,18 @@ impl<F: Function> Call<F> {
     /// Journals the end of some items and keeps their answers, the values of these secrets left out of both.
     async fn end(
         &self,
-        answers: &mut [Option<Result<F::Answer, Failure>>],
+        answers: &mut Answers<F::Answer>,
         ended: Vec<(usize, Result<F::Answer, Failure>)>,
         secrets: Option<&Secrets>,
     ) -> Result<(), Stop> {
         let gate = &self.attempt.gate;
         let mut items = Vec::with_capacity(ended.len());
-        let mut left = self.left.load(Ordering::Relaxed);
         for (index, answer) in ended {
             let changed;
             let item = self.items.get(index);
             let secrets = secrets.filter(|_| item.is_some_and(|item| self.asks_others(item)));
             let done = answer.is_ok();
-            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets, &mut left)) {
+            let (answer, outcome) = match answer.and_then(|answer| fits::<F>(answer, secrets, &mut answers.left)) {
                 Ok((answer, value)) => {
                     changed = self.class.is_write() && has_changed(&value, item.map(F::class));
                     if F::OPENS
@@ -229,11 +234,10 @@ impl<F: Function> Call<F> {
                 self.attempt.changed.store(true, Ordering::Relaxed);
             }
             items.push(ItemEnd { item: u32::try_from(index).unwrap_or(u32::MAX), outcome, changed });
-            if let Some(slot) = answers.get_mut(index) {
+            if let Some(slot) = answers.known.get_mut(index) {
                 *slot = Some(answer);
             }
         }
-        self.left.store(left, Ordering::Relaxed);
         let end = End { call: self.call.clone(), items };
         gate.journal.append(Entry::End(end), Durability::Lazy).await?;
         Ok(())

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::store::{Bench, Part};
 use crate::workspace::root;
@@ -37,8 +37,8 @@ struct Without {
     text: &'static str,
 }
 
-/// lego's table of DNS providers, by which a certificate is asked for: nobody asks here, and the clients of some hundred
-/// providers are two thirds of what would be compiled for Traefik.
+/// lego's table of DNS providers, by which a certificate is asked for: nobody asks here, and their clients are a third of the
+/// packages that would be compiled for Traefik.
 const DNS_PROVIDERS: Without = Without {
     module: "github.com/go-acme/lego/v4",
     file: "providers/dns/zz_gen_dns_providers.go",
@@ -215,6 +215,7 @@ impl Without {
         let listed =
             go(folder).args(["list", "-m", "-f", "{{.Dir}}", self.module]).output().context("cannot run go")?;
         let original = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
+        ensure!(!original.is_empty(), "Go does not tell where the source of {} is", self.module);
         let (copy, file) = (bench.scratch.join("module"), bench.scratch.join("less.mod"));
         // Files of Go's cache are read-only.
         bench.run(Command::new("cp").args(["-r", "--no-preserve=mode", "--", &original]).arg(&copy))?;
